@@ -1,0 +1,106 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { Matrix } from "./matrix.js";
+
+/** The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own. */
+export interface WeightScope {
+  at(path: string): WeightScope;
+  get(name: string, shape: number[]): tf.Tensor;
+}
+
+/** Arguments of every layer here: tfjs's own, and where in a checkpoint its tensors are (none: they start random). */
+export type CheckpointLayerArgs = NonNullable<ConstructorParameters<typeof tf.layers.Layer>[0]> & {
+  scope?: WeightScope | undefined;
+};
+type Initializer = ReturnType<typeof tf.initializers.zeros>;
+
+class FromCheckpoint extends tf.serialization.Serializable implements Initializer {
+  static readonly className = "FromCheckpoint";
+  constructor(
+    private readonly scope: WeightScope,
+    private readonly tensorName: string,
+  ) {
+    super();
+  }
+  apply(shape: tf.Shape): tf.Tensor {
+    return this.scope.get(this.tensorName, shape as number[]);
+  }
+  fromConfigUsesCustomObjects(): boolean {
+    return false;
+  }
+  getConfig(): tf.serialization.ConfigDict {
+    return { tensorName: this.tensorName };
+  }
+}
+
+/** A `tf.layers.Layer` whose weights carry checkpoint names, and which owns the layers that it is made of. */
+export abstract class CheckpointLayer extends tf.layers.Layer {
+  private readonly children: CheckpointLayer[] = [];
+  private readonly matrices: Matrix[] = [];
+  protected readonly scope: WeightScope | undefined;
+
+  constructor(args: CheckpointLayerArgs = {}) {
+    const { scope, ...layerArgs } = args;
+    super(layerArgs);
+    this.scope = scope;
+  }
+
+  /** A weight under its checkpoint name. Without a checkpoint it starts random. */
+  protected addTensor(name: string, shape: number[]): tf.LayerVariable {
+    const random = tf.initializers.randomNormal({ stddev: 0.02 });
+    return this.addWeight(name, shape, "float32", this.scope ? new FromCheckpoint(this.scope, name) : random);
+  }
+
+  /** A weight that is multiplied by, [out, in]; a stored shape of more axes is flattened behind the first. */
+  protected addMatrix(name: string, shape: number[]): Matrix {
+    const matrix = new Matrix(this.addTensor(name, shape));
+    this.matrices.push(matrix);
+    return matrix;
+  }
+
+  /** Registers `child` as a part of this layer: its weights are listed, frozen and freed with this one's. */
+  protected own<L extends CheckpointLayer>(child: L): L {
+    this.children.push(child);
+    return child;
+  }
+
+  /** Creates a child's weights under this layer's name: a symbolic `apply` builds the parent and never reaches `call`. */
+  protected buildChild(child: CheckpointLayer, ...shapes: tf.Shape[]): void {
+    child.apply(symbolic(shapes));
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    return shapesOf(inputShape)[0];
+  }
+
+  // tfjs does not see nested layers: without these two, model.weights, dispose() and freezing would miss them.
+  override get trainableWeights(): tf.LayerVariable[] {
+    if (!this.trainable) return [];
+    return [...super.trainableWeights, ...this.children.flatMap((child) => child.trainableWeights)];
+  }
+  override get nonTrainableWeights(): tf.LayerVariable[] {
+    const rest = (child: tf.layers.Layer) => (this.trainable ? child.nonTrainableWeights : child.weights);
+    return [...super.nonTrainableWeights, ...this.children.flatMap(rest)];
+  }
+
+  override dispose(): ReturnType<tf.layers.Layer["dispose"]> {
+    const result = super.dispose();
+    if (result.refCountAfterDispose === 0) this.releaseCopies();
+    return result;
+  }
+  private releaseCopies(): void {
+    for (const matrix of this.matrices) matrix.release();
+    for (const child of this.children) child.releaseCopies();
+  }
+}
+
+/** Placeholders of the given shapes: applying a layer to them creates its weights without computing anything. */
+export const symbolic = (shapes: tf.Shape[]): tf.SymbolicTensor[] =>
+  shapes.map((shape) => new tf.SymbolicTensor("float32", shape, null!, [], {}));
+
+/** One shape or a list of them, as a list. */
+export const shapesOf = (shape: tf.Shape | tf.Shape[]): tf.Shape[] =>
+  (Array.isArray(shape[0]) ? shape : [shape]) as tf.Shape[];
+
+/** One value or a list of them, as a list. */
+export const listOf = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);

@@ -1,0 +1,51 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { geluTanh } from "./gelu.js";
+import { Linear } from "./linear.js";
+import { noTap, type Tap } from "./tap.js";
+
+/**
+ * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
+ * Checkpoint tensors: `{gate,up}_proj.weight` [F, D], `down_proj.weight` [D, F]. Taps: hook_pre, hook_pre_linear, hook_post.
+ */
+export class GatedMLP extends CheckpointLayer {
+  static readonly className = "GatedMLP";
+  private readonly hiddenSize: number;
+  private readonly intermediateSize: number;
+  private readonly gateProj: Linear;
+  private readonly upProj: Linear;
+  private readonly downProj: Linear;
+
+  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number }) {
+    const { hiddenSize, intermediateSize, ...rest } = args;
+    super(rest);
+    this.hiddenSize = hiddenSize;
+    this.intermediateSize = intermediateSize;
+    const linear = (name: string, units: number) =>
+      this.own(new Linear({ name, scope: this.scope?.at(name), units, useBias: false }));
+    this.gateProj = linear("gate_proj", intermediateSize);
+    this.upProj = linear("up_proj", intermediateSize);
+    this.downProj = linear("down_proj", hiddenSize);
+  }
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    const shape = shapesOf(inputShape)[0];
+    this.buildChild(this.gateProj, shape);
+    this.buildChild(this.upProj, shape);
+    this.buildChild(this.downProj, [...shape.slice(0, -1), this.intermediateSize]);
+    this.built = true;
+  }
+  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
+    const x = listOf(inputs)[0];
+    return tf.tidy(() => {
+      const pre = tap("hook_pre", this.gateProj.apply(x) as tf.Tensor);
+      const preLinear = tap("hook_pre_linear", this.upProj.apply(x) as tf.Tensor);
+      const post = tap("hook_post", geluTanh(pre).mul(preLinear));
+      return this.downProj.apply(post) as tf.Tensor;
+    });
+  }
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize };
+  }
+}
+tf.serialization.registerClass(GatedMLP);

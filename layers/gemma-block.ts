@@ -1,0 +1,72 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
+import { GatedMLP } from "./gated-mlp.js";
+import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
+import { RMSNorm } from "./rms-norm.js";
+import { noTap, tapAt } from "./tap.js";
+
+/** Sizes and constants of one decoder block; `postNorms` also normalises the two halves' outputs (Gemma 2). */
+export type GemmaBlockConfig = GemmaAttentionConfig & {
+  intermediateSize: number;
+  rmsNormEps: number;
+  postNorms: boolean;
+};
+
+/**
+ * One decoder block, two additions: x + attn(norm(x)), then x + mlp(norm(x)); with post-norms each addend is normalised
+ * first. Inputs and output as `GemmaAttention`. Taps: hook_resid_pre, ln1.*, attn.*, ln1_post.*, hook_attn_out,
+ * hook_resid_mid, ln2.*, mlp.*, ln2_post.*, hook_mlp_out, hook_resid_post.
+ */
+export class GemmaBlock extends CheckpointLayer {
+  static readonly className = "GemmaBlock";
+  private readonly config: GemmaBlockConfig;
+  private readonly attn: GemmaAttention;
+  private readonly mlp: GatedMLP;
+  private readonly ln1: RMSNorm;
+  private readonly ln2: RMSNorm;
+  private readonly ln1Post: RMSNorm | null;
+  private readonly ln2Post: RMSNorm | null;
+
+  constructor(args: CheckpointLayerArgs & { config: GemmaBlockConfig }) {
+    const { config, ...rest } = args;
+    super(rest);
+    const { hiddenSize, intermediateSize, rmsNormEps, postNorms } = config;
+    const part = (name: string) => ({ name, scope: this.scope?.at(name) });
+    const norm = (name: string) => this.own(new RMSNorm({ ...part(name), eps: rmsNormEps }));
+    this.config = config;
+    this.attn = this.own(new GemmaAttention({ ...part("self_attn"), config }));
+    this.mlp = this.own(new GatedMLP({ ...part("mlp"), hiddenSize, intermediateSize }));
+    this.ln1 = norm("input_layernorm");
+    // One checkpoint name, two meanings: before the MLP without post-norms, after the attention with them.
+    this.ln2 = norm(postNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm");
+    this.ln1Post = postNorms ? norm("post_attention_layernorm") : null;
+    this.ln2Post = postNorms ? norm("post_feedforward_layernorm") : null;
+  }
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    const shapes = shapesOf(inputShape);
+    this.buildChild(this.attn, ...shapes);
+    for (const child of [this.mlp, this.ln1, this.ln2, this.ln1Post, this.ln2Post]) {
+      if (child) this.buildChild(child, shapes[0]);
+    }
+    this.built = true;
+  }
+  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap, cache }: DecoderOptions = {}): tf.Tensor {
+    const [x, ...maskAndRope] = inputs as tf.Tensor[];
+    const run = (layer: CheckpointLayer, path: string, input: tf.Tensor | tf.Tensor[]) =>
+      layer.apply(input, { tap: tapAt(tap, path), cache }) as tf.Tensor;
+    return tf.tidy(() => {
+      const pre = tap("hook_resid_pre", x);
+      const attn = run(this.attn, "attn", [run(this.ln1, "ln1", pre), ...maskAndRope]);
+      const attnOut = tap("hook_attn_out", this.ln1Post ? run(this.ln1Post, "ln1_post", attn) : attn);
+      const mid = tap("hook_resid_mid", pre.add(attnOut));
+      const mlp = run(this.mlp, "mlp", run(this.ln2, "ln2", mid));
+      const mlpOut = tap("hook_mlp_out", this.ln2Post ? run(this.ln2Post, "ln2_post", mlp) : mlp);
+      return tap("hook_resid_post", mid.add(mlpOut));
+    });
+  }
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), config: { ...this.config } };
+  }
+}
+tf.serialization.registerClass(GemmaBlock);

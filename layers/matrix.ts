@@ -1,0 +1,56 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { batchMatMul } from "./matmul.js";
+
+/**
+ * A stored matrix W [out, in] in the form that the current backend multiplies by fastest.
+ *
+ * On wasm a product with a transposed operand falls back to a naive loop (ten times slower), so a transposed copy is
+ * kept there beside the variable. It is made at first use, made again when the variable has been assigned to, and
+ * bypassed while a gradient is recorded, since the copy would hide the variable from the tape.
+ */
+export class Matrix {
+  private copy: tf.Tensor2D | null = null;
+  private copiedFrom: object | null = null;
+
+  constructor(private readonly variable: tf.LayerVariable) {}
+
+  /** The variable as stored. Owned by its layer. */
+  read(): tf.Tensor {
+    return this.variable.read();
+  }
+
+  /** x · Wᵀ; `x` [..., in] -> [..., out]. The caller owns the result. */
+  multiply(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const weight = this.variable.read();
+      const out = weight.shape[0];
+      const width = weight.size / out;
+      const rows = x.reshape([x.size / width, width]);
+      const y = usesCopies()
+        ? tf.matMul(rows as tf.Tensor2D, this.transposed(weight, [out, width]))
+        : batchMatMul(rows, weight.reshape([out, width]), true);
+      return y.reshape([...x.shape.slice(0, -1), out]);
+    });
+  }
+
+  /** Frees the transposed copy; the variable belongs to the layer and stays. */
+  release(): void {
+    this.copy?.dispose();
+    this.copy = null;
+    this.copiedFrom = null;
+  }
+
+  private transposed(weight: tf.Tensor, shape: [number, number]): tf.Tensor2D {
+    if (this.copy === null || this.copiedFrom !== weight.dataId) {
+      this.release();
+      this.copy = tf.keep(tf.tidy(() => weight.reshape(shape).transpose() as tf.Tensor2D));
+      this.copiedFrom = weight.dataId;
+    }
+    return this.copy;
+  }
+}
+
+function usesCopies(): boolean {
+  return tf.getBackend() === "wasm" && !tf.engine().isTapeOn();
+}

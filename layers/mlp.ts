@@ -1,0 +1,46 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { geluTanh } from "./gelu.js";
+import { Linear } from "./linear.js";
+import { noTap, type Tap } from "./tap.js";
+
+/**
+ * SigLIP's MLP: fc2(gelu_tanh(fc1(x))), with biases. Input [..., D] -> [..., D].
+ * Checkpoint tensors: `fc1.{weight,bias}` [F, D], `fc2.{weight,bias}` [D, F]. Taps: hook_pre, hook_post.
+ */
+export class MLP extends CheckpointLayer {
+  static readonly className = "MLP";
+  private readonly hiddenSize: number;
+  private readonly intermediateSize: number;
+  private readonly fc1: Linear;
+  private readonly fc2: Linear;
+
+  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number }) {
+    const { hiddenSize, intermediateSize, ...rest } = args;
+    super(rest);
+    this.hiddenSize = hiddenSize;
+    this.intermediateSize = intermediateSize;
+    const linear = (name: string, units: number) =>
+      this.own(new Linear({ name, scope: this.scope?.at(name), units, useBias: true }));
+    this.fc1 = linear("fc1", intermediateSize);
+    this.fc2 = linear("fc2", hiddenSize);
+  }
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    const shape = shapesOf(inputShape)[0];
+    this.buildChild(this.fc1, shape);
+    this.buildChild(this.fc2, [...shape.slice(0, -1), this.intermediateSize]);
+    this.built = true;
+  }
+  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
+    return tf.tidy(() => {
+      const pre = tap("hook_pre", this.fc1.apply(listOf(inputs)[0]) as tf.Tensor);
+      const post = tap("hook_post", geluTanh(pre));
+      return this.fc2.apply(post) as tf.Tensor;
+    });
+  }
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize };
+  }
+}
+tf.serialization.registerClass(MLP);

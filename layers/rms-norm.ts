@@ -1,0 +1,37 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { noTap, type Tap } from "./tap.js";
+
+/** x / sqrt(mean(x²) + eps) · (1 + weight): checkpoints centre `weight` on 0. `x` [..., D], `weight` [D] -> [..., D]. */
+export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
+  return tf.tidy(() => {
+    // Dividing by what the tap returns keeps the divisor editable; it costs one unit in the last place against rsqrt.
+    const scale = tap("hook_scale", x.square().mean(-1, true).add(eps).sqrt()); // [..., 1]
+    return tap("hook_out", x.div(scale).mul(weight.add(1)));
+  });
+}
+
+/** Gemma's norm in float32. Input [..., D] -> [..., D]. Checkpoint tensor: `weight` [D]. Taps: hook_scale, hook_out. */
+export class RMSNorm extends CheckpointLayer {
+  static readonly className = "RMSNorm";
+  private readonly eps: number;
+  private weight!: tf.LayerVariable;
+
+  constructor(args: CheckpointLayerArgs & { eps: number }) {
+    const { eps, ...rest } = args;
+    super(rest);
+    this.eps = eps;
+  }
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    this.weight = this.addTensor("weight", [shapesOf(inputShape)[0].at(-1)!]);
+    this.built = true;
+  }
+  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
+    return rmsNorm(listOf(inputs)[0], this.weight.read(), this.eps, tap);
+  }
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), eps: this.eps };
+  }
+}
+tf.serialization.registerClass(RMSNorm);
