@@ -1,0 +1,229 @@
+"""Draws the pictures: a few coloured shapes, a printed word or number, or both, on a plain or noisy ground.
+
+A scene is a plain dictionary (it is stored as it is in ``test/heldout/heldout.json``):
+
+    {"ground": {"color": "white", "texture": "plain"},
+     "shapes": [{"kind": "circle", "color": "red", "size": "large", "position": "top left",
+                 "box": [y0, x0, y1, x1]}, ...],           # left to right; box in 0..1
+     "text": {"value": "apple", "color": "blue", "position": "top", "box": [y0, x0, y1, x1],
+              "glyphs": [["a", center_x], ...]} or null}
+
+Everything is a function of one integer seed. Only Pillow and the standard library are used.
+"""
+
+import functools
+import math
+import random
+
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+CANVAS = 224
+
+KINDS = ("circle", "square", "triangle", "star", "cross", "heart")
+COLORS = {
+    "red": (220, 35, 40),
+    "orange": (245, 135, 20),
+    "yellow": (248, 215, 40),
+    "green": (40, 160, 60),
+    "blue": (35, 80, 215),
+    "purple": (125, 45, 165),
+    "pink": (250, 130, 190),
+}
+TEXT_ONLY_COLORS = {"black": (20, 20, 20), "white": (245, 245, 245)}
+GROUNDS = {"white": (250, 250, 250), "grey": (190, 190, 190), "black": (25, 25, 25), "beige": (236, 220, 188)}
+TEXTURES = ("plain", "noisy")
+
+WORDS = (
+    "apple", "bank", "bear", "bird", "boat", "book", "bread", "bus", "cafe", "cake", "car", "cat",
+    "city", "cloud", "coffee", "cow", "dance", "dog", "door", "duck", "exit", "farm", "fire", "fish",
+    "food", "fox", "game", "garden", "gold", "grass", "hello", "home", "hotel", "ice", "juice", "king",
+    "lake", "lemon", "lion", "milk", "moon", "music", "open", "paper", "park", "pizza", "queen", "rain",
+    "river", "road", "sale", "salt", "school", "shop", "snow", "stop", "sugar", "summer", "sun", "taxi",
+    "tea", "tree", "water", "wind", "winter", "zebra", "zoo",
+)
+
+SMALL_SIDES = (48, 60)
+LARGE_SIDES = (84, 106)
+MARGIN = 6
+MIN_CENTER_DISTANCE_X = 40
+TEXT_STROKE = 1
+"""Extra width of the printed strokes: the bundled font is thin, and the model sees half the drawn resolution."""
+LINE_CLEARANCE = 7
+"""A centre keeps this many pixels from the lines that part top, middle and bottom (left, middle and right)."""
+
+
+def _thirds(value):
+    """0, 1 or 2 for the third of the canvas that holds a pixel coordinate; None when it is too near a border line."""
+    for line in (CANVAS / 3, 2 * CANVAS / 3):
+        if abs(value - line) < LINE_CLEARANCE:
+            return None
+    return min(2, int(value * 3 / CANVAS))
+
+
+def _position_name(row, column):
+    """The English name of one of the nine cells, as used in descriptions."""
+    if row == 1 and column == 1:
+        return "center"
+    return " ".join(name for name in (("top", "", "bottom")[row], ("left", "", "right")[column]) if name)
+
+
+def _jitter(color, rng, amount):
+    """A colour with every channel moved by at most ``amount``."""
+    return tuple(max(0, min(255, channel + rng.randint(-amount, amount))) for channel in color)
+
+
+def _draw_ground(ground, rng):
+    """The empty canvas: one colour, or the colour plus coarse low-amplitude noise in blocks of 4 or 7 pixels."""
+    image = Image.new("RGB", (CANVAS, CANVAS), _jitter(GROUNDS[ground["color"]], rng, 5))
+    if ground["texture"] == "plain":
+        return image
+    block, amplitude, levels = rng.choice((4, 7)), rng.randint(18, 30), 5
+    cells = CANVAS // block
+    noise = Image.frombytes("L", (cells, cells), rng.randbytes(cells * cells))
+    noise = noise.point([round(v * (levels - 1) / 255) * 2 * amplitude // (levels - 1) for v in range(256)])
+    noise = noise.resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
+    noise = Image.merge("RGB", (noise, noise, noise))
+    return ImageChops.add(image, noise, scale=1, offset=-amplitude)
+
+
+def _outline(kind, cx, cy, side):
+    """The polygon of a shape whose bounding square has the given centre and side."""
+    half = side / 2
+    if kind == "square":
+        return [(cx - half, cy - half), (cx + half, cy - half), (cx + half, cy + half), (cx - half, cy + half)]
+    if kind == "triangle":
+        return [(cx, cy - half), (cx + half, cy + half), (cx - half, cy + half)]
+    if kind == "star":
+        points = []
+        for i in range(10):
+            radius = half * (1.0 if i % 2 == 0 else 0.42)
+            angle = -math.pi / 2 + i * math.pi / 5
+            points.append((cx + radius * math.cos(angle), cy + radius * math.sin(angle)))
+        return points
+    if kind == "cross":
+        arm = side / 6
+        return [(cx - arm, cy - half), (cx + arm, cy - half), (cx + arm, cy - arm), (cx + half, cy - arm),
+                (cx + half, cy + arm), (cx + arm, cy + arm), (cx + arm, cy + half), (cx - arm, cy + half),
+                (cx - arm, cy + arm), (cx - half, cy + arm), (cx - half, cy - arm), (cx - arm, cy - arm)]
+    if kind == "heart":
+        points = []
+        for i in range(40):
+            t = 2 * math.pi * i / 40
+            x = math.sin(t) ** 3
+            y = -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16
+            points.append((cx + half * x, cy + half * (y - 0.05)))
+        return points
+    raise ValueError(f"unknown kind of shape: {kind}")
+
+
+def _draw_shape(image, kind, color, cx, cy, side):
+    """Draws one shape and returns its box [y0, x0, y1, x1] in 0..1, measured on the drawn pixels."""
+    mask = Image.new("L", image.size, 0)
+    pen = ImageDraw.Draw(mask)
+    if kind == "circle":
+        pen.ellipse((cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2), fill=255)
+    else:
+        pen.polygon(_outline(kind, cx, cy, side), fill=255)
+    image.paste(color, mask=mask)
+    x0, y0, x1, y1 = mask.getbbox()
+    return [round(v / CANVAS, 5) for v in (y0, x0, y1, x1)]
+
+
+@functools.lru_cache(maxsize=None)
+def _font(size):
+    """Pillow's bundled TrueType font."""
+    return ImageFont.load_default(size)
+
+
+def _place_shapes(rng, count, top, bottom):
+    """Centres and sides of ``count`` shapes in the rows ``top``..``bottom``: no overlap, clear left-to-right order.
+
+    Returns a list of (size name, side, cx, cy, row, column), left to right, or None when the draw did not fit.
+    """
+    placed = []
+    for _ in range(count):
+        large_allowed = count < 3 and bottom - top > 150
+        size = "large" if large_allowed and rng.random() < 0.5 else "small"
+        for _attempt in range(40):
+            side = rng.randint(*(LARGE_SIDES if size == "large" else SMALL_SIDES))
+            reach = side / 2 + MARGIN
+            cx = rng.uniform(reach, CANVAS - reach)
+            cy = rng.uniform(top + reach, bottom - reach)
+            column, row = _thirds(cx), _thirds(cy)
+            if column is None or row is None:
+                continue
+            clear = all(
+                abs(cx - other[2]) >= MIN_CENTER_DISTANCE_X
+                and max(abs(cx - other[2]), abs(cy - other[3])) >= (side + other[1]) / 2 + MARGIN
+                for other in placed
+            )
+            if clear:
+                placed.append((size, side, cx, cy, row, column))
+                break
+        else:
+            return None
+    return sorted(placed, key=lambda shape: shape[2])
+
+
+def _contrasting(ground_color, names):
+    """The colours among ``names`` in which print stays easy to read on a ground."""
+    if ground_color == "black":
+        return [n for n in names if n in ("white", "yellow", "orange", "pink")]
+    return [n for n in names if n in ("black", "red", "blue", "purple", "green")]
+
+
+def _draw_text(image, rng, ground_color, band):
+    """Prints one word or number inside a band of rows (top, bottom, position name) and returns its entry."""
+    value = rng.choice(WORDS) if rng.random() < 0.6 else "".join(rng.choice("0123456789") for _ in range(rng.randint(1, 4)))
+    if value[0] == "0" and len(value) > 1:
+        value = rng.choice("123456789") + value[1:]
+    top, bottom, position = band
+    largest = min(64, int((bottom - top) * 0.95))
+    sizes = [s for s in range(38, largest + 1) if _font(s).getlength(value) <= CANVAS - 2 * MARGIN - 4]
+    font = _font(rng.choice(sizes))
+    x0, y0, x1, y1 = font.getbbox(value, stroke_width=TEXT_STROKE)
+    x = rng.uniform(MARGIN, CANVAS - MARGIN - (x1 - x0))
+    y = rng.uniform(top, max(top, bottom - (y1 - y0)))
+    color = rng.choice(_contrasting(ground_color, list(COLORS) + list(TEXT_ONLY_COLORS)))
+    rgb = _jitter({**COLORS, **TEXT_ONLY_COLORS}[color], rng, 10)
+    ImageDraw.Draw(image).text((x - x0, y - y0), value, font=font, fill=rgb, stroke_width=TEXT_STROKE, stroke_fill=rgb)
+    glyphs = []
+    for i, character in enumerate(value):
+        left, right = font.getlength(value[:i]), font.getlength(value[: i + 1])
+        glyphs.append([character, round((x - x0 + (left + right) / 2) / CANVAS, 5)])
+    box = [y / CANVAS, x / CANVAS, (y + y1 - y0) / CANVAS, (x + x1 - x0) / CANVAS]
+    return {"value": value, "color": color, "position": position, "box": [round(v, 5) for v in box], "glyphs": glyphs}
+
+
+def draw_scene(seed):
+    """Draws the scene of a seed.
+
+    Returns (image, scene): a 224 x 224 RGB picture and the dictionary described at the top of this file.
+    60 % of the pictures hold shapes only, 25 % text only, 15 % one or two shapes and text.
+    """
+    rng = random.Random(f"scene {seed}")
+    ground = {"color": rng.choice(list(GROUNDS)), "texture": rng.choice(TEXTURES)}
+    image = _draw_ground(ground, rng)
+    draw = rng.random()
+    layout = "shapes" if draw < 0.60 else "text" if draw < 0.85 else "both"
+    text, shapes = None, []
+    rows = (0, CANVAS)
+    if layout == "text":
+        band = rng.choice(((MARGIN, 68, "top"), (82, 142, "middle"), (156, CANVAS - MARGIN, "bottom")))
+        text = _draw_text(image, rng, ground["color"], band)
+    elif layout == "both":
+        if rng.random() < 0.5:
+            band, rows = (MARGIN, 64, "top"), (68, CANVAS)
+        else:
+            band, rows = (160, CANVAS - MARGIN, "bottom"), (0, 156)
+        text = _draw_text(image, rng, ground["color"], band)
+    if layout != "text":
+        count = rng.randint(1, 3 if layout == "shapes" else 2)
+        placed = None
+        while placed is None:
+            placed = _place_shapes(rng, count, *rows)
+        pairs = rng.sample([(kind, color) for kind in KINDS for color in COLORS], count)
+        for (kind, color), (size, side, cx, cy, row, column) in zip(pairs, placed):
+            box = _draw_shape(image, kind, _jitter(COLORS[color], rng, 14), cx, cy, side)
+            shapes.append({"kind": kind, "color": color, "size": size, "position": _position_name(row, column), "box": box})
+    return image, {"ground": ground, "shapes": shapes, "text": text}

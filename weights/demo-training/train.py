@@ -1,0 +1,134 @@
+"""Trains the demo checkpoint from scratch on the CPU, in two stages.
+
+    python train.py vision --folder ../demo --work WORK --steps 1500 --decay 1000
+    python train.py joint  --folder ../demo --work WORK --steps 12000 --decay 4000
+
+Stage "vision" teaches the tower alone with dense patch losses; stage "joint" trains everything on the tasks and keeps
+the patch losses as an aid. WORK holds resumable checkpoints; a stage that is started again continues from its last one.
+The learning rate is warmed up, held, and lowered to zero over the last ``--decay`` steps.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from data import SceneBatches, normalize
+from evaluate import make_pictures, score
+from losses import PatchHeads, language_loss
+from model import export, load_tokenizer, make_config, make_model, make_processor
+
+MODEL_SEED = 20241205
+VISION_FIRST_SEED = 1_000_000
+JOINT_FIRST_SEED = 10_000_000
+DEV_SEEDS = range(1000, 1060)
+WARM_UP = 150
+
+
+def learning_rate(step, steps, decay, peak):
+    """Warm-up, plateau, and a straight line to (almost) zero over the last ``decay`` steps."""
+    return peak * min(1.0, (step + 1) / WARM_UP, max(0.005, (steps - step) / decay))
+
+
+def parameter_groups(modules):
+    """Weight decay on matrices, none on vectors and embedding tables."""
+    matrices, others = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            (others if parameter.dim() < 2 or "embed" in name else matrices).append(parameter)
+    return [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+
+
+def evaluate_on_dev(model, processor):
+    """Scores greedy generation on the dev pictures; returns one short line."""
+    model.eval()
+    result = score(model, processor, make_pictures(DEV_SEEDS, "dev"))
+    model.train()
+    return json.dumps(result["summary"])
+
+
+def main():
+    """Parses the arguments and runs one stage."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stage", choices=("vision", "joint"))
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--decay", type=int, required=True)
+    parser.add_argument("--peak", type=float, default=1.5e-3)
+    parser.add_argument("--evaluate-every", type=int, default=1500)
+    parser.add_argument("--export", action="store_true", help="write the bfloat16 folder at the end")
+    args = parser.parse_args()
+    torch.manual_seed(MODEL_SEED)
+    torch.set_num_threads(2)
+    joint = args.stage == "joint"
+    work = Path(args.work)
+    work.mkdir(parents=True, exist_ok=True)
+
+    tokenizer = load_tokenizer(args.folder)
+    processor = make_processor(args.folder)
+    config = make_config(tokenizer)
+    location_start = tokenizer.convert_tokens_to_ids("<loc0000>")
+    model = make_model(config, location_start, MODEL_SEED)
+    heads = PatchHeads(config.vision_config.hidden_size)
+    trained = [model if joint else model.model.vision_tower, heads]
+    parameters = [p for module in trained for p in module.parameters()]
+    optimizer = torch.optim.AdamW(parameter_groups(trained), lr=args.peak, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    step, spent = 0, 0.0
+    checkpoint = work / f"{args.stage}.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint)
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    elif joint:
+        state = torch.load(work / "vision.pt")
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+    pictures, prompts, parts = (32, 4, 2) if joint else (64, 0, 1)
+    batches = SceneBatches(tokenizer, JOINT_FIRST_SEED if joint else VISION_FIRST_SEED, step, pictures, prompts, parts)
+    loader = iter(DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=6))
+    started, sums, counted = time.time() - spent, {}, 0
+    while step < args.steps:
+        pixels, targets, sequences = next(loader)
+        rate = learning_rate(step, args.steps, args.decay, args.peak)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cpu", torch.bfloat16):
+            features = model.model.vision_tower(normalize(pixels)).last_hidden_state
+            loss, losses = heads(features, targets)
+            if joint:
+                image_features = model.model.multi_modal_projector(features)
+                spread = 4.0 if step < args.steps - args.decay else 2.0
+                pairs = [language_loss(model, image_features, part, location_start, spread) for part in sequences]
+                losses["language"] = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
+                loss = losses["language"] + 0.2 * loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        counted += 1
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        if step % 50 == 0:
+            means = "  ".join(f"{name} {value / counted:.4f}" for name, value in sums.items())
+            print(f"{args.stage} step {step}  {time.time() - started:.0f} s  lr {rate:.2e}  {means}", flush=True)
+            sums, counted = {}, 0
+        if step % 500 == 0 or step == args.steps:
+            state = {"model": model.state_dict(), "heads": heads.state_dict(), "optimizer": optimizer.state_dict(),
+                     "step": step, "spent": time.time() - started}
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+        if joint and (step % args.evaluate_every == 0 or step == args.steps):
+            print(f"dev step {step}  {evaluate_on_dev(model, processor)}", flush=True)
+    if args.export:
+        export(model, args.folder)
+
+
+if __name__ == "__main__":
+    main()
