@@ -1,0 +1,28 @@
+import { KVCache } from "../layers/kv-cache.js";
+
+/**
+ * What decoding remembers between steps: keys and values of every layer, and which positions are real and in the block.
+ * It owns the cached tensors; `dispose` frees them.
+ */
+export class DecoderState {
+  readonly layers: readonly KVCache[];
+  /** 1 for real tokens, 0 for pads, of all positions so far. [B, S] */
+  attentionMask: number[][] = [];
+  /** 0 in the open block and for pads, 1 behind it. [B, S] */
+  tokenTypes: number[][] = [];
+
+  constructor(numHiddenLayers: number) {
+    this.layers = Array.from({ length: numHiddenLayers }, (_, i) => new KVCache({ name: `cache.${i}` }));
+  }
+
+  /** Adds the new positions of each row to what is remembered. */
+  extend(attentionMask: readonly (readonly number[])[], tokenTypes: readonly (readonly number[])[]): void {
+    this.attentionMask = attentionMask.map((row, b) => [...(this.attentionMask[b] ?? []), ...row]);
+    this.tokenTypes = tokenTypes.map((row, b) => [...(this.tokenTypes[b] ?? []), ...row]);
+  }
+
+  /** Frees every cached tensor. */
+  dispose(): void {
+    for (const cache of this.layers) cache.reset();
+  }
+}

@@ -1,0 +1,102 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
+import { TiedUnembedding, TokenEmbedding } from "../layers/embedding.js";
+import { GemmaBlock } from "../layers/gemma-block.js";
+import { prefixLmMask } from "../layers/mask.js";
+import { RMSNorm } from "../layers/rms-norm.js";
+import { ropeTables } from "../layers/rope.js";
+import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import type { TextConfig } from "./config.js";
+import type { DecoderState } from "./decoder-state.js";
+import type { Part } from "./part.js";
+import type { Settings } from "./settings.js";
+
+/** Where the decoder lies in a checkpoint. */
+const ROOT = "language_model.model";
+
+/** What the decoder needs to know of each position: all keys so far, and where the new queries stand. */
+export type Layout = {
+  /** 1 for real tokens, 0 for pads, of all S key positions. [B, S] */
+  attentionMask: readonly (readonly number[])[];
+  /** 0 in the open block and for pads, 1 behind it. [B, S] */
+  tokenTypes: readonly (readonly number[])[];
+  /** Rotary positions of the T new tokens. [B, T] */
+  positions: readonly (readonly number[])[];
+};
+
+/** Which rows meet the output projection: every position, or only the last of each row. */
+export type LogitRows = "all" | "last";
+
+/** Gemma or Gemma 2, whichever the config's values describe. */
+export class GemmaDecoder {
+  /** Every layer with the path of its tensors, in the order of computation. */
+  readonly parts: readonly Part[];
+  readonly embedding: TokenEmbedding;
+  private readonly blocks: GemmaBlock[];
+  private readonly lnFinal: RMSNorm;
+  private readonly unembed: TiedUnembedding;
+
+  constructor(
+    private readonly config: TextConfig,
+    private readonly settings: Settings,
+    checkpoint?: WeightScope,
+  ) {
+    const part = (path: string) => ({ name: path, scope: checkpoint?.at(`${ROOT}.${path}`) });
+    const { vocabSize, hiddenSize, headDim, numHiddenLayers, rmsNormEps } = config;
+    this.embedding = new TokenEmbedding({ ...part("embed_tokens"), vocabSize, hiddenSize });
+    this.blocks = Array.from(
+      { length: numHiddenLayers },
+      (_, i) => new GemmaBlock({ ...part(`layers.${i}`), config: blockConfig(config) }),
+    );
+    this.lnFinal = new RMSNorm({ ...part("norm"), eps: rmsNormEps });
+    const finalLogitSoftcapping = settings.finalLogitSoftcapping === "config" ? config.finalLogitSoftcapping : null;
+    this.unembed = new TiedUnembedding({ name: "unembed", embedding: this.embedding, finalLogitSoftcapping });
+    const x: tf.Shape = [null, null, hiddenSize];
+    const blockInputs: tf.Shape[] = [x, [null, 1, null, null], [null, null, headDim], [null, null, headDim]];
+    this.parts = [
+      { path: `${ROOT}.embed_tokens`, layer: this.embedding, inputShapes: [[null, null]] },
+      ...this.blocks.map((layer, i) => ({ path: `${ROOT}.layers.${i}`, layer, inputShapes: blockInputs })),
+      { path: `${ROOT}.norm`, layer: this.lnFinal, inputShapes: [x] },
+    ];
+  }
+
+  /** Merged embeddings [B, T, D] -> logits [B, T, V] or, for the last row alone, [B, 1, V]; the caller owns them. */
+  forward(
+    embeddings: tf.Tensor,
+    layout: Layout,
+    options: { tap?: Tap; state?: DecoderState | undefined; rows?: LogitRows } = {},
+  ): tf.Tensor {
+    const { tap = noTap, state, rows = "all" } = options;
+    const run = (layer: CheckpointLayer, x: tf.Tensor, path: string) =>
+      layer.apply(x, { tap: tapAt(tap, path) }) as tf.Tensor;
+    return tf.tidy(() => {
+      const { cos, sin } = ropeTables(layout.positions, this.config.headDim, this.config.ropeTheta);
+      const masks = this.masks(layout);
+      let x = embeddings;
+      this.blocks.forEach((block, i) => {
+        const options = { tap: tapAt(tap, `blocks.${i}`), cache: state?.layers[i] };
+        x = block.apply([x, masks[this.config.layerTypes[i]], cos, sin], options) as tf.Tensor;
+      });
+      if (rows === "last") x = x.slice([0, x.shape[1]! - 1, 0], [-1, 1, -1]);
+      return run(this.unembed, run(this.lnFinal, x, "ln_final"), "unembed");
+    });
+  }
+
+  private masks(layout: Layout): { full_attention: tf.Tensor; sliding_attention: tf.Tensor } {
+    const attentionMask = tf.tensor2d(layout.attentionMask as number[][]);
+    const tokenTypes = tf.tensor2d(layout.tokenTypes as number[][]);
+    const queries = layout.positions[0].length;
+    const window = this.settings.slidingWindow === "off" ? null : this.config.slidingWindow;
+    const full = prefixLmMask(attentionMask, tokenTypes, null, queries);
+    const sliding = window === null ? full : prefixLmMask(attentionMask, tokenTypes, window, queries);
+    return { full_attention: full, sliding_attention: sliding };
+  }
+}
+
+function blockConfig(config: TextConfig) {
+  const { hiddenSize, intermediateSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+  const { rmsNormEps, queryPreAttnScalar, attnLogitSoftcapping, postNorms } = config;
+  const sizes = { hiddenSize, intermediateSize, numAttentionHeads, numKeyValueHeads, headDim };
+  return { ...sizes, rmsNormEps, queryPreAttnScalar, attnLogitSoftcapping, postNorms };
+}

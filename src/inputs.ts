@@ -1,0 +1,92 @@
+import type * as tf from "@tensorflow/tfjs";
+
+import { type PaliGemmaConfig, numImageTokens } from "./config.js";
+import { InputError } from "./errors.js";
+
+type Rows = readonly (readonly number[])[];
+
+/** What the network takes: pictures as pixels, and rows of token ids of one length. */
+export type ModelInputs = {
+  /** Pixels [I, S, S, 3] in [-1, 1] of all pictures of the batch in reading order, or null without pictures. */
+  pixelValues: tf.Tensor | null;
+  /** Token ids [B, T]; each picture stands as P image tokens. */
+  inputIds: Rows;
+  /** 1 for real tokens, 0 for pads. Default: all real. */
+  attentionMask?: Rows;
+  /** 0 in the open block (and for pads), 1 behind it. Default: all in the block. */
+  tokenTypeIds?: Rows;
+  /** Rotary positions. Default: real tokens counted from the first. */
+  positionIds?: Rows;
+};
+
+/** Inputs with every default filled in. */
+export type CompleteInputs = Required<ModelInputs>;
+
+/**
+ * Fills in the defaults and checks that everything fits together. `seen` holds the real tokens already cached per row.
+ * Throws `InputError` for ragged rows, ids outside the vocabulary, wrong pixels, inconsistent types, or image tokens that
+ * do not fit the pictures.
+ */
+export function completeInputs(
+  config: PaliGemmaConfig,
+  inputs: ModelInputs,
+  positionOffset: number,
+  seen: readonly number[] = [],
+): CompleteInputs {
+  const { inputIds, pixelValues } = inputs;
+  if (inputIds.length === 0 || inputIds[0].length === 0) throw new InputError("inputIds: expected at least one token");
+  const filled = (value: number) => inputIds.map((row) => row.map(() => value));
+  const attentionMask = inputs.attentionMask ?? filled(1);
+  const tokenTypeIds = inputs.tokenTypeIds ?? filled(0);
+  const positionIds = inputs.positionIds ?? countedPositions(attentionMask, positionOffset, seen);
+  sameShape({ inputIds, attentionMask, tokenTypeIds, positionIds });
+  for (const id of inputIds.flat()) {
+    if (!Number.isSafeInteger(id) || id < 0 || id >= config.text.vocabSize) {
+      throw new InputError(`inputIds: expected ids in [0, ${config.text.vocabSize}), received ${id}`);
+    }
+  }
+  tokenTypeIds.forEach(checkTypes);
+  checkPictures(config, inputIds, pixelValues);
+  return { pixelValues, inputIds, attentionMask, tokenTypeIds, positionIds };
+}
+
+// Pads share the first position; transformers gives them one as well, and their rows are never used.
+function countedPositions(attentionMask: Rows, offset: number, seen: readonly number[]): number[][] {
+  return attentionMask.map((row, b) => {
+    let count = seen[b] ?? 0;
+    return row.map((real) => Math.max((count += real) - 1, 0) + offset);
+  });
+}
+
+function sameShape(named: Record<string, Rows>): void {
+  const [B, T] = [named.inputIds.length, named.inputIds[0].length];
+  for (const [name, rows] of Object.entries(named)) {
+    const wrong = rows.length !== B ? rows.length : rows.find((row) => row.length !== T)?.length;
+    if (wrong !== undefined) throw new InputError(`${name}: expected ${B} rows of ${T}, received one of ${wrong}`);
+  }
+}
+
+function checkTypes(row: readonly number[], index: number): void {
+  const consistent = row.every((type, i) => (type === 0 || type === 1) && (i === 0 || type >= row[i - 1]));
+  if (!consistent) {
+    throw new InputError(
+      `tokenTypeIds: expected row ${index} to be 0 (image and prompt) and then 1 (what follows), received ${row.join("")}`,
+    );
+  }
+}
+
+function checkPictures(config: PaliGemmaConfig, inputIds: Rows, pixelValues: tf.Tensor | null): void {
+  const { imageSize, numChannels } = config.vision;
+  const shape = pixelValues?.shape ?? [0, imageSize, imageSize, numChannels];
+  const expected = [shape[0], imageSize, imageSize, numChannels];
+  if (shape.length !== 4 || expected.some((size, axis) => size !== shape[axis])) {
+    const wanted = `[pictures, ${expected.slice(1).join(", ")}]`;
+    throw new InputError(`pixelValues: expected ${wanted}, received [${shape.join(", ")}]`);
+  }
+  const marks = inputIds.flat().filter((id) => id === config.imageTokenId).length;
+  const perPicture = numImageTokens(config);
+  if (marks !== shape[0] * perPicture) {
+    const fit = `${shape[0]} pictures x ${perPicture} = ${shape[0] * perPicture}`;
+    throw new InputError(`inputIds: expected ${fit} image tokens, received ${marks}`);
+  }
+}

@@ -1,0 +1,125 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { WeightScope } from "../layers/checkpoint-layer.js";
+import { Projector } from "../layers/projector.js";
+import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import { numImageTokens, type PaliGemmaConfig } from "./config.js";
+import { DecoderState } from "./decoder-state.js";
+import { GemmaDecoder, type LogitRows } from "./gemma.js";
+import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.js";
+import { buildPart, type Part } from "./part.js";
+import { hf5, type Settings } from "./settings.js";
+import { SiglipTower } from "./siglip.js";
+
+/** What a forward pass may be asked for besides its logits. */
+export type ForwardOptions = {
+  /** Sees, and may replace, every named activation. */
+  tap?: Tap;
+  /** Keys and values of earlier positions; the new ones are added. */
+  state?: DecoderState | undefined;
+  /** Logits of every position (default), or of the last of each row only. */
+  rows?: LogitRows;
+};
+
+/** The network: SigLIP, the projector and the Gemma decoder. The only place that knows both towers. */
+export class PaliGemmaModel {
+  /** Every layer with the path of its tensors, in the order of computation; `build` or `buildPart` creates the weights. */
+  readonly parts: readonly Part[];
+  private readonly vision: SiglipTower;
+  private readonly projector: Projector;
+  private readonly language: GemmaDecoder;
+
+  constructor(
+    readonly config: PaliGemmaConfig,
+    readonly settings: Settings = hf5,
+    checkpoint?: WeightScope,
+  ) {
+    const { vision, text } = config;
+    this.vision = new SiglipTower(vision, checkpoint);
+    const scope = checkpoint?.at("multi_modal_projector");
+    this.projector = new Projector({ name: "multi_modal_projector", scope, projectionDim: text.hiddenSize });
+    this.language = new GemmaDecoder(text, settings, checkpoint);
+    const features: tf.Shape = [null, numImageTokens(config), vision.hiddenSize];
+    this.parts = [
+      ...this.vision.parts,
+      { path: "multi_modal_projector", layer: this.projector, inputShapes: [features] },
+      ...this.language.parts,
+    ];
+  }
+
+  /** Creates every weight at once: random, or from a checkpoint that is in memory. */
+  build(): this {
+    this.parts.forEach(buildPart);
+    return this;
+  }
+
+  /** An empty memory for decoding with this model; the caller disposes it. */
+  newState(): DecoderState {
+    return new DecoderState(this.config.text.numHiddenLayers);
+  }
+
+  /**
+   * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them.
+   * Throws `InputError` when the inputs do not fit together.
+   */
+  forward(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions = {}): tf.Tensor {
+    const seen = state?.attentionMask.map((row) => row.reduce((sum, real) => sum + real, 0));
+    const complete = completeInputs(this.config, inputs, this.settings.positionOffset, seen);
+    const { attentionMask, tokenTypeIds, positionIds } = complete;
+    state?.extend(attentionMask, tokenTypeIds);
+    const layout = {
+      attentionMask: state?.attentionMask ?? attentionMask,
+      tokenTypes: state?.tokenTypes ?? tokenTypeIds,
+      positions: positionIds,
+    };
+    return tf.tidy(() => {
+      const embeddings = this.embed(complete, tap);
+      return this.language.forward(embeddings, layout, { tap: tapAt(tap, "language"), state, rows });
+    });
+  }
+
+  /** Pixels [I, S, S, 3] in [-1, 1] -> rows [I, P, D] as they enter the decoder; the caller owns them. */
+  encodeImages(pixelValues: tf.Tensor, tap: Tap = noTap): tf.Tensor {
+    return tf.tidy(() => {
+      const features = this.vision.forward(pixelValues, tapAt(tap, "vision"));
+      return this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor;
+    });
+  }
+
+  /** Frees every weight. */
+  dispose(): void {
+    for (const { layer } of this.parts) if (layer.built) layer.dispose();
+  }
+
+  // Text rows come scaled from the table, image rows unscaled from the projector; one gather puts both in reading order.
+  private embed({ pixelValues, inputIds }: CompleteInputs, tap: Tap): tf.Tensor {
+    const isImage = (id: number) => id === this.config.imageTokenId;
+    const texts = inputIds.map((row) => row.filter((id) => !isImage(id)));
+    const even = texts.every((row) => row.length === texts[0].length);
+    const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
+    const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
+    if (pixelValues === null) return text;
+    const images = this.encodeImages(pixelValues, tap);
+    const D = this.config.text.hiddenSize;
+    const table = tf.concat([images.reshape([-1, D]), text.reshape([-1, D])]);
+    let nextImage = 0;
+    let nextText = images.size / D;
+    const order = inputIds.map((row) => row.map((id) => (isImage(id) ? nextImage++ : nextText++)));
+    return tf.gather(table, tf.tensor2d(order, undefined, "int32"));
+  }
+}
+
+/** Name and shape of every tensor that a model of this config reads, found by building it without any. */
+export function expectedTensors(config: PaliGemmaConfig): Map<string, number[]> {
+  const expected = new Map<string, number[]>();
+  const recorder = (prefix: string): WeightScope => ({
+    at: (path) => recorder(prefix === "" ? path : `${prefix}.${path}`),
+    get: (name, shape) => {
+      expected.set(`${prefix}.${name}`, shape);
+      return tf.scalar(0);
+    },
+  });
+  const model = new PaliGemmaModel(config, hf5, recorder("")).build();
+  model.dispose();
+  return expected;
+}

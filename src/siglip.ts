@@ -1,0 +1,50 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
+import { LayerNorm } from "../layers/layer-norm.js";
+import { PatchEmbedding } from "../layers/patch-embedding.js";
+import { SiglipBlock } from "../layers/siglip-block.js";
+import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import type { VisionConfig } from "./config.js";
+import type { Part } from "./part.js";
+
+/** Where the tower lies in a checkpoint. */
+const ROOT = "vision_tower.vision_model";
+
+/** SigLIP: patches with positions, encoder blocks, a final norm. No class token, no mask, no pooling head. */
+export class SiglipTower {
+  /** Every layer with the path of its tensors, in the order of computation. */
+  readonly parts: readonly Part[];
+  private readonly embeddings: PatchEmbedding;
+  private readonly blocks: SiglipBlock[];
+  private readonly lnFinal: LayerNorm;
+
+  constructor(config: VisionConfig, checkpoint?: WeightScope) {
+    const part = (path: string) => ({ name: path, scope: checkpoint?.at(`${ROOT}.${path}`) });
+    const { hiddenSize, patchSize, imageSize, numChannels, numHiddenLayers, layerNormEps } = config;
+    this.embeddings = new PatchEmbedding({ ...part("embeddings"), hiddenSize, patchSize });
+    this.blocks = Array.from(
+      { length: numHiddenLayers },
+      (_, i) => new SiglipBlock({ ...part(`encoder.layers.${i}`), config }),
+    );
+    this.lnFinal = new LayerNorm({ ...part("post_layernorm"), eps: layerNormEps });
+    const tokens: tf.Shape = [null, (imageSize / patchSize) ** 2, hiddenSize];
+    this.parts = [
+      { path: `${ROOT}.embeddings`, layer: this.embeddings, inputShapes: [[null, imageSize, imageSize, numChannels]] },
+      ...this.blocks.map((layer, i) => ({ path: `${ROOT}.encoder.layers.${i}`, layer, inputShapes: [tokens] })),
+      { path: `${ROOT}.post_layernorm`, layer: this.lnFinal, inputShapes: [tokens] },
+    ];
+  }
+
+  /** Pixels [B, S, S, 3] in [-1, 1] -> image features [B, P, Dv]; the caller owns them. */
+  forward(pixels: tf.Tensor, tap: Tap = noTap): tf.Tensor {
+    const run = (layer: CheckpointLayer, x: tf.Tensor, at: Tap) => layer.apply(x, { tap: at }) as tf.Tensor;
+    return tf.tidy(() => {
+      let x = run(this.embeddings, pixels, tap);
+      this.blocks.forEach((block, i) => {
+        x = run(block, x, tapAt(tap, `blocks.${i}`));
+      });
+      return run(this.lnFinal, x, tapAt(tap, "ln_final"));
+    });
+  }
+}
