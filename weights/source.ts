@@ -1,0 +1,174 @@
+import { open, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { checkRange, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
+import { WeightsError } from "./errors.js";
+import { hasUrl, openUrl, readUrl } from "./http.js";
+import { decodeUtf8, parseJson } from "./json.js";
+
+/** Bytes that can be read by range: a file, something behind a URL, or memory. */
+export interface ByteSource {
+  /** What errors call it: a path, a URL or a given name. */
+  readonly name: string;
+  /** Length in bytes. */
+  readonly size: number;
+  /** Bytes `start` to `end` (exclusive) in a fresh buffer: exactly that many, or a `WeightsError` naming file and range. */
+  read(start: number, end: number): Promise<Uint8Array>;
+  /** Frees what the source holds; reading afterwards is an error. */
+  close(): Promise<void>;
+}
+
+/** A model folder, on disk or behind a URL. A file name may not lead out of it: every method throws `WeightsError` on one that does. */
+export interface Folder {
+  /** The path or URL as errors show it. */
+  readonly name: string;
+  /** The absolute path of a folder on disk; null behind a URL. */
+  readonly localPath: string | null;
+  /** Opens a file for range reads; throws `WeightsError` when it is not there. The caller closes it. */
+  open(file: string): Promise<ByteSource>;
+  /** Whether the file is there; throws `WeightsError` when that cannot be found out. */
+  has(file: string): Promise<boolean>;
+  /** A small JSON file, parsed; throws `WeightsError` when it is missing, too long or not JSON. */
+  readJson(file: string): Promise<unknown>;
+  /** A whole file of at most `limit` bytes (default `MAX_WHOLE_FILE`); throws `WeightsError` when it is missing or longer. */
+  readBytes(file: string, limit?: number): Promise<Uint8Array>;
+}
+
+/** Longest file that is read whole: the largest that models bring, tokenizer.json, has 35 MB; more than this is no such file. */
+export const MAX_WHOLE_FILE = 256 * 2 ** 20;
+
+/** `bytes` as a source; `read` copies. Throws `WeightsError` only for ranges outside. */
+export function memorySource(name: string, bytes: Uint8Array): ByteSource {
+  return {
+    name,
+    size: bytes.length,
+    read: async (start, end) => {
+      checkRange(name, bytes.length, start, end);
+      return new Uint8Array(bytes.subarray(start, end));
+    },
+    close: async () => {},
+  };
+}
+
+/** Opens a file on disk; throws `WeightsError` when it is missing, no plain file, or cannot be read. `pieceSize`: bytes per system call. */
+export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<ByteSource> {
+  const handle = await open(path, "r").catch((error: unknown) => {
+    throw new WeightsError(`${path}: cannot be opened (${reasonOf(error)})`);
+  });
+  const info = await handle.stat();
+  if (!info.isFile()) {
+    await handle.close();
+    throw new WeightsError(`${path}: expected a file, found ${info.isDirectory() ? "a folder" : "something else"}`);
+  }
+  const fill = async (piece: Uint8Array, position: number): Promise<void> => {
+    for (let at = 0; at < piece.length;) {
+      const { bytesRead } = await handle.read(piece, at, piece.length - at, position + at);
+      const range = `${position}..${position + piece.length}`;
+      if (bytesRead === 0) throw new WeightsError(`${path}: ended inside bytes ${range}; was it cut while being read?`);
+      at += bytesRead;
+    }
+  };
+  const source = { name: path, size: info.size };
+  const read = async (start: number, end: number): Promise<Uint8Array> => {
+    try {
+      return await readInPieces(source, [start, end], fill, pieceSize);
+    } catch (error) {
+      if (error instanceof WeightsError) throw error;
+      throw new WeightsError(`${path}: bytes ${start}..${end} cannot be read (${reasonOf(error)})`);
+    }
+  };
+  return { ...source, read, close: () => handle.close() };
+}
+
+/**
+ * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie.
+ * Throws `WeightsError` for a missing directory, a path to a file, and other URL schemes. A URL is first asked when a file is.
+ */
+export async function openFolder(pathOrUrl: string): Promise<Folder> {
+  if (/^https?:\/\//i.test(pathOrUrl)) return urlFolder(pathOrUrl);
+  if (/^file:\/\//i.test(pathOrUrl)) return localFolder(fileURLToPath(pathOrUrl));
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(pathOrUrl)) {
+    throw new WeightsError(`${pathOrUrl}: expected a folder on disk or an http(s) URL, this scheme is not known`);
+  }
+  return localFolder(pathOrUrl);
+}
+
+async function localFolder(path: string): Promise<Folder> {
+  const info = await stat(path).catch((error: unknown) => {
+    if (isMissing(error)) throw new WeightsError(`${path}: there is no such folder`);
+    throw new WeightsError(`${path}: cannot be opened (${reasonOf(error)})`);
+  });
+  if (!info.isDirectory()) {
+    throw new WeightsError(`${path}: expected a model folder, found a file; give the folder that holds it`);
+  }
+  // Links are followed: the Hugging Face cache is a folder of links into a store beside it.
+  const locate = (file: string): string => join(path, ...safeSegments(path, file));
+  return finishFolder({
+    name: path,
+    localPath: resolve(path),
+    open: async (file) => openFile(locate(file)),
+    has: async (file) => {
+      const path = locate(file);
+      const found = await stat(path).catch((error: unknown) => {
+        if (isMissing(error)) return null;
+        throw new WeightsError(`${path}: cannot be looked at (${reasonOf(error)})`);
+      });
+      return found !== null && found.isFile();
+    },
+    readBytes: async (file, limit = MAX_WHOLE_FILE) => {
+      const source = await openFile(locate(file));
+      try {
+        if (source.size > limit) {
+          throw new WeightsError(`${source.name}: ${source.size} bytes, expected at most ${limit} for such a file`);
+        }
+        return await source.read(0, source.size);
+      } finally {
+        await source.close();
+      }
+    },
+  });
+}
+
+const isMissing = (error: unknown): boolean =>
+  ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+
+function urlFolder(text: string): Folder {
+  if (!URL.canParse(text)) throw new WeightsError(`${text}: this is not a valid URL`);
+  const base = new URL(text);
+  if (base.username || base.password) {
+    throw new WeightsError(`${base.origin}: a name or password inside a URL is not sent; give the URL without it`);
+  }
+  const name = `${base.origin}${base.pathname.replace(/\/*$/, "")}`;
+  const locate = (file: string): string =>
+    // A query of the folder (a version, a signature) goes with each file; it stays out of names, for it may be secret.
+    `${name}/${safeSegments(name, file).map(encodeURIComponent).join("/")}${base.search}`;
+  return finishFolder({
+    name,
+    localPath: null,
+    open: async (file) => openUrl(locate(file), `${name}/${file}`),
+    has: async (file) => hasUrl(locate(file), `${name}/${file}`),
+    readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit),
+  });
+}
+
+function finishFolder(folder: Omit<Folder, "readJson">): Folder {
+  const readJson = async (file: string): Promise<unknown> => {
+    const where = `${folder.name}/${file}`;
+    return parseJson(decodeUtf8(await folder.readBytes(file), where), where);
+  };
+  return { ...folder, readJson };
+}
+
+/** The steps of a relative file name. An index comes from outside: a name that could leave the folder is refused. */
+function safeSegments(folder: string, file: string): string[] {
+  const segments = file.split("/");
+  const odd = segments.some((segment) => segment === "" || segment === "." || segment === "..");
+  // A colon would be a URL scheme, a drive or a stream of a file; a backslash is a separator on one system and not on others.
+  // eslint-disable-next-line no-control-regex
+  if (odd || /[\\:\u0000-\u001f]/.test(file)) {
+    throw new WeightsError(
+      `${folder}: the file name ${JSON.stringify(file)} does not stay in the folder; it is not opened`,
+    );
+  }
+  return segments;
+}
