@@ -52,7 +52,8 @@ export function nativeLayout(gpu: boolean, cache = cacheFolder()): NativeLayout 
 }
 
 /** The folder of the npm package inside a folder that npm installed it in. */
-export const packageFolder = (root: string, gpu: boolean): string => path.join(root, "node_modules", nativePackage(gpu));
+export const packageFolder = (root: string, gpu: boolean): string =>
+  path.join(root, "node_modules", nativePackage(gpu));
 
 /** A symbolic link: `at` is relative to the package folder, `to` relative to the unpacked wheel. */
 export interface Link {

@@ -82,7 +82,8 @@ function checkBf16(): void {
   const got = Array.from(binding.tensorDataSync(back));
   [half, back].forEach((id) => binding.deleteTensor(id));
   x.dispose();
-  if (got[0] !== 1 || got[1] !== -2.5) throw new Error(`a Cast to bf16 and back gave ${got.join(", ")}, expected 1, -2.5`);
+  if (got[0] !== 1 || got[1] !== -2.5)
+    throw new Error(`a Cast to bf16 and back gave ${got.join(", ")}, expected 1, -2.5`);
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -62,7 +62,10 @@ export async function findToolchain(run: Run, env: NodeJS.ProcessEnv = process.e
 /** The command that runs npm, as a program and its first arguments. */
 export function npmCommand(env: NodeJS.ProcessEnv = process.env, execPath = process.execPath): [string, string[]] {
   // Under `npm run` npm says where it is; under another package manager the variable names that one.
-  const candidates = [env.npm_execpath, ...npmFolders(execPath).map((folder) => path.join(folder, "bin", "npm-cli.js"))];
+  const candidates = [
+    env.npm_execpath,
+    ...npmFolders(execPath).map((folder) => path.join(folder, "bin", "npm-cli.js")),
+  ];
   const script = candidates.find((file) => file && path.basename(file) === "npm-cli.js" && existsSync(file));
   return script ? [execPath, [script]] : ["npm", []];
 }

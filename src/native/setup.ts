@@ -1,0 +1,171 @@
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { BackendError, InputError } from "../errors.js";
+import { buildAddon, downloadAddon } from "./addon.js";
+import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
+import type { NativeLayout } from "./layout.js";
+import { installPackage } from "./package.js";
+import { probe as realProbe, type ProbeResult } from "./probe.js";
+import { run as realRun, type Run } from "./process.js";
+import { findPython, findToolchain } from "./tools.js";
+import { fetchTensorflow, unpackTensorflow } from "./wheel.js";
+
+/** What setup is asked to do. */
+export interface SetupOptions {
+  /** tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Untested: no machine with a GPU has run it. */
+  gpu?: boolean;
+  /** Builds again although it works; a downloaded wheel is used again. */
+  force?: boolean;
+  /** Only says whether the backend works. */
+  check?: boolean;
+  /** Leaves out the package's own download of TensorFlow 2.9.1 and builds against TensorFlow 2.21. */
+  fromSource?: boolean;
+  /** Where to work; by default `cacheFolder()`. */
+  cache?: string;
+  /** Takes a line about each step; by default stderr. */
+  log?: (line: string) => void;
+  /** How commands are run and the backend is tried; tests put something else here. */
+  run?: Run;
+  probe?: typeof realProbe;
+}
+
+type Context = Required<Omit<SetupOptions, "check" | "force">> & { layout: NativeLayout };
+
+/**
+ * Makes the backend "tensorflow" available, and returns whether it is (false only with `check`).
+ *
+ * The steps, each left out when it is done already, and complete or absent after an interruption:
+ * 1. try the backend in a child process; when it works there is nothing to do;
+ * 2. install tfjs-node (or tfjs-node-gpu) without its install script;
+ * 3. let it download its own binary, if its server answers;
+ * 4. else, on Linux x64, fetch the TensorFlow wheel with pip and unpack its C library and headers;
+ * 5. build the package's own addon against them;
+ * 6. try the result as in step 1, before it is put where the loader looks.
+ *
+ * Everything lies in the user's cache folder and not in `node_modules`: npm removes what it did not install from there, and
+ * the work is good for every checkout. A tfjs-node that the user installed in the ordinary way is found before it and left
+ * alone. Throws a BackendError that says which step failed and what to do.
+ */
+export async function setupNative(options: SetupOptions = {}): Promise<boolean> {
+  const context = contextOf(options);
+  const { gpu, log, probe, run, layout } = context;
+  const before = await probe({ gpu, run });
+  if (options.check) {
+    log(before.ok ? `Native backend works: ${describe(before)}.` : `Native backend does not work: ${before.reason}.`);
+    return before.ok;
+  }
+  if (before.ok && !options.force) {
+    log(`Already done: ${describe(before)}. Nothing to do.`);
+    return true;
+  }
+  requirePlainPath(context.cache);
+  if (options.force) await rm(layout.ready, { recursive: true, force: true });
+  if (existsSync(layout.ready)) await removeBroken(context, before);
+  await step(context, `Install ${nativePackage(gpu)}`, () => installPackage(layout, gpu, run));
+  if (!(await ownDownload(context))) await fromWheel(context);
+  await report(context);
+  return true;
+}
+
+function contextOf(options: SetupOptions): Context {
+  const { gpu = false, fromSource = false, cache = cacheFolder(), run = realRun, probe = realProbe } = options;
+  const log = options.log ?? ((line: string) => void process.stderr.write(`${line}\n`));
+  return { gpu, fromSource, cache, run, probe, log, layout: nativeLayout(gpu, cache) };
+}
+
+/** make, and so node-gyp, cannot build in a folder whose path has a space. */
+function requirePlainPath(cache: string): void {
+  if (!/\s/.test(cache)) return;
+  throw new InputError(
+    `Native setup: the folder "${cache}" has a space in its path, where make cannot build. ` +
+      "Name another one in the variable PALIGEMMA_NATIVE_DIR.",
+  );
+}
+
+/** A result of an earlier setup that no longer works (a library removed, say) is made anew. */
+async function removeBroken({ gpu, layout, log, probe, run }: Context, before: ProbeResult): Promise<void> {
+  const own = await probe({ gpu, run, folder: packageFolder(layout.ready, gpu) });
+  if (own.ok) return;
+  log(`Found an earlier setup that does not work, building anew (${before.ok ? own.reason : before.reason}).`);
+  await rm(layout.ready, { recursive: true, force: true });
+}
+
+async function ownDownload({ gpu, layout, fromSource, log, run, probe }: Context): Promise<boolean> {
+  if (fromSource) {
+    log("Its own download: left out, as asked.");
+    return false;
+  }
+  const started = Date.now();
+  const problem = await downloadAddon({ layout, gpu, run, probe });
+  log(problem ? `Its own download: not possible here, ${problem}.` : `Its own download: done in ${seconds(started)}.`);
+  return problem === null;
+}
+
+async function fromWheel(context: Context): Promise<void> {
+  const { gpu, layout, run, log, probe } = context;
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new BackendError(
+      `Native setup: on ${process.platform}-${process.arch} only the package's own download is possible, and it failed (see ` +
+        "above). Try again where its server can be reached, or use the backend wasm, which needs no native part.",
+    );
+  }
+  // All tools first: whoever lacks a compiler should hear it before the download, not after.
+  const python = await findPython(run);
+  const tools = await findToolchain(run);
+  const name = `${wheelName(gpu)} ${TENSORFLOW_VERSION}`;
+  let wheel = "";
+  await step(context, `Fetch the wheel ${name} with pip`, async () => {
+    if (existsSync(layout.libtensorflow)) return false;
+    const result = await fetchTensorflow(layout, gpu, python, run);
+    wheel = result.wheel;
+    return result.fetched;
+  });
+  await step(context, "Unpack libtensorflow", () => unpackTensorflow(layout, gpu, wheel, python, run));
+  await step(context, "Build the addon and try it", async () => {
+    await buildAddon({ layout, gpu, run, probe }, python, tools);
+    return true;
+  });
+  if (gpu)
+    log(`If no GPU is found: export LD_LIBRARY_PATH=${path.join(packageFolder(layout.ready, gpu), "deps", "lib")}`);
+}
+
+async function step({ log }: Context, title: string, work: () => Promise<boolean>): Promise<void> {
+  const started = Date.now();
+  log((await work()) ? `${title}: done in ${seconds(started)}.` : `${title}: already done.`);
+}
+
+/** Says what a program will now get, which is the user's own package if there is one that works. */
+async function report({ gpu, probe, run, log, layout }: Context): Promise<void> {
+  const after = await probe({ gpu, run });
+  if (!after.ok)
+    throw new BackendError(`Native setup: everything was built, but the backend does not work: ${after.reason}`);
+  log(`Ready: ${describe(after)}, in ${after.folder}.`);
+  const foreign = after.folder !== packageFolder(layout.ready, gpu);
+  if (foreign) log("That is a package which you installed yourself; it comes before the one that setup made.");
+}
+
+const describe = (result: Extract<ProbeResult, { ok: true }>): string =>
+  `${result.packageName} with TensorFlow ${result.tensorflowVersion} on ${result.gpu ? "GPU" : "CPU"}`;
+
+const seconds = (started: number): string => `${((Date.now() - started) / 1000).toFixed(1)} s`;
+
+/** Runs setup as a command; returns the exit code. */
+export async function main(args: string[]): Promise<number> {
+  try {
+    const flag = { type: "boolean" } as const;
+    const options = { gpu: flag, force: flag, check: flag, "from-source": flag };
+    const { values } = parseArgs({ args, options });
+    return (await setupNative({ ...values, fromSource: values["from-source"] })) ? 0 : 1;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main(process.argv.slice(2));
+}
