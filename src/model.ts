@@ -97,9 +97,9 @@ export class PaliGemmaModel {
     const texts = inputIds.map((row) => row.filter((id) => !isImage(id)));
     const even = texts.every((row) => row.length === texts[0].length);
     const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
+    const images = pixelValues && this.encodeImages(pixelValues, tap);
     const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
-    if (pixelValues === null) return text;
-    const images = this.encodeImages(pixelValues, tap);
+    if (images === null) return text;
     const D = this.config.text.hiddenSize;
     const table = tf.concat([images.reshape([-1, D]), text.reshape([-1, D])]);
     let nextImage = 0;

@@ -1,0 +1,45 @@
+import * as tf from "@tensorflow/tfjs";
+import "@tensorflow/tfjs-backend-wasm";
+
+import { BackendError } from "./errors.js";
+import { loadNative, SETUP_HINT } from "./native/load.js";
+
+/** Where the mathematics runs: CUDA or CPU through libtensorflow, WebAssembly, or plain JavaScript. */
+export type BackendName = "tensorflow" | "wasm" | "cpu";
+
+/** A backend, or "auto": tensorflow when it is installed, else wasm, else cpu. */
+export type BackendChoice = BackendName | "auto";
+
+/** Every choice, for messages and argument parsing. */
+export const BACKENDS: readonly BackendChoice[] = ["auto", "tensorflow", "wasm", "cpu"];
+
+/**
+ * Makes `choice` TensorFlow.js's current backend and returns which one that is.
+ * Throws `BackendError` for an unknown name, or one that is absent or does not start here.
+ */
+export async function useBackend(choice: BackendChoice = "auto"): Promise<BackendName> {
+  if (!BACKENDS.includes(choice)) {
+    throw new BackendError(`backend: expected one of ${BACKENDS.join(", ")}, received "${String(choice)}"`);
+  }
+  if (choice !== "auto") return start(choice);
+  for (const name of ["tensorflow", "wasm"] as const) {
+    if (name === "tensorflow" && (await loadNative()) === null) continue;
+    // A wasm that does not start leaves the plain JavaScript backend; a broken native part is not passed over in silence.
+    if (name === "wasm" && !(await tf.setBackend("wasm"))) continue;
+    return start(name);
+  }
+  return start("cpu");
+}
+
+async function start(name: BackendName): Promise<BackendName> {
+  if (name === "tensorflow" && (await loadNative()) === null) {
+    throw new BackendError(`backend: "tensorflow" is not installed. ${SETUP_HINT}, or choose wasm.`);
+  }
+  if (!(await tf.setBackend(name))) {
+    throw new BackendError(`backend: "${name}" does not start here; choose one of ${BACKENDS.join(", ")}`);
+  }
+  await tf.ready();
+  // The plain backend greets every Node program with an advertisement for tfjs-node; stderr is for our own messages.
+  if (name === "cpu") (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+  return name;
+}

@@ -1,0 +1,31 @@
+import { type Command, Option } from "commander";
+
+import { BACKENDS, type BackendChoice } from "../backend.js";
+import { InputError } from "../errors.js";
+import { DTYPES, type DtypeChoice } from "../paligemma.js";
+
+/** The options of every command that loads weights. */
+export type LoadFlags = { model?: string; dtype: DtypeChoice; backend: BackendChoice };
+
+/** `--model`, which every command has. */
+export const modelOption = (): Option =>
+  new Option("--model <dir>", "model folder (path or URL); without it the bundled demo checkpoint");
+
+/** Adds `--model`, `--dtype` and `--backend`. */
+export function addLoadOptions(command: Command): Command {
+  return command
+    .addOption(modelOption())
+    .addOption(new Option("--dtype <type>", "type of the numbers").choices(DTYPES).default("auto"))
+    .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"));
+}
+
+/** A parser of `flag`'s value as a finite number. Throws `InputError` naming the flag. */
+export function numberFor(flag: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isFinite(value)) {
+      throw new InputError(`${flag}: expected a number, received "${text}"`);
+    }
+    return value;
+  };
+}

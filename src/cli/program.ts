@@ -1,0 +1,41 @@
+import { Command, CommanderError } from "commander";
+
+import { packageVersion } from "../version.js";
+import { addGenerate } from "./generate.js";
+import { addHooks } from "./hooks.js";
+import { addInfo } from "./info.js";
+import { addInspect } from "./inspect.js";
+import { addSetupNative } from "./setup-native.js";
+
+/**
+ * Runs the command line and returns the exit code: 0, or 1 after one sentence on stderr.
+ * Results go to stdout, progress to stderr. `--debug` shows the stack of an error.
+ */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const program = new Command("paligemma")
+    .description("PaliGemma 1 and 2 on TensorFlow.js: ask about pictures, and look inside the model")
+    .version(packageVersion())
+    .option("--debug", "show the stack of an error")
+    .exitOverride()
+    .showHelpAfterError("(--help lists the options)");
+  for (const add of [addGenerate, addInspect, addHooks, addInfo, addSetupNative]) add(program);
+  for (const command of program.commands) {
+    command
+      .exitOverride()
+      .option("--debug", "show the stack of an error")
+      .showHelpAfterError("(--help lists the options)");
+  }
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // already printed
+    process.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
+    return 1;
+  }
+}
+
+function describeError(error: unknown, debug: boolean): string {
+  if (!(error instanceof Error)) return `error: ${String(error)}`;
+  return debug ? (error.stack ?? error.message) : `error: ${error.message}`;
+}

@@ -1,0 +1,102 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
+import * as tf from "@tensorflow/tfjs";
+
+import { InputError } from "./errors.js";
+import type { ModelInputs } from "./inputs.js";
+import type { PaliGemmaModel } from "./model.js";
+import { createSampler, type Sampler, type SamplingOptions } from "./sampling.js";
+
+/** How far and how to decode. */
+export type GenerationOptions = SamplingOptions & {
+  /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
+  maxNewTokens?: number | undefined;
+  /** Stops between two tokens; the iteration then throws the signal's reason. */
+  signal?: AbortSignal | undefined;
+};
+
+/** Why a row ended: an end-of-sequence token came, or the limit was reached. */
+export type FinishReason = "eos" | "length";
+
+/** One decoding step: the new id of each row (the pad id for rows that have ended). */
+export type Step = { tokens: number[]; finished: (FinishReason | null)[] };
+
+/** The default of `maxNewTokens`. */
+export const DEFAULT_MAX_NEW_TOKENS = 256;
+
+/**
+ * Decodes token by token with a cache, yielding each step, until every row has ended. The end-of-sequence id is yielded too.
+ * Decoding ends with "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
+ * Throws `InputError` for options out of range or a prompt that leaves no room, and the signal's reason when aborted.
+ */
+export async function* decode(
+  model: PaliGemmaModel,
+  inputs: ModelInputs,
+  options: GenerationOptions = {},
+): AsyncGenerator<Step, void, void> {
+  const { signal } = options;
+  const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
+  const sampler = createSampler(options);
+  const { eosTokenIds, padTokenId } = model.config;
+  const state = model.newState();
+  const finished: (FinishReason | null)[] = inputs.inputIds.map(() => null);
+  try {
+    let next = inputs;
+    for (let step = 1; step <= limit; step++) {
+      signal?.throwIfAborted();
+      const chosen = await choose(model, next, state, sampler);
+      const tokens = chosen.map((id, row) => (finished[row] === null ? id : padTokenId));
+      tokens.forEach((id, row) => {
+        if (finished[row] === null && eosTokenIds.includes(id)) finished[row] = "eos";
+        if (finished[row] === null && step === limit) finished[row] = "length";
+      });
+      yield { tokens, finished: [...finished] };
+      if (finished.every((reason) => reason !== null)) return;
+      next = followUp(tokens);
+      await nextTurn(); // lets timers, sockets and the signal in: the backends compute synchronously
+    }
+  } finally {
+    state.dispose();
+  }
+}
+
+// A generated token stands behind the block and sees everything real before it.
+const followUp = (tokens: number[]): ModelInputs => ({
+  pixelValues: null,
+  inputIds: tokens.map((id) => [id]),
+  tokenTypeIds: tokens.map(() => [1]),
+});
+
+async function choose(
+  model: PaliGemmaModel,
+  inputs: ModelInputs,
+  state: ReturnType<PaliGemmaModel["newState"]>,
+  sampler: Sampler | null,
+): Promise<number[]> {
+  const picked = tf.tidy(() => {
+    const logits = model.forward(inputs, { state, rows: "last" }).squeeze([1]); // [B, V]
+    return sampler ? logits : logits.argMax(-1);
+  });
+  try {
+    const values = await picked.data();
+    if (!sampler) return Array.from(values);
+    const V = picked.shape[1]!;
+    return inputs.inputIds.map((_, row) => sampler((values as Float32Array).subarray(row * V, (row + 1) * V)));
+  } finally {
+    picked.dispose();
+  }
+}
+
+function tokenLimit(model: PaliGemmaModel, inputs: ModelInputs, maxNewTokens: number): number {
+  if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
+    throw new InputError(`maxNewTokens: expected a whole number >= 1, received ${maxNewTokens}`);
+  }
+  const context = model.config.text.maxPositionEmbeddings;
+  const prompt = inputs.inputIds[0].length;
+  if (prompt >= context) {
+    throw new InputError(
+      `prompt: expected fewer than ${context} tokens (image tokens included), the model's context; received ${prompt}`,
+    );
+  }
+  return Math.min(maxNewTokens, context - prompt);
+}

@@ -1,0 +1,43 @@
+import { Checkpoint } from "../weights/checkpoint.js";
+import { openFolder } from "../weights/source.js";
+import { describeVariant, type PaliGemmaConfig } from "./config.js";
+import { expectedTensors } from "./model.js";
+import { loadConfig } from "./paligemma.js";
+
+/** A checkpoint in numbers, read from its config and its headers alone. */
+export type CheckpointInfo = {
+  variant: string;
+  config: PaliGemmaConfig;
+  /** Numbers in all tensors that the model reads, in all and by part. */
+  parameters: { total: number; vision: number; projector: number; language: number };
+  /** Bytes on disk by stored type, "BF16" and so on. */
+  bytesByDtype: Record<string, number>;
+};
+
+/** Looks a model folder over without reading its weights. Throws as `PaliGemma.load` does when the folder is unusable. */
+export async function checkpointInfo(pathOrUrl: string): Promise<CheckpointInfo> {
+  const folder = await openFolder(pathOrUrl);
+  const config = await loadConfig(folder);
+  const checkpoint = await Checkpoint.open(folder);
+  try {
+    const expected = expectedTensors(config);
+    checkpoint.check(expected);
+    const count = (root: string) =>
+      [...expected]
+        .filter(([name]) => name.startsWith(root))
+        .reduce((sum, [, shape]) => sum + shape.reduce((product, size) => product * size, 1), 0);
+    return {
+      variant: describeVariant(config),
+      config,
+      parameters: {
+        total: count(""),
+        vision: count("vision_tower."),
+        projector: count("multi_modal_projector."),
+        language: count("language_model."),
+      },
+      bytesByDtype: Object.fromEntries(checkpoint.bytesByDtype),
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}

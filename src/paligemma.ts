@@ -1,0 +1,276 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { Checkpoint } from "../weights/checkpoint.js";
+import { type Folder, openFolder } from "../weights/source.js";
+import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
+import { numImageTokens, type PaliGemmaConfig, parseConfig, patchGrid } from "./config.js";
+import { demoCheckpoint } from "./demo-checkpoint.js";
+import { InputError } from "./errors.js";
+import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
+import { hookCatalogue } from "./hook-catalogue.js";
+import { ActivationCache, type HookFilter, selectHooks } from "./hooks.js";
+import type { ImageInput } from "./image.js";
+import type { ModelInputs } from "./inputs.js";
+import { expectedTensors, type ForwardOptions, PaliGemmaModel } from "./model.js";
+import { buildPart } from "./part.js";
+import { type ProcessedInputs, Processor } from "./processor.js";
+import { loadImageProcessorConfig } from "./processor-config.js";
+import { type Segment, segmentsOf } from "./segments.js";
+import { type Settings, settingsWith } from "./settings.js";
+import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
+
+/** A type of number that weights are held in: "auto" is what the backend does best, today always float32. */
+export type DtypeChoice = "auto" | "float32";
+
+/** Every choice, for messages and argument parsing. */
+export const DTYPES: readonly DtypeChoice[] = ["auto", "float32"];
+
+/** Bytes of weights read so far, and in all. */
+export type LoadProgress = { loadedBytes: number; totalBytes: number };
+
+/** What `PaliGemma.load` may be told. */
+export type LoadOptions = {
+  backend?: BackendChoice | undefined;
+  dtype?: DtypeChoice | undefined;
+  /** Where implementations disagree; default: what transformers 5.x computes. */
+  settings?: Partial<Settings> | undefined;
+  /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
+  specialTokens?: "ids" | "text" | undefined;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+/** One picture, or several for one prompt, and what is asked of it. */
+export type Question = { image: ImageInput | ImageInput[]; prompt: string };
+
+/** Where the time of one answer went, in milliseconds. */
+export type Timings = { preprocess: number; prefill: number; decode: number; total: number };
+
+/** One answer. `tokens` are the new ids, the end-of-sequence id included; `text` is without special tokens. */
+export type Answer = {
+  text: string;
+  tokens: number[];
+  promptTokens: number;
+  finishReason: FinishReason;
+  backend: BackendName;
+  dtype: "float32";
+  timings: Timings;
+};
+
+/** A piece of an answer: one new id, and the text that became certain with it (it may be empty). */
+export type AnswerPiece = { token: number; text: string; finishReason: FinishReason | null };
+
+/** One run with its activations. Dispose `logits` and `cache` when done. */
+export type CachedRun = {
+  /** [B, T, V] */
+  logits: tf.Tensor;
+  cache: ActivationCache;
+  /** The ids of each row, and what each position is. */
+  tokens: number[][];
+  segments: Segment[][];
+  /** Patches along each side of a picture. */
+  grid: [rows: number, columns: number];
+};
+
+/** A loaded checkpoint: asks, streams, runs and inspects. */
+export class PaliGemma {
+  private disposed = false;
+
+  private constructor(
+    readonly config: PaliGemmaConfig,
+    readonly tokenizer: Tokenizer,
+    readonly processor: Processor,
+    /** The network alone, for callers who bring their own tensors. */
+    readonly network: PaliGemmaModel,
+    readonly backend: BackendName,
+  ) {}
+
+  /** The type that weights and activations are computed in. */
+  readonly dtype = "float32" as const;
+
+  /**
+   * Loads a Hugging Face-layout folder (path or http(s) URL); without one, the bundled demo checkpoint.
+   * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
+   */
+  static async load(pathOrUrl: string = demoCheckpoint(), options: LoadOptions = {}): Promise<PaliGemma> {
+    const { dtype = "auto", specialTokens = "ids", onProgress, signal } = options;
+    if (!DTYPES.includes(dtype)) {
+      throw new InputError(`dtype: expected one of ${DTYPES.join(", ")}, received "${String(dtype)}"`);
+    }
+    const settings = settingsWith(options.settings);
+    const folder = await openFolder(pathOrUrl);
+    const config = await loadConfig(folder);
+    const addedTokens = { "<image>": config.imageTokenId };
+    const tokenizer = await loadTokenizer(folder, { addedTokens, specialTokens });
+    const processor = new Processor({
+      tokenizer,
+      imageSize: config.vision.imageSize,
+      imageTokenId: config.imageTokenId,
+      numImageTokens: numImageTokens(config),
+      bosTokenId: config.bosTokenId,
+      padTokenId: config.padTokenId,
+      resize: settings.resize,
+      imageConfig: await loadImageProcessorConfig(folder),
+    });
+    const backend = await useBackend(options.backend);
+    const network = await loadNetwork(folder, config, settings, { onProgress, signal });
+    return new PaliGemma(config, tokenizer, processor, network, backend);
+  }
+
+  /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
+  async generate(question: Question, options: GenerationOptions = {}): Promise<Answer> {
+    const timer = startTimer();
+    const inputs = await this.process(question);
+    const preprocess = timer();
+    let prefill = preprocess;
+    const tokens: number[] = [];
+    let finishReason: FinishReason = "length";
+    for await (const piece of this.pieces(inputs, options)) {
+      if (tokens.length === 0) prefill = timer();
+      tokens.push(piece.token);
+      finishReason = piece.finishReason ?? finishReason;
+    }
+    const total = timer();
+    return {
+      text: this.tokenizer.decode(tokens, { skipSpecialTokens: true }),
+      tokens,
+      promptTokens: inputs.inputIds[0].length,
+      finishReason,
+      backend: this.backend,
+      dtype: this.dtype,
+      timings: { preprocess, prefill: prefill - preprocess, decode: total - prefill, total },
+    };
+  }
+
+  /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
+  async *stream(question: Question, options: GenerationOptions = {}): AsyncGenerator<AnswerPiece, void, void> {
+    yield* this.pieces(await this.process(question), options);
+  }
+
+  /**
+   * Logits [B, T, V] of every position of a question, or of ready inputs; the caller disposes them.
+   * Options: a tap that sees and may replace activations, a decoding state, the last row only.
+   */
+  async forward(inputs: Question | ModelInputs, options: ForwardOptions = {}): Promise<tf.Tensor> {
+    return this.withInputs(inputs, (ready) => this.network.forward(ready, options));
+  }
+
+  /** One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names). */
+  async runWithCache(inputs: Question | ModelInputs, { hooks }: { hooks: HookFilter }): Promise<CachedRun> {
+    const names = selectHooks(
+      hooks,
+      hookCatalogue(this.config).map(({ name }) => name),
+    );
+    const cache = new ActivationCache();
+    try {
+      return await this.withInputs(inputs, (ready) => {
+        const logits = this.network.forward(ready, { tap: cache.capture(names) });
+        const tokens = ready.inputIds.map((row) => [...row]);
+        const segments = tokens.map((row, b) => segmentsOf(this.rowLayout(ready, row, b)));
+        return { logits, cache, tokens, segments, grid: [patchGrid(this.config), patchGrid(this.config)] };
+      });
+    } catch (error) {
+      cache.dispose();
+      throw error;
+    }
+  }
+
+  /** Picture and prompt as the network takes them. */
+  async process({ image, prompt }: Question): Promise<ProcessedInputs> {
+    if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${typeof prompt}`);
+    const images = Array.isArray(image) ? image : [image];
+    return this.processor.process([images], [prompt]);
+  }
+
+  /** Frees the weights. The object cannot be used afterwards. */
+  dispose(): void {
+    if (!this.disposed) this.network.dispose();
+    this.disposed = true;
+  }
+
+  private async *pieces(inputs: ProcessedInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {
+    const text = createStreamDecoder(this.tokenizer);
+    const ready = await this.ready(inputs);
+    try {
+      for await (const step of decode(this.network, ready, options)) {
+        const [token] = step.tokens;
+        const [finishReason] = step.finished;
+        const piece = text.push(token) + (finishReason === null ? "" : text.end());
+        yield { token, text: piece, finishReason };
+      }
+    } finally {
+      ready.pixelValues?.dispose();
+    }
+  }
+
+  private async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => R): Promise<R> {
+    if ("inputIds" in inputs) {
+      await this.activate();
+      return run(inputs);
+    }
+    const ready = await this.ready(await this.process(inputs));
+    try {
+      return run(ready);
+    } finally {
+      ready.pixelValues?.dispose();
+    }
+  }
+
+  private async ready(inputs: ProcessedInputs): Promise<ModelInputs> {
+    await this.activate();
+    const { pixelValues, pixelShape, inputIds, attentionMask, tokenTypeIds } = inputs;
+    return { pixelValues: tf.tensor(pixelValues, pixelShape), inputIds, attentionMask, tokenTypeIds };
+  }
+
+  // The backend is a setting of the whole process: another model may have changed it since.
+  private async activate(): Promise<void> {
+    if (this.disposed) throw new InputError("model: it has been disposed; load it again");
+    if (tf.getBackend() !== this.backend) await tf.setBackend(this.backend);
+  }
+
+  private rowLayout(inputs: ModelInputs, row: number[], b: number) {
+    const { imageTokenId, bosTokenId } = this.config;
+    const attentionMask = inputs.attentionMask?.[b] ?? row.map(() => 1);
+    const tokenTypeIds = inputs.tokenTypeIds?.[b] ?? row.map(() => 0);
+    return { inputIds: row, attentionMask, tokenTypeIds, imageTokenId, bosTokenId };
+  }
+}
+
+/** The typed config of a model folder. Throws `ConfigError`, or `WeightsError` when there is no config.json. */
+export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
+  return parseConfig(await folder.readJson("config.json"), `${folder.name}/config.json`);
+}
+
+// Names and shapes are compared before a byte of weights is read; then part by part, so that one part at most is held twice.
+async function loadNetwork(
+  folder: Folder,
+  config: PaliGemmaConfig,
+  settings: Settings,
+  { onProgress, signal }: Pick<LoadOptions, "onProgress" | "signal">,
+): Promise<PaliGemmaModel> {
+  const checkpoint = await Checkpoint.open(folder);
+  const network = new PaliGemmaModel(config, settings, checkpoint);
+  try {
+    checkpoint.check(expectedTensors(config));
+    let loadedBytes = 0;
+    for (const part of network.parts) {
+      signal?.throwIfAborted();
+      await checkpoint.stage(part.path, (bytes) => {
+        loadedBytes += bytes;
+        onProgress?.({ loadedBytes, totalBytes: checkpoint.totalBytes });
+      });
+      buildPart(part);
+    }
+    return network;
+  } catch (error) {
+    network.dispose();
+    throw error;
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function startTimer(): () => number {
+  const start = performance.now();
+  return () => performance.now() - start;
+}

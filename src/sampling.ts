@@ -1,0 +1,65 @@
+import seedrandom from "seedrandom";
+
+import { InputError } from "./errors.js";
+
+/** How the next token is chosen. Everything left out: the most likely one. */
+export type SamplingOptions = {
+  /** Divides the logits; above 0. Giving it, or `topK` or `topP`, turns sampling on (default then 1). */
+  temperature?: number | undefined;
+  /** Only the k most likely tokens; a whole number >= 1. */
+  topK?: number | undefined;
+  /** Only the smallest set of most likely tokens whose probabilities reach p, in (0, 1]. */
+  topP?: number | undefined;
+  /** Makes the draws repeatable. Default: from the system. */
+  seed?: number | string | undefined;
+};
+
+/** Chooses a token id from one row of logits [V]. */
+export type Sampler = (logits: Float32Array) => number;
+
+/** A sampler for the options, or null when the most likely token is wanted. Throws `InputError` for values out of range. */
+export function createSampler({ temperature, topK, topP, seed }: SamplingOptions): Sampler | null {
+  if (temperature === undefined && topK === undefined && topP === undefined) return null;
+  const require = (ok: boolean, name: string, expected: string, value: unknown) => {
+    if (!ok) throw new InputError(`${name}: expected ${expected}, received ${String(value)}`);
+  };
+  const t = temperature ?? 1;
+  require(Number.isFinite(t) && t > 0, "temperature", "a number above 0 (leave it out for the most likely token)", t);
+  require(topK === undefined || (Number.isSafeInteger(topK) && topK >= 1), "topK", "a whole number >= 1", topK);
+  require(topP === undefined || (topP > 0 && topP <= 1), "topP", "a number in (0, 1]", topP);
+  const random = seedrandom(seed === undefined ? undefined : String(seed));
+  return (logits) => draw(warpedProbabilities(logits, t, topK, topP), random());
+}
+
+/** A token id and its probability. */
+export type Candidate = { id: number; probability: number };
+
+/**
+ * The candidates left after temperature, then top-k, then top-p, most likely first, renormalised to sum 1.
+ * `logits` [V]. Ties at the k-th place all stay; of ties at the p-th, those with the lower id.
+ * Source: huggingface/transformers, generation/logits_process.py (order and tie rule of its warpers).
+ */
+export function warpedProbabilities(logits: Float32Array, temperature = 1, topK?: number, topP?: number): Candidate[] {
+  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
+  const last = topK === undefined ? -Infinity : logits[order[Math.min(topK, order.length) - 1]];
+  const kept = order.filter((id) => logits[id] >= last);
+  const peak = logits[kept[0]];
+  const weights = kept.map((id) => Math.exp((logits[id] - peak) / temperature));
+  const count = topP === undefined ? kept.length : smallestPrefix(weights, topP);
+  const total = weights.slice(0, count).reduce((sum, weight) => sum + weight, 0);
+  return kept.slice(0, count).map((id, i) => ({ id, probability: weights[i] / total }));
+}
+
+// How many of the leading weights it takes to reach the share p of their total.
+function smallestPrefix(weights: readonly number[], p: number): number {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  let reached = 0;
+  const index = weights.findIndex((weight) => (reached += weight) >= p * total);
+  return index === -1 ? weights.length : index + 1;
+}
+
+function draw(candidates: readonly Candidate[], random: number): number {
+  let reached = 0;
+  const chosen = candidates.find(({ probability }) => (reached += probability) > random);
+  return (chosen ?? candidates[candidates.length - 1]).id;
+}
