@@ -5,6 +5,7 @@ import path from "node:path";
 import { BackendError } from "../errors.js";
 import { atomically } from "./atomic.js";
 import { depsLinks, nvidiaLibraries, packageFolder, type NativeLayout } from "./layout.js";
+import { buildMute } from "./mute.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
 import { tail, type Run } from "./process.js";
 import { commandFailed, nodeGyp, nodeHeaders, type Python, type Toolchain } from "./tools.js";
@@ -36,9 +37,11 @@ export async function downloadAddon(options: AddonOptions): Promise<string | nul
       ...process.env,
       PATH: `${path.join(root, "node_modules", ".bin")}${path.delimiter}${process.env.PATH}`,
     };
-    const script = path.join(folder, "scripts", "install.js");
-    const args = gpu ? [script, "gpu", "download"] : [script];
-    const result = await run(process.execPath, args, { cwd: folder, env, timeoutMs: DOWNLOAD_MS });
+    const result = await run(process.execPath, await installScript(folder), {
+      cwd: folder,
+      env,
+      timeoutMs: DOWNLOAD_MS,
+    });
     if (result.timedOut) throw new BackendError(`it did not end within ${DOWNLOAD_MS / 1000} s`);
     if (result.code !== 0) throw new BackendError(tail(result, 2));
   }).catch((error: unknown) => {
@@ -47,12 +50,21 @@ export async function downloadAddon(options: AddonOptions): Promise<string | nul
   return problem;
 }
 
+/** The arguments of "node scripts/install.js" or "node scripts/install.js gpu ...", whichever the package declares. */
+async function installScript(folder: string): Promise<string[]> {
+  const { scripts } = await readJson<{ scripts: { install: string } }>(folder);
+  return scripts.install.split(" ").slice(1);
+}
+
+const readJson = async <T>(folder: string): Promise<T> =>
+  JSON.parse(await readFile(path.join(folder, "package.json"), "utf8")) as T;
+
 /** Asks the package's server for the prebuilt addon of this system; null when it is there. */
 async function tryServer(folder: string, run: Run): Promise<string | null> {
-  const { binary, version } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8")) as {
+  const { binary, version } = await readJson<{
     version: string;
     binary: { host: string; remote_path: string; napi_versions: number[] };
-  };
+  }>(folder);
   const name = await run(process.execPath, [path.join(folder, "scripts", "get-addon-name.js")]);
   const napi = Math.max(...binary.napi_versions.filter((one) => one <= Number(process.versions.napi)));
   const remote = binary.remote_path.replace("{napi_build_version}", String(napi)).replace("{version}", version);
@@ -87,7 +99,7 @@ export async function buildAddon(options: AddonOptions, python: Python, tools: T
     const preGyp = path.resolve(folder, "..", "..", "@mapbox", "node-pre-gyp", "bin", "node-pre-gyp");
     const args = [preGyp, "install", "--build-from-source"];
     const result = await run(process.execPath, args, { cwd: folder, env, timeoutMs: 1_800_000 });
-    if (result.code === 0) return;
+    if (result.code === 0) return buildMute(folder, tools.cxx, run);
     const advice = headers
       ? "The compiler's words follow."
       : "The node headers are not beside this node, so node-gyp had to fetch them; if that failed, use a node that comes with them.";

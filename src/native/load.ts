@@ -6,6 +6,7 @@ import type * as tfjs from "@tensorflow/tfjs";
 
 import { BackendError } from "../errors.js";
 import { nativeLayout, nativePackage, packageFolder, type NativePackage } from "./layout.js";
+import { quietly } from "./mute.js";
 import { polyfillUtil, type OldUtil } from "./polyfill.js";
 
 /** What was loaded for the backend "tensorflow". */
@@ -68,7 +69,8 @@ let loaded: NativeInfo | undefined;
 
 /**
  * Loads tfjs-node-gpu or tfjs-node, which registers the backend "tensorflow" on the engine of this process's
- * "@tensorflow/tfjs"; gives null when neither is installed. A second call gives what the first loaded.
+ * "@tensorflow/tfjs"; gives null when neither is installed. A second call gives what the first loaded. `candidates` replaces
+ * what `findNative` finds.
  *
  * The current backend stays what it was: `await tf.setBackend("tensorflow")` is the caller's to say. (The package by
  * itself would switch to it as it loads, and create it.) It does register with the highest priority, so a caller who
@@ -77,10 +79,10 @@ let loaded: NativeInfo | undefined;
  * Throws a BackendError when a package is present but none works: addon missing, a shared library missing, wrong
  * architecture. One that works is taken although another one before it does not.
  */
-export async function loadNative(candidates: NativeCandidate[] = findNative()): Promise<NativeInfo | null> {
-  if (loaded) return loaded;
+export async function loadNative(candidates?: NativeCandidate[]): Promise<NativeInfo | null> {
+  if (loaded && !candidates) return loaded;
   const problems: string[] = [];
-  for (const candidate of candidates) {
+  for (const candidate of candidates ?? findNative()) {
     const { binding, problem } = openAddon(candidate);
     if (!binding) {
       problems.push(`${candidate.packageName} in ${candidate.folder} ${problem}`);
@@ -108,7 +110,7 @@ function openAddon({ folder }: NativeCandidate): { binding?: Binding; problem?: 
     const preGyp = local("@mapbox/node-pre-gyp") as { find(packageJson: string): string };
     const addon = preGyp.find(path.join(folder, "package.json"));
     if (!existsSync(addon)) return { problem: `has no built addon (expected ${path.relative(folder, addon)})` };
-    return { binding: local(addon) as Binding };
+    return { binding: quietly(folder, () => local(addon) as Binding) };
   } catch (error) {
     return { problem: `cannot be loaded: ${firstLine(error)}` };
   }

@@ -19,10 +19,13 @@ module.exports = shared;
 /**
  * Installs the npm package (checked by npm against the registry's hashes) into a folder of its own, without running its
  * install script and without its copy of TensorFlow.js: two stand-ins in its place hand on the one that the loader names.
- * Returns whether it had to; false when it was there already.
+ * Returns whether it had to; false when it was there already and `force` does not ask for it anew.
  */
-export async function installPackage(layout: NativeLayout, gpu: boolean, run: Run): Promise<boolean> {
-  if (existsSync(layout.pristine)) return false;
+export async function installPackage(
+  { layout, gpu, force }: { layout: NativeLayout; gpu: boolean; force?: boolean },
+  run: Run,
+): Promise<boolean> {
+  if (existsSync(layout.pristine) && !force) return false;
   const name = nativePackage(gpu);
   await atomically(layout.pristine, async (partial) => {
     const dependencies: Record<string, string> = { [name]: TFJS_NODE_VERSION };

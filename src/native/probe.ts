@@ -36,7 +36,11 @@ export async function probe(options: { gpu?: boolean; folder?: string; run?: Run
   // In a checkout this file is TypeScript, and the child needs the same loader as this process.
   const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
   const request = JSON.stringify({ gpu: options.gpu, folder: options.folder });
-  const result = await (options.run ?? run)(process.execPath, [...loader, file, request], { timeoutMs: 120_000 });
+  const result = await (options.run ?? run)(process.execPath, [...loader, file, request], {
+    // Were the child to crash, TensorFlow's words on stderr are all there is to report.
+    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "0" },
+    timeoutMs: 120_000,
+  });
   const answer = result.stdout.split("\n").find((line) => line.startsWith('{"ok":'));
   if (answer) return JSON.parse(answer) as ProbeResult;
   return { ok: false, reason: result.timedOut ? "the probe did not end within 120 s" : tail(result) };

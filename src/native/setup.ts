@@ -1,5 +1,4 @@
-import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -12,13 +11,13 @@ import { installPackage } from "./package.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
 import { run as realRun, type Run } from "./process.js";
 import { findPython, findToolchain } from "./tools.js";
-import { fetchTensorflow, unpackTensorflow } from "./wheel.js";
+import { fetchTensorflow, isUnpacked, unpackTensorflow } from "./wheel.js";
 
 /** What setup is asked to do. */
 export interface SetupOptions {
   /** tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Untested: no machine with a GPU has run it. */
   gpu?: boolean;
-  /** Builds again although it works; a downloaded wheel is used again. */
+  /** Makes everything anew although it works, except that a downloaded wheel is used again. */
   force?: boolean;
   /** Only says whether the backend works. */
   check?: boolean;
@@ -33,7 +32,7 @@ export interface SetupOptions {
   probe?: typeof realProbe;
 }
 
-type Context = Required<Omit<SetupOptions, "check" | "force">> & { layout: NativeLayout };
+type Context = Required<Omit<SetupOptions, "check">> & { layout: NativeLayout };
 
 /**
  * Makes the backend "tensorflow" available, and returns whether it is (false only with `check`).
@@ -63,18 +62,24 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
     return true;
   }
   requirePlainPath(context.cache);
-  if (options.force) await rm(layout.ready, { recursive: true, force: true });
-  if (existsSync(layout.ready)) await removeBroken(context, before);
-  await step(context, `Install ${nativePackage(gpu)}`, () => installPackage(layout, gpu, run));
+  if (!before.ok && existsSync(layout.ready)) log(`An earlier setup does not work and is made anew: ${before.reason}.`);
+  await step(context, `Install ${nativePackage(gpu)}`, () => installPackage(context, run));
   if (!(await ownDownload(context))) await fromWheel(context);
   await report(context);
   return true;
 }
 
 function contextOf(options: SetupOptions): Context {
-  const { gpu = false, fromSource = false, cache = cacheFolder(), run = realRun, probe = realProbe } = options;
+  const {
+    gpu = false,
+    force = false,
+    fromSource = false,
+    cache = cacheFolder(),
+    run = realRun,
+    probe = realProbe,
+  } = options;
   const log = options.log ?? ((line: string) => void process.stderr.write(`${line}\n`));
-  return { gpu, fromSource, cache, run, probe, log, layout: nativeLayout(gpu, cache) };
+  return { gpu, force, fromSource, cache, run, probe, log, layout: nativeLayout(gpu, cache) };
 }
 
 /** make, and so node-gyp, cannot build in a folder whose path has a space. */
@@ -84,14 +89,6 @@ function requirePlainPath(cache: string): void {
     `Native setup: the folder "${cache}" has a space in its path, where make cannot build. ` +
       "Name another one in the variable PALIGEMMA_NATIVE_DIR.",
   );
-}
-
-/** A result of an earlier setup that no longer works (a library removed, say) is made anew. */
-async function removeBroken({ gpu, layout, log, probe, run }: Context, before: ProbeResult): Promise<void> {
-  const own = await probe({ gpu, run, folder: packageFolder(layout.ready, gpu) });
-  if (own.ok) return;
-  log(`Found an earlier setup that does not work, building anew (${before.ok ? own.reason : before.reason}).`);
-  await rm(layout.ready, { recursive: true, force: true });
 }
 
 async function ownDownload({ gpu, layout, fromSource, log, run, probe }: Context): Promise<boolean> {
@@ -116,15 +113,18 @@ async function fromWheel(context: Context): Promise<void> {
   // All tools first: whoever lacks a compiler should hear it before the download, not after.
   const python = await findPython(run);
   const tools = await findToolchain(run);
-  const name = `${wheelName(gpu)} ${TENSORFLOW_VERSION}`;
+  const unpacked = isUnpacked(layout) && !context.force;
   let wheel = "";
-  await step(context, `Fetch the wheel ${name} with pip`, async () => {
-    if (existsSync(layout.libtensorflow)) return false;
+  await step(context, `Fetch the wheel ${wheelName(gpu)} ${TENSORFLOW_VERSION} with pip`, async () => {
+    if (unpacked) return false;
     const result = await fetchTensorflow(layout, gpu, python, run);
     wheel = result.wheel;
     return result.fetched;
   });
-  await step(context, "Unpack libtensorflow", () => unpackTensorflow(layout, gpu, wheel, python, run));
+  await step(context, "Unpack libtensorflow", async () => {
+    if (!unpacked) await unpackTensorflow(context, wheel, python, run);
+    return !unpacked;
+  });
   await step(context, "Build the addon and try it", async () => {
     await buildAddon({ layout, gpu, run, probe }, python, tools);
     return true;
@@ -166,6 +166,6 @@ export async function main(args: string[]): Promise<number> {
   }
 }
 
-if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   process.exitCode = await main(process.argv.slice(2));
 }

@@ -108,16 +108,14 @@ async function fetchWheel(
 
 /**
  * Unpacks the libraries and headers, and for a GPU the libraries of the nvidia wheels that TensorFlow asks for. A wheel that
- * cannot be read is removed, so that the next run fetches it again. Returns whether it had to; false when it was done.
+ * cannot be read is removed, so that the next run fetches it again.
  */
 export async function unpackTensorflow(
-  layout: NativeLayout,
-  gpu: boolean,
+  { layout, gpu }: { layout: NativeLayout; gpu: boolean },
   wheel: string,
   python: Python,
   run: Run,
-): Promise<boolean> {
-  if (existsSync(layout.libtensorflow)) return false;
+): Promise<void> {
   await atomically(layout.libtensorflow, async (partial) => {
     await unpack(wheel, partial, TENSORFLOW_MEMBERS, python, run);
     if (!gpu) return;
@@ -129,8 +127,13 @@ export async function unpackTensorflow(
       await unpack(part, partial, ["nvidia/"], python, run);
     }
   });
-  return true;
 }
+
+/** Whether the unpacked libraries and headers are all there: a cleaner of caches may have taken a part. */
+export const isUnpacked = (layout: NativeLayout): boolean =>
+  TENSORFLOW_MEMBERS.filter((member) => !member.endsWith("ctstring")).every((member) =>
+    existsSync(path.join(layout.libtensorflow, member)),
+  );
 
 async function unpack(wheel: string, target: string, members: string[], python: Python, run: Run): Promise<void> {
   const result = await run(python.command, ["-c", UNPACK, wheel, target, ...members]);
