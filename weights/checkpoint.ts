@@ -221,11 +221,13 @@ export class Checkpoint {
 async function readTensors(folder: Folder, sources: Map<string, ByteSource>): Promise<Map<string, CheckpointEntry>> {
   const index = (await folder.has(INDEX)) ? await readIndex(folder) : null;
   if (!index && !(await folder.has(SINGLE))) throw new WeightsError(await nothingFound(folder));
+  const files = index ? [...new Set(index.weightMap.values())] : [SINGLE];
+  for (const file of files) {
+    if (!index || (await folder.has(file))) continue;
+    throw new WeightsError(`${folder.name}: the shard ${file}, named by ${INDEX}, is missing; download it again`);
+  }
   const tensors = new Map<string, CheckpointEntry>();
-  for (const file of index ? new Set(index.weightMap.values()) : [SINGLE]) {
-    if (index && !(await folder.has(file))) {
-      throw new WeightsError(`${folder.name}: the shard ${file}, named by ${INDEX}, is missing; download it again`);
-    }
+  for (const file of files) {
     const source = await folder.open(file);
     sources.set(file, source);
     for (const [name, entry] of (await readHeader(source)).tensors) {

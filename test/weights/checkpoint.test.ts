@@ -1,0 +1,530 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs";
+import {
+  canonicalName,
+  Checkpoint,
+  encodeSafetensors,
+  memorySource,
+  openFolder,
+  toFloat32,
+  WeightsError,
+  type ByteSource,
+  type Folder,
+  type TensorData,
+} from "../../weights/index.js";
+import { counting, f32, fileOf, randomBytes, randomOf, weightsError, withFolder } from "./helpers.js";
+
+const INDEX = "model.safetensors.index.json";
+const EMBEDDING = "language_model.model.embed_tokens.weight";
+const NORM = "language_model.model.norm.weight";
+const random = randomOf(17);
+type Tensors = Map<string, TensorData>;
+
+/** A tiny model under hub names, and the shapes that its config would ask for. */
+function tiny(): Tensors {
+  return new Map([
+    [EMBEDDING, f32([5, 3], random)],
+    ["language_model.model.layers.1.mlp.up_proj.weight", f32([4, 3], random)],
+    ["language_model.model.layers.10.mlp.up_proj.weight", f32([4, 3], random)],
+    [NORM, { dtype: "BF16", shape: [3], data: randomBytes(6, random) }],
+    ["vision_tower.vision_model.post_layernorm.bias", { dtype: "F16", shape: [2], data: randomBytes(4, random) }],
+    ["multi_modal_projector.linear.weight", f32([3, 2], random)],
+  ]);
+}
+const shapesOf = (tensors: Tensors): Map<string, readonly number[]> =>
+  new Map([...tensors].map(([name, { shape }]) => [name, shape]));
+const renamed = (tensors: Tensors, rename: (name: string) => string): Tensors =>
+  new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
+const without = (tensors: Tensors, ...names: string[]): Tensors =>
+  new Map([...tensors].filter(([name]) => !names.includes(name)));
+const part = (tensors: Tensors, ...names: string[]): Tensors =>
+  new Map(names.map((name) => [name, tensors.get(name)!]));
+const bytesIn = ({ data }: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const bits = (values: ArrayBufferView): string =>
+  Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("hex");
+
+/** A folder in memory that counts what is read of each file. */
+function folderOf(
+  files: Record<string, Uint8Array | Tensors | object>,
+): Folder & { opened: Map<string, ReturnType<typeof counting>> } {
+  const opened = new Map<string, ReturnType<typeof counting>>();
+  const bytesOfFile = (file: string): Uint8Array => {
+    const content = Object.hasOwn(files, file) ? files[file] : undefined;
+    if (content === undefined) throw new WeightsError(`${file}: there is no such file`);
+    if (content instanceof Uint8Array) return content;
+    return content instanceof Map ? encodeSafetensors(content) : new TextEncoder().encode(JSON.stringify(content));
+  };
+  const open = async (file: string): Promise<ByteSource> => {
+    const source = counting(memorySource(`folder/${file}`, bytesOfFile(file)));
+    opened.set(file, source);
+    return source;
+  };
+  return {
+    name: "folder",
+    localPath: null,
+    opened,
+    open,
+    has: async (file) => Object.hasOwn(files, file),
+    readBytes: async (file) => bytesOfFile(file),
+    readJson: async (file) => JSON.parse(new TextDecoder().decode(bytesOfFile(file))) as unknown,
+  };
+}
+const openOne = (tensors: Tensors): Promise<Checkpoint> => Checkpoint.open(folderOf({ "model.safetensors": tensors }));
+const refused = (files: Record<string, Uint8Array | Tensors | object>, ...patterns: RegExp[]): Promise<void> =>
+  assert.rejects(Checkpoint.open(folderOf(files)), weightsError(...patterns));
+
+/** Stages and takes every tensor and compares it, bit for bit, with what was written. */
+async function expectAll(checkpoint: Checkpoint, tensors: Tensors): Promise<void> {
+  assert.deepEqual([...checkpoint.entries.keys()].sort(), [...tensors.keys()].sort());
+  await checkpoint.stage("");
+  for (const [name, tensor] of tensors) {
+    const value = checkpoint.get(name, tensor.shape);
+    assert.equal(value.dtype, "float32");
+    assert.deepEqual(value.shape, tensor.shape);
+    assert.equal(bits(value.dataSync()), bits(toFloat32(bytesIn(tensor), tensor.dtype)), name);
+    value.dispose();
+  }
+  assert.deepEqual(checkpoint.unread(), []);
+}
+
+/** The tiny model in two shards with its index. */
+function sharded(): {
+  tensors: Tensors;
+  files: Record<string, Tensors | object> & { [INDEX]: { weight_map: Record<string, string>; metadata: object } };
+} {
+  const tensors = tiny();
+  const names = [...tensors.keys()];
+  const shards = { "model-1.safetensors": names.slice(0, 2), "model-2.safetensors": names.slice(2) };
+  const map = Object.entries(shards).flatMap(([file, held]) => held.map((name) => [name, file]));
+  const size = [...tensors.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const held = Object.entries(shards).map(([file, list]) => [file, part(tensors, ...list)]);
+  const index = { metadata: { total_size: size }, weight_map: Object.fromEntries(map) };
+  return { tensors, files: { ...Object.fromEntries(held), [INDEX]: index } };
+}
+
+describe("weights/checkpoint", () => {
+  before(async () => {
+    await tf.setBackend("cpu");
+  });
+
+  const LAYOUTS: Record<string, (name: string) => string> = {
+    "the hub": (name) => name,
+    "transformers 5.18": (name) => name.replace("vision_model.", ""),
+    "transformers 4.52": (name) => `model.${name.replace("language_model.model.", "language_model.")}`,
+    "late 5.x in memory": (name) =>
+      `model.${name.replace("language_model.model.", "language_model.").replace("vision_model.", "")}`,
+    "robotics models": (name) => `paligemma_with_expert.paligemma.${name}`,
+    PEFT: (name) => `base_model.model.model.${name.replace("language_model.model.", "language_model.")}`,
+  };
+  for (const [origin, rename] of Object.entries(LAYOUTS)) {
+    it(`a file in the layout of ${origin} gives every tensor under its canonical name, bit for bit`, async () => {
+      const tensors = tiny();
+      const checkpoint = await openOne(renamed(tensors, rename));
+      checkpoint.check(shapesOf(tensors));
+      assert.equal(checkpoint.entries.get(NORM)!.name, rename(NORM));
+      assert.equal(checkpoint.entries.get(NORM)!.file, "model.safetensors");
+      await expectAll(checkpoint, tensors);
+    });
+  }
+
+  it("a checkpoint counts its bytes by type", async () => {
+    const checkpoint = await openOne(tiny());
+    assert.deepEqual(Object.fromEntries(checkpoint.bytesByDtype), { F32: (15 + 12 + 12 + 6) * 4, BF16: 6, F16: 4 });
+    assert.equal(checkpoint.totalBytes, 190);
+  });
+
+  it("opening reads headers only, and staging a tensor reads that tensor only", async () => {
+    const folder = folderOf({ "model.safetensors": tiny() });
+    const checkpoint = await Checkpoint.open(folder);
+    const source = folder.opened.get("model.safetensors")!;
+    const header = source.bytes();
+    assert.equal(header, source.size - checkpoint.totalBytes);
+    const heard: number[] = [];
+    await checkpoint.stage("multi_modal_projector.linear.weight", (bytes) => heard.push(bytes));
+    assert.equal(source.bytes() - header, 24);
+    assert.deepEqual(heard, [24]);
+    await checkpoint.stage("multi_modal_projector", (bytes) => heard.push(bytes));
+    assert.deepEqual(heard, [24], "what is staged is not read again");
+  });
+
+  it("neighbours are read at once, tensors apart are not joined", async () => {
+    const folder = folderOf({ "model.safetensors": tiny() });
+    const checkpoint = await Checkpoint.open(folder);
+    const source = folder.opened.get("model.safetensors")!;
+    source.ranges.length = 0;
+    await checkpoint.stage("");
+    assert.equal(source.ranges.length, 1);
+    assert.equal(source.bytes(), checkpoint.totalBytes);
+
+    const apart = folderOf({
+      "model.safetensors": new Map(["a.1", "b", "a.2"].map((name) => [name, f32([2], random)])),
+    });
+    const second = await Checkpoint.open(apart); // in the file by name: a.1 a.2 b
+    apart.opened.get("model.safetensors")!.ranges.length = 0;
+    await second.stage("a");
+    assert.equal(apart.opened.get("model.safetensors")!.bytes(), 16);
+    const third = await Checkpoint.open(
+      folderOf({ "model.safetensors": new Map(["x.1", "y", "x.z"].map((name) => [name, f32([2], random)])) }),
+    );
+    await third.stage("x");
+    third.get("x.1", [2]).dispose();
+    assert.throws(() => third.get("y", [2]), weightsError(/not staged/));
+  });
+
+  it("a large tensor is read in pieces, with progress between", async () => {
+    const rows = 9 * 2 ** 20; // 36 MiB
+    const data = new Uint8Array(rows * 4);
+    for (let at = 0; at < data.length; at += 4099) data[at] = at % 127;
+    const folder = folderOf({
+      "model.safetensors": new Map([
+        ["large", { dtype: "F32", shape: [rows], data }],
+        ["small", f32([3], random)],
+      ]) as Tensors,
+    });
+    const checkpoint = await Checkpoint.open(folder);
+    const source = folder.opened.get("model.safetensors")!;
+    const heard: number[] = [];
+    await checkpoint.stage("large", (bytes) => heard.push(bytes));
+    assert.ok(heard.length >= 3 && Math.max(...heard) <= 2 ** 24, String(heard));
+    assert.equal(
+      heard.reduce((sum, bytes) => sum + bytes, 0),
+      data.length,
+    );
+    assert.ok(source.ranges.every(([start, end]) => end - start <= 2 ** 24));
+    const value = checkpoint.get("large", [rows]);
+    assert.ok(Buffer.from((value.dataSync() as Float32Array).buffer).equals(Buffer.from(data.buffer)));
+    value.dispose();
+  });
+
+  it("a prefix ends at a dot: layers.1 is not layers.10", async () => {
+    const checkpoint = await openOne(tiny());
+    await checkpoint.stage("language_model.model.layers.1");
+    checkpoint.get("language_model.model.layers.1.mlp.up_proj.weight", [4, 3]).dispose();
+    const other = "language_model.model.layers.10.mlp.up_proj.weight";
+    assert.throws(() => checkpoint.get(other, [4, 3]), weightsError(/layers\.10\.mlp\.up_proj\.weight is not staged/));
+    await assert.rejects(checkpoint.stage("language_model.model.layer"), weightsError(/no tensor at or below/));
+  });
+
+  it("a tensor is handed out once, in its shape, and belongs to the caller", async () => {
+    const checkpoint = await openOne(tiny());
+    const before = tf.memory().numTensors;
+    await checkpoint.stage(NORM);
+    assert.throws(
+      () => checkpoint.get(NORM, [1, 3]),
+      weightsError(/norm\.weight is \[3\], the model asks for \[1,3\]/),
+    );
+    assert.throws(() => checkpoint.get(NORM, [4]), weightsError(/asks for \[4\]/));
+    assert.throws(() => checkpoint.get("nothing", [4]), weightsError(/there is no tensor nothing/));
+    assert.ok(checkpoint.unread().includes(NORM), "a get that fails is no read");
+    const value = checkpoint.get(NORM, [3]);
+    assert.equal(tf.memory().numTensors, before + 1);
+    assert.ok(!checkpoint.unread().includes(NORM));
+    assert.throws(() => checkpoint.get(NORM, [3]), weightsError(/not staged.*once a get/));
+    await checkpoint.close();
+    assert.equal(value.dataSync().length, 3);
+    value.dispose();
+  });
+
+  it("closing frees what is staged", async () => {
+    const checkpoint = await openOne(tiny());
+    await checkpoint.stage("");
+    await checkpoint.close();
+    assert.throws(() => checkpoint.get(NORM, [3]), weightsError(/not staged/));
+  });
+
+  it("a scope joins paths with dots and checks as the checkpoint does", async () => {
+    const checkpoint = await openOne(tiny());
+    await checkpoint.stage("language_model");
+    const scope = checkpoint.at("language_model.model");
+    scope.at("layers.1").at("mlp").get("up_proj.weight", [4, 3]).dispose();
+    scope.get("norm.weight", [3]).dispose();
+    assert.throws(
+      () => scope.at("layers.10").get("mlp.up_proj.weight", [3, 4]),
+      weightsError(/language_model\.model\.layers\.10\.mlp/),
+    );
+    assert.equal(checkpoint.unread().length, 4);
+  });
+
+  describe("what a checkpoint holds", () => {
+    it("is checked in one error that lists missing, unexpected, misshapen and mistyped tensors", async () => {
+      const tensors = without(tiny(), NORM);
+      tensors.set("model.language_model.layers.0.surprise", f32([1], random));
+      tensors.set("multi_modal_projector.linear.weight", f32([2, 3], random));
+      tensors.set(EMBEDDING, { dtype: "I32", shape: [5, 3], data: new Uint8Array(60) });
+      const checkpoint = await openOne(tensors);
+      assert.throws(
+        () => checkpoint.check(shapesOf(tiny())),
+        weightsError(
+          /^folder: the weights are not those of this model\.\n/,
+          /missing \(1\): language_model\.model\.norm\.weight\n/,
+          /unexpected \(1\): language_model\.model\.layers\.0\.surprise \(in the file "model\.language_model\.layers\.0\.surprise"\)\n/,
+          /misshapen \(1\): multi_modal_projector\.linear\.weight is \[2,3\], expected \[3,2\]\n/,
+          /not read \(1\): language_model\.model\.embed_tokens\.weight is I32, expected F32, F16 or BF16\n/,
+          /config\.json belong together/,
+        ),
+      );
+    });
+
+    it("is listed up to 20 names of a kind", async () => {
+      const extra = new Map([...Array(25).keys()].map((i) => [`extra.${i}`, f32([1], random)]));
+      const checkpoint = await openOne(new Map([...tiny(), ...extra]));
+      const error = weightsError(/unexpected \(25\): extra\.0, .*, and 5 more\n/);
+      assert.throws(() => checkpoint.check(shapesOf(tiny())), error);
+      assert.throws(
+        () => checkpoint.check(shapesOf(tiny())),
+        (thrown: Error) => thrown.message.match(/extra\./g)!.length === 20,
+      );
+    });
+
+    it("is refused when 8-bit floats or F64 are in it, and called quantised where bitsandbytes made it", async () => {
+      for (const dtype of ["F8_E4M3", "F64"] as const) {
+        const data = new Uint8Array(dtype === "F64" ? 24 : 3);
+        const checkpoint = await openOne(new Map([...tiny(), [NORM, { dtype, shape: [3], data }]]));
+        assert.throws(
+          () => checkpoint.check(shapesOf(tiny())),
+          weightsError(new RegExp(`norm\\.weight is ${dtype}, expected F32`)),
+        );
+        await checkpoint.stage(NORM);
+        assert.throws(() => checkpoint.get(NORM, [3]), weightsError(/are not read/));
+      }
+      const tables = new Map([[`${NORM}.absmax`, f32([1], random)]]);
+      const quantised = await openOne(new Map([...tiny(), ...tables]));
+      assert.throws(() => quantised.check(shapesOf(tiny())), weightsError(/quantised weights, which are not read/));
+    });
+
+    it("may include a pooling head and position ids, which are passed over", async () => {
+      const tensors = tiny();
+      const ids: TensorData = { dtype: "I64", shape: [1, 4], data: new Uint8Array(32) };
+      const extra: Tensors = new Map([
+        ["vision_tower.vision_model.embeddings.position_ids", ids],
+        ["vision_tower.head.probe", f32([1, 1, 2], random)],
+      ]);
+      const checkpoint = await openOne(new Map([...tensors, ...extra]));
+      checkpoint.check(shapesOf(tensors));
+      await expectAll(checkpoint, tensors);
+    });
+
+    it("is refused when two names are one tensor, in one file or in two", async () => {
+      const twice = "model.language_model.norm.weight";
+      const both = [
+        /"language_model\.model\.norm\.weight"/,
+        /"model\.language_model\.norm\.weight"/,
+        /only one may be there/,
+      ];
+      await refused({ "model.safetensors": new Map([...tiny(), [twice, f32([3], random)]]) }, ...both);
+      const { files } = sharded();
+      const shard = files["model-1.safetensors"] as Tensors;
+      const index = { weight_map: { ...files[INDEX].weight_map, [twice]: "model-1.safetensors" } };
+      await refused(
+        { ...files, "model-1.safetensors": new Map([...shard, [twice, f32([3], random)]]), [INDEX]: index },
+        ...both,
+      );
+    });
+  });
+
+  describe("an lm_head", () => {
+    const heads = ["language_model.lm_head.weight", "lm_head.weight", "paligemma_with_expert.paligemma.lm_head.weight"];
+
+    it("is taken as the embedding when that is absent", async () => {
+      for (const head of heads) {
+        const tensors = tiny();
+        const checkpoint = await openOne(renamed(tensors, (name) => (name === EMBEDDING ? head : name)));
+        checkpoint.check(shapesOf(tensors));
+        assert.equal(checkpoint.entries.get(EMBEDDING)!.name, head);
+        await expectAll(checkpoint, tensors);
+      }
+    });
+
+    it("with the embedding's content is passed over", async () => {
+      for (const head of heads) {
+        const tensors = tiny();
+        const checkpoint = await openOne(new Map([...tensors, [head, tensors.get(EMBEDDING)!]]));
+        checkpoint.check(shapesOf(tensors));
+        await checkpoint.verifyTied();
+        await expectAll(checkpoint, tensors);
+      }
+    });
+
+    it("of another content, type or shape is refused when the embedding is staged", async () => {
+      const tensors = tiny();
+      const embedding = tensors.get(EMBEDDING)!;
+      const other = bytesIn(embedding).slice();
+      other[59] ^= 1; // the last byte
+      const cases: Record<string, TensorData> = {
+        content: { ...embedding, data: other },
+        type: { dtype: "I32", shape: [5, 3], data: bytesIn(embedding) },
+        shape: f32([3, 5], random),
+      };
+      for (const [what, head] of Object.entries(cases)) {
+        const checkpoint = await openOne(new Map([...tensors, ["lm_head.weight", head]]));
+        const refusal = weightsError(
+          /"lm_head\.weight" and "language_model\.model\.embed_tokens\.weight"/,
+          new RegExp(`differ in ${what}`),
+        );
+        await checkpoint.stage("vision_tower");
+        for (const prefix of ["", "language_model", EMBEDDING]) await assert.rejects(checkpoint.stage(prefix), refusal);
+        await assert.rejects(checkpoint.verifyTied(), refusal);
+        assert.throws(() => checkpoint.get(EMBEDDING, [5, 3]), weightsError(/not staged/));
+      }
+    });
+  });
+
+  describe("shards", () => {
+    it("give every tensor, from the folder on disk too", async () => {
+      const { tensors, files } = sharded();
+      await expectAll(await Checkpoint.open(folderOf(files)), tensors);
+      await withFolder(files, async (path) => {
+        const checkpoint = await Checkpoint.open(await openFolder(path));
+        assert.equal(checkpoint.entries.get(NORM)!.file, "model-2.safetensors");
+        await expectAll(checkpoint, tensors);
+        await checkpoint.close();
+      });
+    });
+
+    it("are refused when one is missing, which is named", async () => {
+      const { files } = sharded();
+      delete (files as Record<string, unknown>)["model-2.safetensors"];
+      await refused(
+        files,
+        /folder: the shard model-2\.safetensors, named by model\.safetensors\.index\.json, is missing/,
+      );
+    });
+
+    it("are refused when the index leads out of the folder", async () => {
+      const { files } = sharded();
+      for (const file of ["../model-1.safetensors", "/etc/passwd", "..\\x", "http://127.0.0.1:1/x"]) {
+        await withFolder(
+          { ...files, [INDEX]: { weight_map: { ...files[INDEX].weight_map, [NORM]: file } } },
+          async (path) => {
+            const folder = await openFolder(path);
+            await assert.rejects(Checkpoint.open(folder), weightsError(/does not stay in the folder/));
+          },
+        );
+      }
+    });
+
+    it("are refused when they hold less, more or other tensors than the index says", async () => {
+      const { tensors, files } = sharded();
+      const map = files[INDEX].weight_map;
+      const index = (weight_map: object) => ({ ...files, [INDEX]: { weight_map } });
+      await refused(
+        index({ ...map, ghost: "model-1.safetensors" }),
+        /puts the tensor "ghost" into model-1\.safetensors, which does not hold it/,
+      );
+      await refused(
+        index({ ...map, [NORM]: "model-1.safetensors" }),
+        /model-2\.safetensors: holds the tensor "language_model\.model\.norm\.weight".* puts it into model-1/,
+      );
+      const fewer = Object.fromEntries(Object.entries(map).filter(([name]) => name !== NORM));
+      await refused(
+        index(fewer),
+        /model-2\.safetensors: holds the tensor "language_model\.model\.norm\.weight".* does not name it/,
+      );
+      const doubled = new Map([...(files["model-1.safetensors"] as Tensors), ...part(tensors, NORM)]);
+      await refused({ ...files, "model-1.safetensors": doubled }, /model-1\.safetensors: holds.*puts it into model-2/);
+    });
+
+    it("are refused when the index is not an index", async () => {
+      const { files } = sharded();
+      for (const [index, pattern] of [
+        [[], /has weight_map undefined, expected an object/],
+        [{}, /has weight_map undefined/],
+        [{ weight_map: {} }, /has weight_map \{\}/],
+        [{ weight_map: [] }, /has weight_map \[\]/],
+        [{ weight_map: { a: 5 } }, /maps "a" to 5, expected a file name/],
+        [new TextEncoder().encode("{"), /index\.json is not valid JSON/],
+        [new TextEncoder().encode('{"weight_map":{"a":"x","a":"y"}}'), /key "a" twice/],
+      ] as const) {
+        await refused({ ...files, [INDEX]: index }, pattern);
+      }
+    });
+
+    it("are refused when total_size is not their size", async () => {
+      const { files } = sharded();
+      for (const total of [189, 191, "190", null, -1]) {
+        const index = { ...files[INDEX], metadata: { total_size: total } };
+        await refused({ ...files, [INDEX]: index }, /total_size .*, the tensors have 190 bytes/);
+      }
+      const unsaid = await Checkpoint.open(folderOf({ ...files, [INDEX]: { weight_map: files[INDEX].weight_map } }));
+      assert.equal(unsaid.totalBytes, 190);
+    });
+
+    it("that are damaged are refused by name, and files that were opened are closed", async () => {
+      const { files } = sharded();
+      const folder = folderOf({ ...files, "model-2.safetensors": fileOf("{") });
+      let closed = 0;
+      const open = folder.open;
+      folder.open = async (file) => {
+        const source = await open(file);
+        return { ...source, close: async () => void closed++ };
+      };
+      await assert.rejects(
+        Checkpoint.open(folder),
+        weightsError(/model-2\.safetensors: the safetensors header is not valid JSON/),
+      );
+      assert.equal(closed, 2);
+    });
+  });
+
+  describe("a folder without weights", () => {
+    it("is refused with what was looked for", () =>
+      refused(
+        { "config.json": {} },
+        /folder: found neither model\.safetensors\.index\.json nor model\.safetensors; give the folder/,
+      ));
+
+    it("is refused with the files of other formats that it holds", async () => {
+      const others = { "pytorch_model.bin": "x", "pt_224.npz": "x", "model.weights.h5": "x", "config.json": {} };
+      await withFolder(others, async (path) => {
+        const opening = Checkpoint.open(await openFolder(path));
+        await assert.rejects(
+          opening,
+          weightsError(/only model\.weights\.h5, pt_224\.npz, pytorch_model\.bin, which is not read/),
+        );
+      });
+      await refused({ "pytorch_model.bin": {} }, /only pytorch_model\.bin, which is not read/);
+    });
+  });
+
+  it("a checkpoint behind a URL gives every tensor, reading ranges only", async () => {
+    const { tensors, files } = sharded();
+    await withFolder(files, async (path) => {
+      const wholes: string[] = [];
+      const server = createServer(async (request, response) => {
+        const name = request.url!.slice(1);
+        const bytes = Object.hasOwn(files, name) ? await readFile(join(path, name)) : null;
+        if (!bytes) return void response.writeHead(404).end();
+        const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+        if (!range && request.method === "GET") wholes.push(name);
+        if (!range)
+          return void response
+            .writeHead(200, { "content-length": bytes.length })
+            .end(request.method === "GET" ? bytes : undefined);
+        const [start, last] = [Number(range[1]), Number(range[2])];
+        response
+          .writeHead(206, { "content-range": `bytes ${start}-${last}/${bytes.length}` })
+          .end(bytes.subarray(start, last + 1));
+      });
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      try {
+        const folder = await openFolder(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+        const checkpoint = await Checkpoint.open(folder);
+        await expectAll(checkpoint, tensors);
+        assert.deepEqual(wholes, [INDEX]);
+        await checkpoint.close();
+      } finally {
+        server.closeAllConnections();
+        await new Promise((done) => server.close(done));
+      }
+    });
+  });
+
+  it("names are canonical in entries whatever the file says", async () => {
+    const checkpoint = await openOne(renamed(tiny(), (name) => `model.${name}`));
+    for (const name of checkpoint.entries.keys()) assert.equal(canonicalName(name), name);
+  });
+});
