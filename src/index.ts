@@ -15,6 +15,8 @@ export * from "./hook-catalogue.js";
 export * from "./hooks.js";
 export * from "./image.js";
 export * from "./inputs.js";
+export * from "./info.js";
+export * from "./load-network.js";
 export * from "./model.js";
 export * from "./paligemma.js";
 export * from "./processor.js";

@@ -2,7 +2,7 @@ import { Checkpoint } from "../weights/checkpoint.js";
 import { openFolder } from "../weights/source.js";
 import { describeVariant, type PaliGemmaConfig } from "./config.js";
 import { expectedTensors } from "./model.js";
-import { loadConfig } from "./paligemma.js";
+import { loadConfig } from "./load-network.js";
 
 /** A checkpoint in numbers, read from its config and its headers alone. */
 export type CheckpointInfo = {

@@ -1,9 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { Checkpoint } from "../weights/checkpoint.js";
-import { type Folder, openFolder } from "../weights/source.js";
+import { openFolder } from "../weights/source.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
-import { numImageTokens, type PaliGemmaConfig, parseConfig, patchGrid } from "./config.js";
+import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
 import { InputError } from "./errors.js";
 import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
@@ -11,8 +10,8 @@ import { hookCatalogue } from "./hook-catalogue.js";
 import { ActivationCache, type HookFilter, selectHooks } from "./hooks.js";
 import type { ImageInput } from "./image.js";
 import type { ModelInputs } from "./inputs.js";
-import { expectedTensors, type ForwardOptions, PaliGemmaModel } from "./model.js";
-import { buildPart } from "./part.js";
+import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
+import type { ForwardOptions, PaliGemmaModel } from "./model.js";
 import { type ProcessedInputs, Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import { type Segment, segmentsOf } from "./segments.js";
@@ -24,9 +23,6 @@ export type DtypeChoice = "auto" | "float32";
 
 /** Every choice, for messages and argument parsing. */
 export const DTYPES: readonly DtypeChoice[] = ["auto", "float32"];
-
-/** Bytes of weights read so far, and in all. */
-export type LoadProgress = { loadedBytes: number; totalBytes: number };
 
 /** What `PaliGemma.load` may be told. */
 export type LoadOptions = {
@@ -233,40 +229,6 @@ export class PaliGemma {
     const attentionMask = inputs.attentionMask?.[b] ?? row.map(() => 1);
     const tokenTypeIds = inputs.tokenTypeIds?.[b] ?? row.map(() => 0);
     return { inputIds: row, attentionMask, tokenTypeIds, imageTokenId, bosTokenId };
-  }
-}
-
-/** The typed config of a model folder. Throws `ConfigError`, or `WeightsError` when there is no config.json. */
-export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
-  return parseConfig(await folder.readJson("config.json"), `${folder.name}/config.json`);
-}
-
-// Names and shapes are compared before a byte of weights is read; then part by part, so that one part at most is held twice.
-async function loadNetwork(
-  folder: Folder,
-  config: PaliGemmaConfig,
-  settings: Settings,
-  { onProgress, signal }: Pick<LoadOptions, "onProgress" | "signal">,
-): Promise<PaliGemmaModel> {
-  const checkpoint = await Checkpoint.open(folder);
-  const network = new PaliGemmaModel(config, settings, checkpoint);
-  try {
-    checkpoint.check(expectedTensors(config));
-    let loadedBytes = 0;
-    for (const part of network.parts) {
-      signal?.throwIfAborted();
-      await checkpoint.stage(part.path, (bytes) => {
-        loadedBytes += bytes;
-        onProgress?.({ loadedBytes, totalBytes: checkpoint.totalBytes });
-      });
-      buildPart(part);
-    }
-    return network;
-  } catch (error) {
-    network.dispose();
-    throw error;
-  } finally {
-    await checkpoint.close();
   }
 }
 

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { openFolder } from "../../weights/source.js";
 import { demoCheckpoint } from "../demo-checkpoint.js";
 import { hookCatalogue } from "../hook-catalogue.js";
-import { loadConfig } from "../paligemma.js";
+import { loadConfig } from "../load-network.js";
 import { modelOption } from "./options.js";
 
 /** `hooks [--model DIR]`: name and shape of every activation, a line each, from the config alone. */

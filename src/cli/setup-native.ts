@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 
+import { BackendError } from "../errors.js";
 import { setupNative } from "../native/setup.js";
 
 /** `setup-native [--gpu]`: installs the native backend, building it where its own download cannot work. */
@@ -11,6 +12,7 @@ export function addSetupNative(program: Command): void {
     .option("--force", "do it again from the start")
     .option("--check", "only say whether it works")
     .action(async (flags: { gpu?: boolean; force?: boolean; check?: boolean }) => {
-      if (!(await setupNative(flags))) process.exitCode = 1;
+      if (!(await setupNative(flags)))
+        throw new BackendError("setup-native: the native backend does not work here yet");
     });
 }

@@ -1,0 +1,53 @@
+import { Checkpoint } from "../weights/checkpoint.js";
+import type { Folder } from "../weights/source.js";
+import { type PaliGemmaConfig, parseConfig } from "./config.js";
+import { expectedTensors, PaliGemmaModel } from "./model.js";
+import { buildPart } from "./part.js";
+import { hf5, type Settings } from "./settings.js";
+
+/** Bytes of weights read so far, and in all. */
+export type LoadProgress = { loadedBytes: number; totalBytes: number };
+
+/** Who hears of progress, and who may stop it. */
+export type NetworkLoadOptions = {
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+/** The typed config of a model folder. Throws `ConfigError`, or `WeightsError` when there is no config.json. */
+export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
+  return parseConfig(await folder.readJson("config.json"), `${folder.name}/config.json`);
+}
+
+/**
+ * The network of a model folder on the current backend. Names and shapes are compared before a byte of weights is read;
+ * then it goes part by part, so that one part at most is held twice. The caller disposes the network.
+ * Throws `WeightsError` for files that lie or do not fit, and the signal's reason when aborted.
+ */
+export async function loadNetwork(
+  folder: Folder,
+  config: PaliGemmaConfig,
+  settings: Settings = hf5,
+  { onProgress, signal }: NetworkLoadOptions = {},
+): Promise<PaliGemmaModel> {
+  const checkpoint = await Checkpoint.open(folder);
+  const network = new PaliGemmaModel(config, settings, checkpoint);
+  try {
+    checkpoint.check(expectedTensors(config));
+    let loadedBytes = 0;
+    for (const part of network.parts) {
+      signal?.throwIfAborted();
+      await checkpoint.stage(part.path, (bytes) => {
+        loadedBytes += bytes;
+        onProgress?.({ loadedBytes, totalBytes: checkpoint.totalBytes });
+      });
+      buildPart(part);
+    }
+    return network;
+  } catch (error) {
+    network.dispose();
+    throw error;
+  } finally {
+    await checkpoint.close();
+  }
+}

@@ -1,0 +1,84 @@
+import type { PaliGemmaModel } from "../../src/model.js";
+import { decode } from "../../src/generate.js";
+import { compare, type Difference, isConstant } from "./compare.js";
+import { modelInputs, type Reference } from "./reference.js";
+
+/** The limit of every hook's scaled error in float32. */
+export const TOLERANCE = 2e-5;
+
+/** One hook compared. `shape` is ours where it differs from the reference's. */
+export type HookResult = Difference & { name: string; wrongShape: string | null; constant: boolean };
+
+/** A model run against a reference: hooks in the order of computation, names that only one side has, greedy ids. */
+export type ParityResult = {
+  hooks: HookResult[];
+  missing: string[];
+  unknown: string[];
+  greedy: number[][];
+  greedyEqual: boolean;
+};
+
+/** Runs the reference's inputs through the model and compares every activation as it fires. */
+export async function runParity(model: PaliGemmaModel, reference: Reference): Promise<ParityResult> {
+  const inputs = modelInputs(reference);
+  const hooks: HookResult[] = [];
+  const unknown: string[] = [];
+  try {
+    const logits = model.forward(inputs, {
+      tap: (name, value) => {
+        const expected = reference.taps.get(name);
+        if (expected === undefined) unknown.push(name);
+        else hooks.push(compareHook(name, value.shape, value.dataSync(), expected));
+        return value;
+      },
+    });
+    logits.dispose();
+    const fired = new Set(hooks.map(({ name }) => name));
+    const missing = [...reference.taps.keys()].filter((name) => !fired.has(name));
+    const greedy = await greedyIds(model, reference);
+    return {
+      hooks,
+      missing,
+      unknown,
+      greedy,
+      greedyEqual: JSON.stringify(greedy) === JSON.stringify(reference.greedy),
+    };
+  } finally {
+    inputs.pixelValues.dispose();
+  }
+}
+
+function compareHook(
+  name: string,
+  shape: number[],
+  values: ArrayLike<number>,
+  expected: { shape: readonly number[]; values: ArrayLike<number> },
+): HookResult {
+  const same = JSON.stringify(shape) === JSON.stringify(expected.shape);
+  const difference = same
+    ? compare(values, expected.values)
+    : { maxAbs: Infinity, peak: 0, scaled: Infinity, rmsRelative: Infinity, cosine: 0 };
+  const wrongShape = same ? null : `[${shape}] against [${expected.shape}]`;
+  return { name, ...difference, wrongShape, constant: isConstant(values) || isConstant(expected.values) };
+}
+
+/** Greedy ids of the reference's prompt with a cache, as many as it has. */
+export async function greedyIds(model: PaliGemmaModel, reference: Reference): Promise<number[][]> {
+  const inputs = modelInputs(reference);
+  const rows: number[][] = reference.greedy.map(() => []);
+  // References of a prompt with a suffix continue behind the suffix; so does the decoder.
+  const ended = rows.map(() => false);
+  try {
+    for await (const { tokens, finished } of decode(model, inputs, { maxNewTokens: longest(reference.greedy) })) {
+      tokens.forEach((id, row) => {
+        if (!ended[row]) rows[row].push(id);
+        ended[row] = finished[row] !== null;
+      });
+    }
+  } finally {
+    inputs.pixelValues.dispose();
+  }
+  return rows;
+}
+
+const longest = (rows: readonly number[][]): number => Math.max(...rows.map((row) => row.length));

@@ -1,0 +1,45 @@
+import * as tf from "@tensorflow/tfjs";
+import { describe, it } from "mocha";
+
+import { type BackendName, useBackend } from "../../src/backend.js";
+import { loadNative } from "../../src/native/load.js";
+
+/** The backends that the environment asks for: `PALIGEMMA_BACKENDS=cpu,wasm`, or all. */
+const wanted = (process.env.PALIGEMMA_BACKENDS ?? "cpu,wasm,tensorflow").split(",") as BackendName[];
+
+/** With `PALIGEMMA_REQUIRE_TENSORFLOW=1` an absent native backend is a failure, otherwise a printed skip. */
+const required = process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1";
+
+/** Declares the same tests once per backend, and makes each the current one while its tests run. */
+export function onEachBackend(title: string, declare: (backend: BackendName) => void): void {
+  for (const backend of wanted) {
+    describe(`${title} [${backend}]`, () => {
+      before(async function () {
+        if (backend === "tensorflow" && !required && (await loadNative()) === null) {
+          console.log(`    (skipped: ${title} on tensorflow, which is not installed: npm run setup:native)`);
+          this.skip();
+        }
+        await useBackend(backend);
+      });
+      declare(backend);
+    });
+  }
+}
+
+/** A test that fails unless, after `body`, as many tensors live as before; native handles are counted as well. */
+export function leakFree(title: string, body: () => void | Promise<void>): void {
+  it(title, async () => {
+    const before = counts();
+    await body();
+    const after = counts();
+    if (after.tensors !== before.tensors || after.handles !== before.handles) {
+      throw new Error(`leak: ${JSON.stringify(before)} before, ${JSON.stringify(after)} after`);
+    }
+  });
+}
+
+/** Tensors that the engine knows, and handles that the native backend holds. */
+export function counts(): { tensors: number; handles: number } {
+  const backend = tf.backend() as { getNumOfTFTensors?: () => number };
+  return { tensors: tf.memory().numTensors, handles: backend.getNumOfTFTensors?.() ?? 0 };
+}
