@@ -254,7 +254,7 @@ describe("native setup", () => {
     });
 
     it("is put in place when it works", async () => {
-      assert.equal(await download(200, `fs.writeFileSync("made", "")`), null);
+      assert.equal(await download(200, `require("fs").writeFileSync("made", "")`), null);
       assert.ok(existsSync(path.join(packageFolder(nativeLayout(false, folder).ready, false), "made")));
     });
   });
@@ -339,7 +339,7 @@ function fakeMachine(cache: string) {
     return done;
   };
   const ready = nativeLayout(false, cache).ready;
-  const probeFake = async (options: { folder?: string }): Promise<ProbeResult> =>
+  const probeFake = async (options: { folder?: string } = {}): Promise<ProbeResult> =>
     options.folder || existsSync(ready) ? works : { ok: false, reason: "not installed" };
   const setup = (): Promise<boolean> =>
     setupNative({ cache, fromSource: true, run: runFake, probe: probeFake, log: (line) => machine.lines.push(line) });
