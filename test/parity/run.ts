@@ -1,4 +1,5 @@
 import type { PaliGemmaModel } from "../../src/model.js";
+import type { Tap } from "../../layers/tap.js";
 import { decode } from "../../src/generate.js";
 import { compare, type Difference, isConstant } from "./compare.js";
 import { modelInputs, type Reference } from "./reference.js";
@@ -15,37 +16,31 @@ export type ParityResult = {
   missing: string[];
   unknown: string[];
   greedy: number[][];
-  greedyEqual: boolean;
 };
 
 /** Runs the reference's inputs through the model and compares every activation as it fires. */
-export async function runParity(model: PaliGemmaModel, reference: Reference): Promise<ParityResult> {
+export function compareHooks(model: PaliGemmaModel, reference: Reference): Omit<ParityResult, "greedy"> {
   const inputs = modelInputs(reference);
   const hooks: HookResult[] = [];
   const unknown: string[] = [];
   try {
-    const logits = model.forward(inputs, {
-      tap: (name, value) => {
-        const expected = reference.taps.get(name);
-        if (expected === undefined) unknown.push(name);
-        else hooks.push(compareHook(name, value.shape, value.dataSync(), expected));
-        return value;
-      },
-    });
-    logits.dispose();
-    const fired = new Set(hooks.map(({ name }) => name));
-    const missing = [...reference.taps.keys()].filter((name) => !fired.has(name));
-    const greedy = await greedyIds(model, reference);
-    return {
-      hooks,
-      missing,
-      unknown,
-      greedy,
-      greedyEqual: JSON.stringify(greedy) === JSON.stringify(reference.greedy),
+    const tap: Tap = (name, value) => {
+      const expected = reference.taps.get(name);
+      if (expected === undefined) unknown.push(name);
+      else hooks.push(compareHook(name, value.shape, value.dataSync(), expected));
+      return value;
     };
+    model.forward(inputs, { tap }).dispose();
+    const fired = new Set(hooks.map(({ name }) => name));
+    return { hooks, unknown, missing: [...reference.taps.keys()].filter((name) => !fired.has(name)) };
   } finally {
     inputs.pixelValues.dispose();
   }
+}
+
+/** Every activation and the greedy ids of one reference. */
+export async function runParity(model: PaliGemmaModel, reference: Reference): Promise<ParityResult> {
+  return { ...compareHooks(model, reference), greedy: await greedyIds(model, reference) };
 }
 
 function compareHook(
@@ -63,13 +58,17 @@ function compareHook(
 }
 
 /** Greedy ids of the reference's prompt with a cache, as many as it has. */
-export async function greedyIds(model: PaliGemmaModel, reference: Reference): Promise<number[][]> {
+export async function greedyIds(
+  model: PaliGemmaModel,
+  reference: Reference,
+  decodeWith: typeof decode = decode,
+): Promise<number[][]> {
   const inputs = modelInputs(reference);
   const rows: number[][] = reference.greedy.map(() => []);
   // References of a prompt with a suffix continue behind the suffix; so does the decoder.
   const ended = rows.map(() => false);
   try {
-    for await (const { tokens, finished } of decode(model, inputs, { maxNewTokens: longest(reference.greedy) })) {
+    for await (const { tokens, finished } of decodeWith(model, inputs, { maxNewTokens: longest(reference.greedy) })) {
       tokens.forEach((id, row) => {
         if (!ended[row]) rows[row].push(id);
         ended[row] = finished[row] !== null;
