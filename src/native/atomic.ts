@@ -30,8 +30,8 @@ function ignoreAbsent(error: NodeJS.ErrnoException): void {
   if (error.code !== "ENOENT") throw error;
 }
 
-/** Removes the partial folders of processes that are gone: an unpacked wheel takes most of a gigabyte. */
-async function clearAbandoned(folder: string): Promise<void> {
+/** Removes the partial folders beside `folder` of processes that are gone: an unpacked wheel takes most of a gigabyte. */
+export async function clearAbandoned(folder: string): Promise<void> {
   const prefix = `${path.basename(folder)}.partial-`;
   for (const name of list(path.dirname(folder)).filter((one) => one.startsWith(prefix))) {
     const pid = Number.parseInt(name.slice(prefix.length), 10);

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 
 import { BackendError, InputError } from "../errors.js";
 import { buildAddon, downloadAddon } from "./addon.js";
+import { clearAbandoned } from "./atomic.js";
 import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
 import type { NativeLayout } from "./layout.js";
 import { installPackage } from "./package.js";
@@ -54,7 +55,11 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
   const { gpu, log, probe, run, layout } = context;
   const before = await probe({ gpu, run });
   if (options.check) {
-    log(before.ok ? `Native backend works: ${describe(before)}.` : `Native backend does not work: ${before.reason}.`);
+    log(
+      before.ok
+        ? `Native backend works: ${describe(before)}.`
+        : sentence(`Native backend not usable: ${before.reason}`),
+    );
     return before.ok;
   }
   if (before.ok && !options.force) {
@@ -62,7 +67,8 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
     return true;
   }
   requirePlainPath(context.cache);
-  if (!before.ok && existsSync(layout.ready)) log(`An earlier setup does not work and is made anew: ${before.reason}.`);
+  for (const folder of Object.values(layout)) await clearAbandoned(folder);
+  if (!before.ok && existsSync(layout.ready)) log(sentence(`An earlier setup is made anew: ${before.reason}`));
   await step(context, `Install ${nativePackage(gpu)}`, () => installPackage(context, run));
   if (!(await ownDownload(context))) await fromWheel(context);
   await report(context);
@@ -151,6 +157,8 @@ async function report({ gpu, probe, run, log, layout }: Context): Promise<void> 
 const describe = (result: Extract<ProbeResult, { ok: true }>): string =>
   `${result.packageName} with TensorFlow ${result.tensorflowVersion} on ${result.gpu ? "GPU" : "CPU"}`;
 
+const sentence = (text: string): string => text.replace(/\.?$/, ".");
+
 const seconds = (started: number): string => `${((Date.now() - started) / 1000).toFixed(1)} s`;
 
 /** Runs setup as a command; returns the exit code. */
@@ -161,7 +169,10 @@ export async function main(args: string[]): Promise<number> {
     const { values } = parseArgs({ args, options });
     return (await setupNative({ ...values, fromSource: values["from-source"] })) ? 0 : 1;
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
+    const usage = "options are --gpu, --force, --check and --from-source";
+    const { code } = error as NodeJS.ErrnoException;
+    const message = error instanceof Error ? error.message : String(error);
+    console.error(code?.startsWith("ERR_PARSE_ARGS") ? `${message}; ${usage}` : message);
     return 1;
   }
 }

@@ -86,7 +86,7 @@ async function fetchWheel(
   python: Python,
   run: Run,
 ): Promise<string> {
-  const partial = path.join(folder, `partial-${process.pid}`);
+  const partial = `${folder}.partial-${process.pid}`;
   try {
     const args = wheelArguments(requirement, python, partial);
     const result = await run(python.command, args, { timeoutMs: 3_600_000 });

@@ -188,7 +188,7 @@ describe("native setup", () => {
       assert.equal(await setupNative({ check: true, cache: folder, log, probe: broken, run: fakeRun({}) }), false);
       assert.equal(await setupNative({ check: true, cache: folder, log, probe: async () => works }), true);
       assert.deepEqual(lines, [
-        "Native backend does not work: not installed.",
+        "Native backend not usable: not installed.",
         "Native backend works: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU.",
       ]);
       assert.deepEqual(await names(folder), []);
