@@ -62,12 +62,12 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
     );
     return before.ok;
   }
+  for (const folder of Object.values(layout)) await clearAbandoned(folder);
   if (before.ok && !options.force) {
     log(`Already done: ${describe(before)}. Nothing to do.`);
     return true;
   }
   requirePlainPath(context.cache);
-  for (const folder of Object.values(layout)) await clearAbandoned(folder);
   if (!before.ok && existsSync(layout.ready)) log(sentence(`An earlier setup is made anew: ${before.reason}`));
   await step(context, `Install ${nativePackage(gpu)}`, () => installPackage(context, run));
   if (!(await ownDownload(context))) await fromWheel(context);
