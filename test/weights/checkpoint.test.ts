@@ -160,19 +160,37 @@ describe("weights/checkpoint", () => {
     assert.equal(source.ranges.length, 1);
     assert.equal(source.bytes(), checkpoint.totalBytes);
 
-    const apart = folderOf({
-      "model.safetensors": new Map(["a.1", "b", "a.2"].map((name) => [name, f32([2], random)])),
-    });
-    const second = await Checkpoint.open(apart); // in the file by name: a.1 a.2 b
-    apart.opened.get("model.safetensors")!.ranges.length = 0;
-    await second.stage("a");
-    assert.equal(apart.opened.get("model.safetensors")!.bytes(), 16);
-    const third = await Checkpoint.open(
-      folderOf({ "model.safetensors": new Map(["x.1", "y", "x.z"].map((name) => [name, f32([2], random)])) }),
+    // In the file by name: "p", "p-x", "p.y", so that a stranger lies between the two at or below "p".
+    const apart: Tensors = new Map(["p", "p-x", "p.y"].map((name) => [name, f32([2], random)]));
+    const second = folderOf({ "model.safetensors": apart });
+    const parted = await Checkpoint.open(second);
+    second.opened.get("model.safetensors")!.ranges.length = 0;
+    await parted.stage("p");
+    assert.equal(second.opened.get("model.safetensors")!.bytes(), 16);
+    for (const name of ["p", "p.y"]) {
+      const value = parted.get(name, [2]);
+      assert.equal(bits(value.dataSync()), bits(bytesIn(apart.get(name)!)));
+      value.dispose();
+    }
+    assert.throws(() => parted.get("p-x", [2]), weightsError(/not staged/));
+  });
+
+  it("neighbours are joined only up to the size of one read", async () => {
+    const bytes = 6 * 2 ** 20;
+    const data = new Uint8Array(bytes);
+    const tensors: Tensors = new Map(
+      ["a", "b", "c", "d"].map((name) => [name, { dtype: "F16", shape: [bytes / 2], data }]),
     );
-    await third.stage("x");
-    third.get("x.1", [2]).dispose();
-    assert.throws(() => third.get("y", [2]), weightsError(/not staged/));
+    const folder = folderOf({ "model.safetensors": tensors });
+    const checkpoint = await Checkpoint.open(folder);
+    const source = folder.opened.get("model.safetensors")!;
+    source.ranges.length = 0;
+    await checkpoint.stage("");
+    assert.deepEqual(
+      source.ranges.map(([start, end]) => end - start),
+      [2 * bytes, 2 * bytes],
+    );
+    for (const name of tensors.keys()) checkpoint.get(name, [bytes / 2]).dispose();
   });
 
   it("a large tensor is read in pieces, with progress between", async () => {
@@ -217,7 +235,9 @@ describe("weights/checkpoint", () => {
       () => checkpoint.get(NORM, [1, 3]),
       weightsError(/norm\.weight is \[3\], the model asks for \[1,3\]/),
     );
-    assert.throws(() => checkpoint.get(NORM, [4]), weightsError(/asks for \[4\]/));
+    for (const other of [[4], [3, 1], []]) {
+      assert.throws(() => checkpoint.get(NORM, other), weightsError(/norm\.weight is \[3\], the model asks for/));
+    }
     assert.throws(() => checkpoint.get("nothing", [4]), weightsError(/there is no tensor nothing/));
     assert.ok(checkpoint.unread().includes(NORM), "a get that fails is no read");
     const value = checkpoint.get(NORM, [3]);

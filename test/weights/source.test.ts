@@ -325,6 +325,12 @@ describe("weights/source", () => {
         (_range, response) => response.writeHead(200).end(CONTENT),
       ],
       [
+        "sends the range and calls it the whole file",
+        /asked for "bytes 100-199\/1000", the server answered 200 with "bytes 100-199\/1000"/,
+        ([start], response) =>
+          response.writeHead(200, { "content-range": "bytes 100-199/1000" }).end(CONTENT.subarray(start, start + 100)),
+      ],
+      [
         "sends another range",
         /answered 206 with "bytes 0-99\/1000"/,
         (_range, response) =>
