@@ -2,10 +2,14 @@ import type { PaliGemmaModel } from "../../src/model.js";
 import type { Tap } from "../../layers/tap.js";
 import { decode } from "../../src/generate.js";
 import { compare, type Difference, isConstant } from "./compare.js";
+import { compareLogits, type LogitDifference } from "./logits.js";
 import { modelInputs, type Reference } from "./reference.js";
 
 /** The limit of every hook's scaled error in float32. */
 export const TOLERANCE = 2e-5;
+
+/** The hook that shows the logits as they are returned. */
+const LOGITS = "language.unembed.hook_out";
 
 /** One hook compared. `shape` is ours where it differs from the reference's. */
 export type HookResult = Difference & { name: string; wrongShape: string | null; constant: boolean };
@@ -15,6 +19,7 @@ export type ParityResult = {
   hooks: HookResult[];
   missing: string[];
   unknown: string[];
+  logits: LogitDifference;
   greedy: number[][];
 };
 
@@ -30,9 +35,16 @@ export function compareHooks(model: PaliGemmaModel, reference: Reference): Omit<
       else hooks.push(compareHook(name, value.shape, value.dataSync(), expected));
       return value;
     };
-    model.forward(inputs, { tap }).dispose();
+    const logits = model.forward(inputs, { tap });
+    const difference = compareLogits(
+      logits.dataSync(),
+      reference.taps.get(LOGITS)!.values,
+      model.config.text.vocabSize,
+    );
+    logits.dispose();
     const fired = new Set(hooks.map(({ name }) => name));
-    return { hooks, unknown, missing: [...reference.taps.keys()].filter((name) => !fired.has(name)) };
+    const missing = [...reference.taps.keys()].filter((name) => !fired.has(name));
+    return { hooks, unknown, missing, logits: difference };
   } finally {
     inputs.pixelValues.dispose();
   }

@@ -1,0 +1,64 @@
+import { existsSync, readdirSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { Command, Option } from "commander";
+
+import { BACKENDS, type BackendChoice, useBackend } from "../../src/backend.js";
+import { demoCheckpoint } from "../../src/demo-checkpoint.js";
+import { loadConfig, loadNetwork } from "../../src/load-network.js";
+import { openFolder } from "../../weights/source.js";
+import { fixtures, readReference } from "./reference.js";
+import { markdown, passes, type ReportEntry, summary } from "./report.js";
+import { runParity } from "./run.js";
+
+const HOW_TO_MAKE = "python test/fixtures/make_fixtures.py --reference MODEL --image FILE --prompt TEXT --out DIR";
+
+type Flags = { model?: string; reference?: string; backend: BackendChoice; out: string };
+
+const flags = new Command("parity")
+  .description("compare every activation, the logits and greedy tokens with a reference made by transformers")
+  .option("--model <dir>", "model folder; with --reference")
+  .option("--reference <dir>", `reference folder, made by: ${HOW_TO_MAKE}`)
+  .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"))
+  .option("--out <file>", "Markdown file to write", "parity.md")
+  .parse()
+  .opts<Flags>();
+
+/** Pairs of model folder and reference folder: the one asked for, or all committed ones with the demo checkpoint's. */
+function pairs({ model, reference }: Flags): [model: string, reference: string][] {
+  if ((model === undefined) !== (reference === undefined)) throw new Error("--model and --reference go together");
+  if (model !== undefined && reference !== undefined) return [[model, reference]];
+  const root = path.join(fixtures, "references");
+  return readdirSync(root).flatMap((name) => {
+    const folder = name === "demo" ? demoCheckpoint() : path.join(fixtures, "models", name);
+    return readdirSync(path.join(root, name)).map((run) => [folder, path.join(root, name, run)] as [string, string]);
+  });
+}
+
+async function main(): Promise<number> {
+  const backend = await useBackend(flags.backend);
+  const entries: ReportEntry[] = [];
+  for (const [modelFolder, referenceFolder] of pairs(flags)) {
+    if (!existsSync(path.join(referenceFolder, "case.json"))) {
+      throw new Error(`${referenceFolder}: no reference there (case.json); make one with: ${HOW_TO_MAKE}`);
+    }
+    const folder = await openFolder(modelFolder);
+    const model = await loadNetwork(folder, await loadConfig(folder));
+    const reference = await readReference(referenceFolder);
+    const entry = { backend, reference, result: await runParity(model, reference) };
+    model.dispose();
+    entries.push(entry);
+    console.log(summary(entry));
+  }
+  if (entries.length === 1) console.log(markdown(entries).split("\n## ")[1]);
+  await writeFile(flags.out, markdown(entries));
+  const failed = entries.filter((entry) => !passes(entry)).length;
+  console.log(`${entries.length - failed} passed, ${failed} failed; every hook is in ${flags.out}`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main().catch((error: Error) => {
+  console.error(`error: ${error.message}`);
+  return 1;
+});
