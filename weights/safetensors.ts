@@ -81,8 +81,9 @@ function checkEntry(name: string, value: unknown, source: ByteSource, dataStart:
   const where = `${source.name}: tensor ${shown(name)}`;
   if (!isObject(value)) throw new WeightsError(`${where} is ${shown(value)}, expected dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value as JsonObject;
-  if (!isDType(dtype))
+  if (!isDType(dtype)) {
     throw new WeightsError(`${where} has dtype ${shown(dtype)}, expected one of ${DTYPES.join(" ")}`);
+  }
   if (!isSizes(shape)) throw new WeightsError(`${where} has shape ${shown(shape)}, expected a list of sizes`);
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
     throw new WeightsError(`${where} has data_offsets ${shown(offsets)}, expected [start, end] with start <= end`);
@@ -230,8 +231,9 @@ const ARRAYS: Partial<Record<DType, { readonly name: string }>> = {
 function checkedBytes(name: string, { dtype, shape, data }: TensorData, where: string): Uint8Array {
   const tensor = `${where}: tensor ${shown(name)}`;
   if (name === "__metadata__") throw new WeightsError(`${tensor} has the name that the format keeps for itself`);
-  if (!isDType(dtype))
+  if (!isDType(dtype)) {
     throw new WeightsError(`${tensor} has dtype ${shown(dtype)}, expected one of ${DTYPES.join(" ")}`);
+  }
   if (!isSizes(shape)) throw new WeightsError(`${tensor} has shape ${shown(shape)}, expected a list of sizes`);
   const kind = data.constructor.name;
   if (!(data instanceof Uint8Array) && kind !== ARRAYS[dtype]?.name) {
