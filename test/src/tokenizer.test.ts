@@ -78,7 +78,7 @@ const layouts: [name: string, kind: Tokenizer["kind"], load: () => Promise<Token
       loadTokenizer(
         folderOf({ ...part("hub", "tokenizer.model", ...CONFIGS), "added_tokens.json": added.addedTokens }),
       ),
-    references.hub,
+    references.saved,
   ],
   [
     "the hub's tokenizer.json",

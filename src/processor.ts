@@ -1,0 +1,252 @@
+import { ConfigError, InputError } from "./errors.js";
+import { decodeImage, type ImageInput, isPixelTensor, type PixelTensorInput, type RawImage } from "./image.js";
+import { DEFAULT_IMAGE_CONFIG, type ImageProcessorConfig } from "./processor-config.js";
+import { resize, resizeBilinearAntialias } from "./resize.js";
+import type { SpecialTokens, Tokenizer } from "./tokenizer.js";
+
+/** What stands for a picture in a prompt. */
+export const IMAGE_MARK = "<image>";
+
+/** Label of a position that is not trained. Source: transformers, processing_paligemma.py. */
+export const IGNORED_LABEL = -100;
+
+/** What a `Processor` is made of; ids and sizes come from the checkpoint. */
+export type ProcessorOptions = {
+  tokenizer: Tokenizer;
+  /** Side S of the square that pictures are squashed to. */
+  imageSize: number;
+  imageTokenId: number;
+  /** `<image>` tokens P for one picture. */
+  numImageTokens: number;
+  bosTokenId: number;
+  padTokenId: number;
+  /** "pillow-bicubic" (default): the filter of the checkpoint as Pillow applies it. "bilinear-antialias": as in training. */
+  resize?: "pillow-bicubic" | "bilinear-antialias" | undefined;
+  /** Default: PaliGemma's. */
+  imageConfig?: ImageProcessorConfig | undefined;
+  /** "text": special tokens typed into a prompt stay text. Default: what the tokenizer was loaded with. */
+  specialTokens?: SpecialTokens | undefined;
+};
+
+/** Pictures and prompts as the model takes them. B prompts, N pictures, T positions. */
+export type ProcessedInputs = {
+  /** [N, S, S, 3], channels last, in [-1, 1]; the pictures of all prompts in order. */
+  pixelValues: Float32Array;
+  pixelShape: [number, number, number, 3];
+  /** The same before normalising, as bytes; null where a pixel tensor or an unrounded resize was used. */
+  pixelBytes: Uint8Array | null;
+  /** [B, T], padded on the left. */
+  inputIds: number[][];
+  /** [B, T]: 1 for tokens, 0 for pads. */
+  attentionMask: number[][];
+  /** [B, T]: 0 for pictures, prompts and pads, 1 for suffixes. */
+  tokenTypeIds: number[][];
+  /** [B, T]: ids of the suffixes, `IGNORED_LABEL` elsewhere; only with suffixes. */
+  labels?: number[][];
+  /** Sizes of the pictures before they were squashed, orientation applied. */
+  imageSizes: { width: number; height: number }[];
+};
+
+type Row = { prefix: number[]; suffix: number[] };
+type Pixels = { values: Float32Array; bytes: Uint8Array | null; size: { width: number; height: number } };
+
+/**
+ * Pictures and prompts to tensors, as `PaliGemmaProcessor` of transformers 5.18 with the PIL image processor.
+ * Ids: `<image>` x P for each picture, `<bos>`, prompt, "\n"; then the suffix and `<eos>`, in training.
+ */
+export class Processor {
+  private readonly options: ProcessorOptions;
+  private readonly imageConfig: ImageProcessorConfig;
+
+  /** Throws `ConfigError` where the image processor's file contradicts the model's config. */
+  constructor(options: ProcessorOptions) {
+    const { imageSize, numImageTokens, imageConfig = DEFAULT_IMAGE_CONFIG } = options;
+    const { size, imageSeqLength } = imageConfig;
+    if (size && (size.width !== imageSize || size.height !== imageSize)) {
+      const given = `${size.height} x ${size.width} in the processor's`;
+      throw new ConfigError(
+        `image size: ${given} file but ${imageSize} in config.json; take both from the same checkpoint`,
+      );
+    }
+    if (imageSeqLength !== undefined && imageSeqLength !== numImageTokens) {
+      const advice = "take both files from the same checkpoint";
+      throw new ConfigError(
+        `image_seq_length: ${imageSeqLength} in the processor's file but config.json gives ${numImageTokens} patches; ${advice}`,
+      );
+    }
+    this.options = options;
+    this.imageConfig = imageConfig;
+  }
+
+  /**
+   * One picture for each prompt, or a list of pictures for each. A single prompt takes a flat list as its pictures only when
+   * it holds as many `<image>` marks. Marks in a prompt say where its pictures stand; without marks they come first.
+   * `suffix`: the wanted answers, one for each prompt. Throws `InputError` where counts do not fit or a picture cannot be read.
+   */
+  async process(
+    images: ImageInput | ImageInput[] | ImageInput[][],
+    prompts: string | string[],
+    { suffix }: { suffix?: string[] | undefined } = {},
+  ): Promise<ProcessedInputs> {
+    const texts = checkedTexts(prompts, "prompt");
+    const groups = this.grouped(images, texts);
+    const suffixes = suffix === undefined ? undefined : checkedTexts(suffix, "suffix");
+    if (suffixes && suffixes.length !== texts.length) {
+      throw new InputError(`suffix: expected one for each of ${texts.length} prompts, got ${suffixes.length}`);
+    }
+    const rows = texts.map((text, i) => ({
+      prefix: this.prefix(text, groups[i].length, texts.length > 1 ? `prompt ${i + 1}` : "prompt"),
+      suffix: suffixes ? this.suffix(suffixes[i]) : [],
+    }));
+    const pixels: Pixels[] = [];
+    for (const [i, image] of groups.flat().entries()) pixels.push(await this.pixels(image, `image ${i + 1}`));
+    return { ...this.stacked(pixels), ...this.padded(rows, suffixes !== undefined) };
+  }
+
+  /** The pictures of each prompt. */
+  private grouped(images: ImageInput | ImageInput[] | ImageInput[][], texts: string[]): ImageInput[][] {
+    const list: (ImageInput | ImageInput[])[] = Array.isArray(images) ? images : [images];
+    if (list.length !== texts.length) {
+      const flat = list.every((image): image is ImageInput => !Array.isArray(image));
+      if (flat && texts.length === 1 && this.marks(texts[0]).length - 1 === list.length) return [list];
+      const advice = "give one image, or a list of images, for each prompt";
+      throw new InputError(`images: ${list.length} for ${texts.length} prompts; ${advice}`);
+    }
+    return list.map((entry, i) => {
+      const group = Array.isArray(entry) ? entry : [entry];
+      if (group.length === 0) throw new InputError(`images: none for prompt ${i + 1}; PaliGemma needs at least one`);
+      return group;
+    });
+  }
+
+  /** A prompt cut at its `<image>` marks: one piece more than marks. */
+  private marks(text: string): string[] {
+    const { tokenizer, specialTokens = tokenizer.specialTokens } = this.options;
+    return specialTokens === "text" ? [text] : text.split(IMAGE_MARK);
+  }
+
+  private encode(text: string): number[] {
+    const { tokenizer, specialTokens } = this.options;
+    return tokenizer.encode(text, { specialTokens });
+  }
+
+  /**
+   * Ids of pictures and prompt. transformers joins one string and tokenises that; cutting it at special tokens gives the
+   * same ids, since no piece reaches across one, and keeps them apart from special tokens that are to be text.
+   */
+  private prefix(prompt: string, imageCount: number, label: string): number[] {
+    const { imageTokenId, numImageTokens, bosTokenId } = this.options;
+    const pieces = this.marks(`${prompt}\n`);
+    const marks = pieces.length - 1;
+    if (marks > 0 && marks !== imageCount) {
+      const advice = `write ${IMAGE_MARK} once for each image, or leave it out`;
+      throw new InputError(`${label}: holds ${marks} ${IMAGE_MARK} for ${imageCount} images; ${advice}`);
+    }
+    const picture = Array.from({ length: numImageTokens }, () => imageTokenId);
+    const last = pieces.pop()!;
+    const before =
+      marks > 0 ? pieces.flatMap((piece) => [...this.encode(piece), ...picture]) : repeat(picture, imageCount);
+    const ids = [...before, bosTokenId, ...this.encode(last)];
+    // Last guard: the model would otherwise overwrite the wrong rows.
+    const count = ids.filter((id) => id === imageTokenId).length;
+    if (count === imageCount * numImageTokens) return ids;
+    throw new InputError(`${label}: has ${count} image tokens for ${imageCount} images of ${numImageTokens} each`);
+  }
+
+  private suffix(text: string): number[] {
+    const { imageTokenId, tokenizer } = this.options;
+    const { eosTokenId } = tokenizer;
+    if (eosTokenId === undefined) {
+      throw new ConfigError("suffix: the tokenizer has no <eos>; add eos_token to tokenizer_config.json");
+    }
+    const ids = this.encode(text);
+    if (!ids.includes(imageTokenId)) return [...ids, eosTokenId];
+    throw new InputError(`suffix: holds ${IMAGE_MARK}, which stands for a picture; write it in the prompt`);
+  }
+
+  private padded(
+    rows: Row[],
+    withLabels: boolean,
+  ): Pick<ProcessedInputs, "inputIds" | "attentionMask" | "tokenTypeIds" | "labels"> {
+    const longest = Math.max(...rows.map(({ prefix, suffix }) => prefix.length + suffix.length));
+    const fill = (row: Row, pad: number, prefix: (id: number) => number, suffix: (id: number) => number): number[] => {
+      const pads = Array.from({ length: longest - row.prefix.length - row.suffix.length }, () => pad);
+      return [...pads, ...row.prefix.map(prefix), ...row.suffix.map(suffix)];
+    };
+    const [id, zero, one, ignored] = [(value: number) => value, () => 0, () => 1, () => IGNORED_LABEL];
+    const layout = {
+      inputIds: rows.map((row) => fill(row, this.options.padTokenId, id, id)),
+      attentionMask: rows.map((row) => fill(row, 0, one, one)),
+      tokenTypeIds: rows.map((row) => fill(row, 0, zero, one)),
+    };
+    return withLabels ? { ...layout, labels: rows.map((row) => fill(row, IGNORED_LABEL, ignored, id)) } : layout;
+  }
+
+  private stacked(pixels: Pixels[]): Pick<ProcessedInputs, "pixelValues" | "pixelShape" | "pixelBytes" | "imageSizes"> {
+    const S = this.options.imageSize;
+    const length = S * S * 3;
+    const pixelValues = new Float32Array(pixels.length * length);
+    pixels.forEach(({ values }, i) => pixelValues.set(values, i * length));
+    let pixelBytes: Uint8Array | null = null;
+    if (pixels.every(({ bytes }) => bytes !== null)) {
+      pixelBytes = new Uint8Array(pixelValues.length);
+      for (const [i, { bytes }] of pixels.entries()) pixelBytes.set(bytes!, i * length);
+    }
+    return {
+      pixelValues,
+      pixelShape: [pixels.length, S, S, 3],
+      pixelBytes,
+      imageSizes: pixels.map(({ size }) => size),
+    };
+  }
+
+  private async pixels(input: ImageInput, label: string): Promise<Pixels> {
+    const S = this.options.imageSize;
+    if (isPixelTensor(input)) return this.readyPixels(input, label);
+    const image: RawImage = await decodeImage(input, label);
+    const size = { width: image.width, height: image.height };
+    if (this.options.resize === "bilinear-antialias") {
+      return { values: this.normalised(resizeBilinearAntialias(image, S, S)), bytes: null, size };
+    }
+    const { data } = resize(
+      image,
+      S,
+      S,
+      this.imageConfig.resample === "bilinear" ? "pillow-bilinear" : "pillow-bicubic",
+    );
+    return { values: this.normalised(data), bytes: data, size };
+  }
+
+  private readyPixels({ pixels, width, height }: PixelTensorInput, label: string): Pixels {
+    const S = this.options.imageSize;
+    if (width !== S || height !== S || !(pixels instanceof Float32Array) || pixels.length !== S * S * 3) {
+      const got = `${width} x ${height} with ${pixels?.length ?? 0} values`;
+      throw new InputError(
+        `${label}: ready pixels must be a Float32Array of ${S} x ${S} x 3 values, got ${got}; resize first`,
+      );
+    }
+    const bad = pixels.findIndex((value) => !(value >= -1 && value <= 1));
+    if (bad < 0) return { values: pixels, bytes: null, size: { width, height } };
+    throw new InputError(
+      `${label}: ready pixels lie in [-1, 1], got ${pixels[bad]} at ${bad}; normalise as byte / 127.5 - 1`,
+    );
+  }
+
+  /** (grey · rescaleFactor - mean) / std, channel by channel. */
+  private normalised(grey: Uint8Array | Float32Array): Float32Array {
+    const { rescaleFactor, imageMean, imageStd } = this.imageConfig;
+    return Float32Array.from(grey, (value, i) => (value * rescaleFactor - imageMean[i % 3]) / imageStd[i % 3]);
+  }
+}
+
+const repeat = (ids: number[], times: number): number[] => Array.from({ length: times }, () => ids).flat();
+
+function checkedTexts(texts: string | string[], what: string): string[] {
+  const list = Array.isArray(texts) ? texts : [texts];
+  if (list.length === 0) throw new InputError(`${what}s: none given; give at least one, "" asks for a caption`);
+  list.forEach((text: unknown, i) => {
+    if (typeof text === "string") return;
+    throw new InputError(`${what} ${i + 1}: expected text, got ${text === null ? "null" : typeof text}`);
+  });
+  return list;
+}
