@@ -6,7 +6,7 @@ import { CheckpointLayer, shapesOf } from "./checkpoint-layer.js";
 /**
  * The keys and values of one decoder layer, of all positions so far, after RoPE.
  * Inputs: the new keys and values [B, T, K, H] -> all keys and all values [B, S, K, H], S = positions so far.
- * The returned tensors belong to the cache and outlive the caller's tidy; the next append or `reset()` frees them.
+ * What it holds outlives the caller's tidy until `reset()` or `dispose()`; what it returns is the caller's.
  */
 export class KVCache extends CheckpointLayer {
   static readonly className = "KVCache";
@@ -22,7 +22,7 @@ export class KVCache extends CheckpointLayer {
   append(keys: tf.Tensor, values: tf.Tensor): [keys: tf.Tensor, values: tf.Tensor] {
     this.keys = joined("keys", this.keys, keys);
     this.values = joined("values", this.values, values);
-    return [this.keys, this.values];
+    return [this.keys.clone(), this.values.clone()]; // a clone shares the numbers
   }
 
   /** Forgets every position and frees its tensors. */

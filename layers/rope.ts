@@ -11,12 +11,20 @@ export function applyRope(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tens
 }
 
 /**
+ * theta^(-2i/H), i < H/2, rounded to float32 at each step as the reference rounds.
+ * Source: huggingface/transformers, models/gemma/modeling_gemma.py (GemmaRotaryEmbedding); arXiv 2104.09864.
+ */
+export function rotaryFrequencies(headDim: number, theta: number): number[] {
+  const { fround } = Math;
+  return Array.from({ length: headDim / 2 }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / headDim))));
+}
+
+/**
  * The tables of `positions` (B rows of T): angle = position · theta^(-2i/H), i < H/2, repeated for both halves.
  * cos and sin [B, T, H], owned by the caller.
  *
- * The angle is rounded to float32 before cos and sin, as the reference does: at position 8000 an exact angle would
- * differ from it by 4e-4. The tables are made here and not by tensor ops, whose cos loses digits at large angles on wasm.
- * Source: huggingface/transformers, models/gemma/modeling_gemma.py (GemmaRotaryEmbedding); arXiv 2104.09864.
+ * The angle is rounded to float32 before cos and sin, as the reference does: near position 8000 an exact angle would
+ * differ from it by 4e-4. The tables are made here and not by tensor ops, so that every backend has the same ones.
  */
 export function ropeTables(
   positions: readonly (readonly number[])[],
@@ -24,14 +32,13 @@ export function ropeTables(
   theta: number,
 ): { cos: tf.Tensor; sin: tf.Tensor } {
   const half = headDim / 2;
-  const { fround } = Math;
-  const frequencies = Array.from({ length: half }, (_, i) => fround(1 / fround(theta ** fround((2 * i) / headDim))));
+  const frequencies = rotaryFrequencies(headDim, theta);
   const rows = positions.flat();
   const cos = new Float32Array(rows.length * headDim);
   const sin = new Float32Array(rows.length * headDim);
   rows.forEach((position, row) => {
     frequencies.forEach((frequency, i) => {
-      const angle = fround(position * frequency);
+      const angle = Math.fround(position * frequency);
       for (const column of [row * headDim + i, row * headDim + half + i]) {
         cos[column] = Math.cos(angle);
         sin[column] = Math.sin(angle);
