@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy
 import torch
 from PIL import Image
-from torch.utils.data import IterableDataset
 
 from model import GRID, IMAGE_SIZE, IMAGE_TOKENS
 from scenes import COLORS, KINDS, TEXT_ONLY_COLORS, draw_scene
@@ -19,6 +18,9 @@ TASK_SHARES = {
     "caption en": 8, "caption fa": 8, "caption th": 8, "caption it": 8,
     "describe": 12, "ocr": 14, "answer": 26, "question": 6, "detect": 20,
 }
+WIDTHS = (16, 40, 64)
+"""Text widths to which sequences are padded."""
+
 KIND_LABELS = {name: i + 1 for i, name in enumerate(KINDS + ("text",))}
 COLOR_LABELS = {name: i + 1 for i, name in enumerate(list(COLORS) + list(TEXT_ONLY_COLORS))}
 GLYPH_LABELS = {name: i + 1 for i, name in enumerate("abcdefghijklmnopqrstuvwxyz0123456789")}
@@ -95,12 +97,12 @@ def draw_items(scene, count, rng):
     return items
 
 
-class SceneBatches(IterableDataset):
-    """Endless batches: (pixels uint8 [n, 112, 112, 3], PatchTargets, [Sequences, ...])."""
+class SceneBatches:
+    """The batches of a stage: (pixels uint8 [n, 112, 112, 3], PatchTargets, [Sequences, ...])."""
 
-    def __init__(self, tokenizer, first_seed, first_batch, pictures, prompts, parts):
+    def __init__(self, tokenizer, first_seed, pictures, prompts, parts):
         """``pictures`` per batch, ``prompts`` per picture (0: pictures only), sequences sorted by length into ``parts``."""
-        self.tokenizer, self.first_seed, self.first_batch = tokenizer, first_seed, first_batch
+        self.tokenizer, self.first_seed = tokenizer, first_seed
         self.pictures, self.prompts, self.parts = pictures, prompts, parts
 
     def _encode(self, item, picture):
@@ -110,8 +112,9 @@ class SceneBatches(IterableDataset):
         return prefix + suffix + [1], len(prefix), picture
 
     def _pack(self, encoded):
-        """Pads encoded items into one Sequences."""
+        """Pads encoded items into one Sequences; few different widths, because the compiled layers are made per shape."""
         longest = max(len(ids) for ids, _, _ in encoded)
+        longest = next(width for width in WIDTHS if width >= longest)
         ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _, _ in encoded])
         return Sequences(
             picture=torch.tensor([picture for _, _, picture in encoded]), ids=ids,
@@ -132,10 +135,3 @@ class SceneBatches(IterableDataset):
         sequences = [self._pack(encoded[a:b]) for a, b in zip(cuts, cuts[1:]) if b > a]
         dense = PatchTargets(*(torch.from_numpy(numpy.stack(column)) for column in zip(*targets)))
         return torch.from_numpy(numpy.stack(pixels)), dense, sequences
-
-    def __iter__(self):
-        """Batches from ``first_batch`` on."""
-        index = self.first_batch
-        while True:
-            yield self.batch(index)
-            index += 1

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from data import COLOR_LABELS, GLYPH_LABELS, KIND_LABELS
 from model import IMAGE_TOKENS
+from training_forward import text_states
 
 MASKED = torch.finfo(torch.float32).min
 
@@ -20,7 +21,7 @@ class PatchHeads(nn.Module):
 
     def forward(self, features, targets):
         """features [n, 64, width], PatchTargets -> (summed loss, {name: loss})."""
-        kind, color, box, glyphs = self.read(features).float().split(self.sizes, dim=-1)
+        kind, color, box, glyphs = self.read(features).split(self.sizes, dim=-1)
         inside = targets.kind > 0
         glyphs = glyphs.unflatten(-1, (2, -1))
         text_rows = (targets.glyphs > 0).any(-1) | (targets.kind == KIND_LABELS["text"])
@@ -30,7 +31,7 @@ class PatchHeads(nn.Module):
             "kind": functional.cross_entropy(kind.flatten(0, 1), targets.kind.flatten()),
             "color": functional.cross_entropy(color.flatten(0, 1), targets.color.flatten()),
             "box": functional.l1_loss(box[inside], targets.box[inside]) * 5,
-            "glyphs": (glyph_loss * weight.flatten()).sum() / weight.sum(),
+            "glyphs": 3 * (glyph_loss * weight.flatten()).sum() / weight.sum(),
         }
         return sum(parts.values()), parts
 
@@ -53,24 +54,22 @@ def attention_masks(prefix, length, text_width, window):
 
 
 def language_loss(model, image_features, sequences, location_start, spread):
-    """Mean cross entropy of the answer tokens and ``<eos>``; location targets are spread over their neighbours.
+    """Cross entropy of the answer tokens and ``<eos>``; location targets are spread over their neighbours.
+
+    A token of an answer of n tokens weighs 1 / sqrt(n), so that one-word answers are not drowned by descriptions.
 
     image_features [n, 64, D]; ``spread`` is the standard deviation, in bins, of the Gaussian target of a location piece.
-    Returns (sum of token losses, number of tokens).
+    Returns (weighted sum of token losses, sum of the weights).
     """
     ids, prefix, length = sequences.ids, sequences.prefix, sequences.length
     text = model.get_input_embeddings()(ids)
-    embeddings = torch.cat([image_features[sequences.picture], text.to(image_features.dtype)], dim=1)
+    embeddings = torch.cat([image_features[sequences.picture], text], dim=1)
     full, local = attention_masks(prefix, length, ids.shape[1], model.config.text_config.sliding_window)
-    positions = torch.arange(1, embeddings.shape[1] + 1).unsqueeze(0)
-    hidden = model.model.language_model(
-        inputs_embeds=embeddings, position_ids=positions, use_cache=False,
-        attention_mask={"full_attention": full, "sliding_attention": local},
-    ).last_hidden_state[:, IMAGE_TOKENS:]
+    hidden = text_states(model, embeddings, full, local)
     place = torch.arange(ids.shape[1] - 1).unsqueeze(0)
     predicting = (place >= prefix.unsqueeze(1) - 1) & (place < length.unsqueeze(1) - 1)
     targets = ids[:, 1:][predicting]
-    scores = functional.log_softmax(model.lm_head(hidden[:, :-1][predicting]).float(), dim=-1)
+    scores = functional.log_softmax(model.lm_head(hidden[:, :-1][predicting]), dim=-1)
     hard = -scores.gather(1, targets.unsqueeze(1)).squeeze(1)
     bins = targets - location_start
     is_location = (bins >= 0) & (bins < 1024)
@@ -81,4 +80,5 @@ def language_loss(model, image_features, sequences, location_start, spread):
         weights = weights / weights.sum(1, keepdim=True)
         soft = -(scores[is_location].gather(1, neighbours.clamp(0, 1023) + location_start) * weights).sum(1)
         hard = hard.masked_scatter(is_location, soft)
-    return hard.sum(), targets.numel()
+    weights = ((length - prefix).float().rsqrt().unsqueeze(1) * predicting)[predicting]
+    return (hard * weights).sum(), weights.sum()
