@@ -18,7 +18,10 @@ export function selectHooks(filter: HookFilter, names: readonly string[]): strin
   for (const glob of globs) {
     const matching = names.filter(globMatcher(glob));
     if (matching.length === 0) {
-      throw new InputError(`hooks: "${glob}" matches no activation; near it are ${nearest(glob, names).join(", ")}`);
+      const near = nearest(glob, names).join(", ");
+      throw new InputError(
+        `hooks: "${glob}" matches no activation; near it are ${near} (the command \`hooks\` lists all)`,
+      );
     }
     for (const name of matching) chosen.add(name);
   }

@@ -1,3 +1,6 @@
+import * as tf from "@tensorflow/tfjs";
+
+import "./backend.js";
 import { Checkpoint } from "../weights/checkpoint.js";
 import { openFolder } from "../weights/source.js";
 import { describeVariant, type PaliGemmaConfig } from "./config.js";
@@ -16,6 +19,7 @@ export type CheckpointInfo = {
 
 /** Looks a model folder over without reading its weights. Throws as `PaliGemma.load` does when the folder is unusable. */
 export async function checkpointInfo(pathOrUrl: string): Promise<CheckpointInfo> {
+  await tf.ready(); // the layers that name the tensors are made on whatever backend there is
   const folder = await openFolder(pathOrUrl);
   const config = await loadConfig(folder);
   const checkpoint = await Checkpoint.open(folder);

@@ -1,6 +1,7 @@
 import { Checkpoint } from "../weights/checkpoint.js";
 import type { Folder } from "../weights/source.js";
 import { type PaliGemmaConfig, parseConfig } from "./config.js";
+import { ConfigError } from "./errors.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
@@ -14,8 +15,13 @@ export type NetworkLoadOptions = {
   signal?: AbortSignal | undefined;
 };
 
-/** The typed config of a model folder. Throws `ConfigError`, or `WeightsError` when there is no config.json. */
+/** The typed config of a model folder. Throws `ConfigError` when there is none or it does not describe a PaliGemma. */
 export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
+  if (!(await folder.has("config.json"))) {
+    throw new ConfigError(
+      `${folder.name}: there is no config.json; expected a Hugging Face PaliGemma folder (config.json, *.safetensors, tokenizer)`,
+    );
+  }
   return parseConfig(await folder.readJson("config.json"), `${folder.name}/config.json`);
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 
 import { DEFAULT_MAX_NEW_TOKENS, type GenerationOptions } from "../generate.js";
+import { decodeImage } from "../image.js";
 import type { Question } from "../paligemma.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
@@ -28,12 +29,14 @@ export function addGenerate(program: Command): void {
     .option("--seed <seed>", "make sampling repeatable")
     .option("--json", "print one JSON object")
     .action(async (images: string[], flags: Flags) => {
+      // Before the weights: a picture that cannot be read should not cost their loading.
+      const image = await Promise.all(images.map((file) => decodeImage(file, "image")));
       const start = performance.now();
       const model = await loadWithProgress(flags);
       const load = performance.now() - start;
       const { maxNewTokens, temperature, topK, topP, seed } = flags;
       const options: GenerationOptions = { maxNewTokens, temperature, topK, topP, seed };
-      const question: Question = { image: images, prompt: flags.prompt };
+      const question: Question = { image, prompt: flags.prompt };
       try {
         if (flags.json) {
           const answer = await model.generate(question, options);

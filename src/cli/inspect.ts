@@ -1,8 +1,10 @@
+import path from "node:path";
+
 import type { Command } from "commander";
 
-import { exportRun } from "../export-run.js";
 import { demoCheckpoint } from "../demo-checkpoint.js";
-import path from "node:path";
+import { exportRun } from "../export-run.js";
+import { decodeImage } from "../image.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags } from "./options.js";
 
@@ -20,18 +22,12 @@ export function addInspect(program: Command): void {
     )
     .requiredOption("--out <file>", "the safetensors file to write")
     .action(async (images: string[], flags: Flags) => {
+      const { prompt } = flags;
+      const image = await Promise.all(images.map((file) => decodeImage(file, "image")));
       const model = await loadWithProgress(flags);
       try {
-        const inputs = await model.process({ image: images, prompt: flags.prompt });
-        const run = await model.runWithCache(
-          { image: images, prompt: flags.prompt },
-          { hooks: splitGlobs(flags.hooks) },
-        );
-        const about = {
-          model: flags.model ?? path.basename(demoCheckpoint()),
-          prompt: flags.prompt,
-          imageSizes: inputs.imageSizes,
-        };
+        const run = await model.runWithCache({ image, prompt }, { hooks: splitGlobs(flags.hooks) });
+        const about = { model: flags.model ?? path.basename(demoCheckpoint()), prompt, imageSizes: image };
         await exportRun(flags.out, model, run, about);
         process.stdout.write(`${run.cache.names.length} activations -> ${flags.out}\n`);
         run.cache.dispose();
