@@ -61,7 +61,7 @@ onEachBackend("every layer", () => {
         };
         const copy = Class.fromConfig(Class, config);
         tf.dispose(apply(copy, inputs));
-        if (layer instanceof KVCache) (layer.reset(), (copy as KVCache).reset());
+        for (const one of [layer, copy]) if (one instanceof KVCache) one.reset();
         if (layer instanceof TiedUnembedding) {
           assert.equal(copy.weights.length, 1, "the copy owns a table");
         } else {
