@@ -8,7 +8,8 @@ import * as tf from "@tensorflow/tfjs";
  * Source: tensorflow/tfjs, tfjs-backend-wasm/src/cc/kernels/BatchMatMul.cc (XNNPACK only for one untransposed pair).
  */
 export function batchMatMul(a: tf.Tensor, b: tf.Tensor, transposeB = false): tf.Tensor {
-  if (tf.getBackend() !== "wasm") return tf.matMul(a, b, false, transposeB);
+  // Nor while a gradient is recorded: that of a stack of one fails (Unpack_grad.ts takes its only slice for a list).
+  if (tf.getBackend() !== "wasm" || tf.engine().isTapeOn()) return tf.matMul(a, b, false, transposeB);
   return tf.tidy(() => {
     const matrices = (x: tf.Tensor): tf.Tensor2D[] => {
       const [rows, columns] = x.shape.slice(-2);

@@ -1,5 +1,8 @@
 import { strict as assert } from "node:assert";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
@@ -169,6 +172,29 @@ onEachBackend("the PaliGemma class", (backend) => {
     });
     await assert.rejects(loading, { message: "changed my mind" });
     assert.equal(counts().tensors, before.tensors);
+  });
+
+  it("loads from a URL by ranges, and answers as from the folder", async () => {
+    const server = createServer((request, response) => {
+      const file = path.join(tinyFolder("tiny-pg2"), path.basename(request.url!));
+      if (!existsSync(file)) return void response.writeHead(404).end();
+      const bytes = readFileSync(file);
+      const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+      if (!range) return void response.writeHead(200, { "content-length": bytes.length }).end(bytes);
+      const [start, end] = [Number(range[1]), Math.min(Number(range[2]), bytes.length - 1)];
+      response.writeHead(206, { "content-range": `bytes ${start}-${end}/${bytes.length}` });
+      response.end(bytes.subarray(start, end + 1));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+      const other = await PaliGemma.load(url, { backend });
+      const { tokens } = await other.generate(question(), { maxNewTokens: 5 });
+      assert.deepEqual(tokens, reference.greedy[0].slice(0, 5));
+      other.dispose();
+    } finally {
+      server.close();
+    }
   });
 
   it("refuses to work after dispose, and disposes once", async () => {
