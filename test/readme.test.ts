@@ -1,0 +1,101 @@
+import { strict as assert } from "node:assert";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+
+import { demoCheckpoint } from "../src/demo-checkpoint.js";
+import { packageRoot } from "../src/package-root.js";
+import { packageVersion } from "../src/version.js";
+import { cli } from "./support/run-cli.js";
+
+const root = packageRoot();
+const readme = readFileSync(path.join(root, "README.md"), "utf8");
+const ci = readFileSync(path.join(root, ".ci", "run"), "utf8");
+
+/** The fenced blocks of a language. */
+const blocks = (language: string): string[] =>
+  [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map((match) => match[1]);
+
+/** What stands in the README for the reader's own files, and what the tests put there. */
+const PICTURE = path.join(root, "test", "heldout", "0002.png");
+
+describe("the README", () => {
+  let scratch: string;
+  before(() => {
+    scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
+  });
+  after(() => rmSync(scratch, { recursive: true, force: true }));
+
+  const ours = (text: string) =>
+    text
+      .replaceAll("path/to/paligemma", demoCheckpoint())
+      .replaceAll("photo.jpg", PICTURE)
+      .replaceAll(/[\w-]+\.safetensors/g, (name) => path.join(scratch, name));
+
+  const commands = blocks("sh").flatMap((block) =>
+    block.split("\n").filter((line) => line !== "" && !line.startsWith("#")),
+  );
+
+  it("has commands and snippets", () => {
+    assert.ok(commands.length > 5);
+    assert.ok(blocks("ts").length >= 3);
+  });
+
+  for (const line of commands) {
+    const call = /^(?:npm run -s paligemma -- |npx paligemma )(.*)$/.exec(line);
+    if (call) {
+      it(`its command works: ${line}`, async () => {
+        const args = [...ours(call[1]).matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+          (match) => match[1] ?? match[2] ?? match[3],
+        );
+        const { code, stdout, stderr } = await cli(...args, ...(args[0] === "setup-native" ? ["--help"] : []));
+        assert.equal(code, 0, stderr);
+        assert.notEqual(stdout, "");
+      });
+    } else {
+      it(`CI runs its command, or it is explained there: ${line}`, () => {
+        assert.ok(
+          ci.split("\n").some((step) => step.replace(/^# README: /, "").includes(line)),
+          `.ci/run does not have: ${line}`,
+        );
+      });
+    }
+  }
+
+  blocks("ts").forEach((snippet, i) => {
+    it(`its snippet ${i + 1} runs`, async () => {
+      // Beside node_modules, so that the snippet finds the same TensorFlow.js as everything else.
+      const folder = path.join(root, ".mutants");
+      mkdirSync(folder, { recursive: true });
+      const file = path.join(folder, `readme-${i}.mts`);
+      const source = ours(snippet)
+        .replaceAll('"paligemma-tfjs"', JSON.stringify(pathToFileURL(path.join(root, "src", "index.ts")).href))
+        .replaceAll(
+          '"paligemma-tfjs/layers"',
+          JSON.stringify(pathToFileURL(path.join(root, "layers", "index.ts")).href),
+        );
+      writeFileSync(file, source);
+      const log = console.log;
+      const write = process.stdout.write;
+      console.log = () => {};
+      process.stdout.write = () => true;
+      try {
+        await import(pathToFileURL(file).href);
+      } finally {
+        console.log = log;
+        process.stdout.write = write;
+        rmSync(file);
+      }
+    });
+  });
+
+  it("names files that exist", () => {
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map((match) => match[1]);
+    for (const link of links) assert.ok(existsSync(path.join(root, link)), link);
+  });
+
+  it("and the changelog speaks of this version", () => {
+    assert.match(readFileSync(path.join(root, "CHANGELOG.md"), "utf8"), new RegExp(`^## ${packageVersion()}\\b`, "m"));
+  });
+});
