@@ -1,3 +1,5 @@
+import * as tf from "@tensorflow/tfjs";
+
 import { Checkpoint } from "../weights/checkpoint.js";
 import type { Folder } from "../weights/source.js";
 import { type PaliGemmaConfig, parseConfig } from "./config.js";
@@ -5,12 +7,15 @@ import { ConfigError } from "./errors.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
+import { switchBackend } from "./switch-backend.js";
 
 /** Bytes of weights read so far, and in all. */
 export type LoadProgress = { loadedBytes: number; totalBytes: number };
 
-/** Who hears of progress, and who may stop it. */
+/** Where the weights go, who hears of progress, and who may stop it. */
 export type NetworkLoadOptions = {
+  /** A backend that runs already; default the current one. */
+  backend?: string | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
@@ -26,7 +31,7 @@ export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
 }
 
 /**
- * The network of a model folder on the current backend. Names and shapes are compared before a byte of weights is read;
+ * The network of a model folder. Names and shapes are compared before a byte of weights is read;
  * then it goes part by part, so that one part at most is held twice. The caller disposes the network.
  * Throws `WeightsError` for files that lie or do not fit, and the signal's reason when aborted.
  */
@@ -34,9 +39,10 @@ export async function loadNetwork(
   folder: Folder,
   config: PaliGemmaConfig,
   settings: Settings = hf5,
-  { onProgress, signal }: NetworkLoadOptions = {},
+  { backend = tf.getBackend(), onProgress, signal }: NetworkLoadOptions = {},
 ): Promise<PaliGemmaModel> {
   const checkpoint = await Checkpoint.open(folder);
+  switchBackend(backend);
   const network = new PaliGemmaModel(config, settings, checkpoint);
   try {
     checkpoint.check(expectedTensors(config));
@@ -47,6 +53,7 @@ export async function loadNetwork(
         loadedBytes += bytes;
         onProgress?.({ loadedBytes, totalBytes: checkpoint.totalBytes });
       });
+      switchBackend(backend);
       buildPart(part);
     }
     return network;

@@ -10,6 +10,7 @@ import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.
 import { buildPart, type Part } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { SiglipTower } from "./siglip.js";
+import { switchBackend } from "./switch-backend.js";
 
 /** What a forward pass may be asked for besides its logits. */
 export type ForwardOptions = {
@@ -28,6 +29,8 @@ export class PaliGemmaModel {
   private readonly vision: SiglipTower;
   private readonly projector: Projector;
   private readonly language: GemmaDecoder;
+  /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
+  private backend: string | undefined = tf.getBackend();
 
   constructor(
     readonly config: PaliGemmaConfig,
@@ -63,6 +66,7 @@ export class PaliGemmaModel {
    * Throws `InputError` when the inputs do not fit together.
    */
   forward(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions = {}): tf.Tensor {
+    this.activate();
     const seen = state?.attentionMask.map((row) => row.reduce((sum, real) => sum + real, 0));
     const complete = completeInputs(this.config, inputs, this.settings.positionOffset, seen);
     const { attentionMask, tokenTypeIds, positionIds } = complete;
@@ -80,10 +84,16 @@ export class PaliGemmaModel {
 
   /** Pixels [I, S, S, 3] in [-1, 1] -> rows [I, P, D] as they enter the decoder; the caller owns them. */
   encodeImages(pixelValues: tf.Tensor, tap: Tap = noTap): tf.Tensor {
+    this.activate();
     return tf.tidy(() => {
       const features = this.vision.forward(pixelValues, tapAt(tap, "vision"));
       return this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor;
     });
+  }
+
+  private activate(): void {
+    this.backend ??= tf.getBackend();
+    switchBackend(this.backend);
   }
 
   /** Frees every weight. */

@@ -109,7 +109,7 @@ export class PaliGemma {
       imageConfig: await loadImageProcessorConfig(folder),
     });
     const backend = await useBackend(options.backend);
-    const network = await loadNetwork(folder, config, settings, { onProgress, signal });
+    const network = await loadNetwork(folder, config, settings, { backend, onProgress, signal });
     return new PaliGemma(config, tokenizer, processor, network, backend);
   }
 
@@ -186,7 +186,7 @@ export class PaliGemma {
 
   private async *pieces(inputs: ProcessedInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {
     const text = createStreamDecoder(this.tokenizer);
-    const ready = await this.ready(inputs);
+    const ready = this.ready(inputs);
     try {
       for await (const step of decode(this.network, ready, options)) {
         const [token] = step.tokens;
@@ -201,10 +201,10 @@ export class PaliGemma {
 
   private async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => R): Promise<R> {
     if ("inputIds" in inputs) {
-      await this.activate();
+      this.checkAlive();
       return run(inputs);
     }
-    const ready = await this.ready(await this.process(inputs));
+    const ready = this.ready(await this.process(inputs));
     try {
       return run(ready);
     } finally {
@@ -212,16 +212,14 @@ export class PaliGemma {
     }
   }
 
-  private async ready(inputs: ProcessedInputs): Promise<ModelInputs> {
-    await this.activate();
+  private ready(inputs: ProcessedInputs): ModelInputs {
+    this.checkAlive();
     const { pixelValues, pixelShape, inputIds, attentionMask, tokenTypeIds } = inputs;
     return { pixelValues: tf.tensor(pixelValues, pixelShape), inputIds, attentionMask, tokenTypeIds };
   }
 
-  // The backend is a setting of the whole process: another model may have changed it since.
-  private async activate(): Promise<void> {
+  private checkAlive(): void {
     if (this.disposed) throw new InputError("model: it has been disposed; load it again");
-    if (tf.getBackend() !== this.backend) await tf.setBackend(this.backend);
   }
 
   private rowLayout(inputs: ModelInputs, row: number[], b: number) {
