@@ -67,6 +67,7 @@ export function parseConfig(json: unknown, where = "config.json"): PaliGemmaConf
   if (top.raw("tie_word_embeddings") === false) {
     top.refuse("tie_word_embeddings", "true (PaliGemma's output projection is its embedding)");
   }
+  // The fallbacks are the Gemma classes' defaults, which a file may leave out.
   const specialId = (name: string, fallback: number) =>
     (top.raw(name) === undefined ? textFields : top).integer(name, fallback, 0, text.vocabSize - 1);
   return {

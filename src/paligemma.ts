@@ -95,9 +95,12 @@ export class PaliGemma {
     }
     const settings = settingsWith(options.settings);
     const folder = await openFolder(pathOrUrl);
-    const config = await loadConfig(folder);
-    const addedTokens = { "<image>": config.imageTokenId };
+    const written = await loadConfig(folder);
+    const addedTokens = { "<image>": written.imageTokenId };
     const tokenizer = await loadTokenizer(folder, { addedTokens, specialTokens });
+    // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
+    const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
+    const config = { ...written, bosTokenId, padTokenId };
     const processor = new Processor({
       tokenizer,
       imageSize: config.vision.imageSize,

@@ -29,9 +29,11 @@ from training_forward import vision_features
 MODEL_SEED = 20241205
 VISION_FIRST_SEED = 1_000_000
 JOINT_FIRST_SEED = 10_000_000
-DEV_SEEDS = range(1000, 1040)
+DEV_SEEDS = range(1000, 1024)
 WARM_UP = 150
 PROCESSES = 2
+TOWER_SCALE = 0.3
+"""In the joint stage the vision tower, trained before, learns at this part of the rate."""
 
 
 def learning_rate(step, steps, decay, peak):
@@ -39,13 +41,16 @@ def learning_rate(step, steps, decay, peak):
     return peak * min(1.0, (step + 1) / WARM_UP, max(0.005, (steps - step) / decay))
 
 
-def parameter_groups(modules):
-    """Weight decay on matrices, none on vectors and embedding tables."""
-    matrices, others = [], []
+def parameter_groups(modules, tower, tower_scale):
+    """Weight decay on matrices, none on vectors and embedding tables; the vision tower's rate is scaled."""
+    in_tower = {id(p) for p in tower.parameters()}
+    groups = {}
     for module in modules:
         for name, parameter in module.named_parameters():
-            (others if parameter.dim() < 2 or "embed" in name else matrices).append(parameter)
-    return [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+            decay = 0.0 if parameter.dim() < 2 or "embed" in name else 0.02
+            scale = tower_scale if id(parameter) in in_tower else 1.0
+            groups.setdefault((scale, decay), []).append(parameter)
+    return [{"params": members, "weight_decay": decay, "scale": scale} for (scale, decay), members in groups.items()]
 
 
 def evaluate_on_dev(model, processor):
@@ -80,7 +85,8 @@ def run(rank, args):
     model = make_model(config, location_start, MODEL_SEED)
     heads = PatchHeads(config.vision_config.hidden_size)
     trained = [model if joint else model.model.vision_tower, heads]
-    optimizer = torch.optim.AdamW(parameter_groups(trained), lr=args.peak, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    groups = parameter_groups(trained, model.model.vision_tower, TOWER_SCALE if joint else 1.0)
+    optimizer = torch.optim.AdamW(groups, lr=args.peak, betas=(0.9, 0.98), eps=1e-8, fused=True)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     step, spent = 0, 0.0
     checkpoint = work / f"{args.stage}.pt"
@@ -101,7 +107,7 @@ def run(rank, args):
         pixels, targets, sequences = batches.batch(step * PROCESSES + rank)
         rate = learning_rate(step, args.steps, args.decay, args.peak)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         features = vision_features(model, normalize(pixels))
         loss, losses = heads(features, targets)
         if joint:
