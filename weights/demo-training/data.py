@@ -15,8 +15,8 @@ from scenes import COLORS, KINDS, TEXT_ONLY_COLORS, draw_scene
 from tasks import make_item
 
 TASK_SHARES = {
-    "caption en": 8, "caption fa": 8, "caption th": 8, "caption it": 8,
-    "describe": 12, "ocr": 14, "answer": 26, "question": 6, "detect": 20,
+    "caption en": 7, "caption fa": 7, "caption th": 7, "caption it": 7,
+    "describe": 9, "ocr": 15, "answer": 20, "question": 4, "detect": 34,
 }
 WIDTHS = (16, 40, 64)
 """Text widths to which sequences are padded."""
@@ -28,7 +28,7 @@ GLYPH_LABELS = {name: i + 1 for i, name in enumerate("abcdefghijklmnopqrstuvwxyz
 
 @dataclass
 class PatchTargets:
-    """What each patch shows. kind, color: [n, 64]; box: [n, 64, 4] relative to the patch centre; glyphs: [n, 64, 2]."""
+    """What each patch shows. kind, color: [n, 64]; box: [n, 64, 4] in 0..1; glyphs: [n, 64, 2]."""
 
     kind: torch.Tensor
     color: torch.Tensor
@@ -72,9 +72,7 @@ def patch_targets(scene):
     for name, color_name, (y0, x0, y1, x1) in things:
         inside = ((centers >= y0 - 0.02) & (centers <= y1 + 0.02))[:, None] & ((centers >= x0 - 0.02) & (centers <= x1 + 0.02))[None, :]
         kind[inside], color[inside] = KIND_LABELS[name], COLOR_LABELS[color_name]
-        corners = numpy.array([y0, x0, y1, x1], numpy.float32)
-        rows, columns = numpy.nonzero(inside)
-        box[rows, columns] = corners - numpy.stack([centers[rows], centers[columns]] * 2, axis=1)
+        box[inside] = (y0, x0, y1, x1)
     if scene["text"]:
         y0, _, y1, _ = scene["text"]["box"]
         row = min(GRID - 1, int((y0 + y1) / 2 * GRID))

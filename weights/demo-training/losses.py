@@ -30,7 +30,7 @@ class PatchHeads(nn.Module):
         parts = {
             "kind": functional.cross_entropy(kind.flatten(0, 1), targets.kind.flatten()),
             "color": functional.cross_entropy(color.flatten(0, 1), targets.color.flatten()),
-            "box": functional.l1_loss(box[inside], targets.box[inside]) * 5,
+            "box": functional.l1_loss(box[inside], targets.box[inside]) * 15,
             "glyphs": 3 * (glyph_loss * weight.flatten()).sum() / weight.sum(),
         }
         return sum(parts.values()), parts

@@ -66,7 +66,7 @@ def caption(scene, language):
 
 
 def describe(scene):
-    """The longer English description: sizes, positions and the ground."""
+    """The longer English description: sizes, positions and the colour of the ground."""
     phrases = []
     for shape in scene["shapes"]:
         place = f"in the {shape['position']}" if shape["position"] == "center" else f"at the {shape['position']}"
@@ -75,8 +75,7 @@ def describe(scene):
         text = scene["text"]
         place = "in the middle" if text["position"] == "middle" else f"at the {text['position']}"
         phrases.append(f"{_text_phrase(text, 'en')} in {text['color']} {place}")
-    ground = scene["ground"]
-    return f"{_join(phrases, 'en')} on a {ground['texture']} {ground['color']} ground"
+    return f"{_join(phrases, 'en')} on a {scene['ground']['color']} ground"
 
 
 def _unique(shapes, key):

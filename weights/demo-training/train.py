@@ -32,7 +32,7 @@ JOINT_FIRST_SEED = 10_000_000
 DEV_SEEDS = range(1000, 1024)
 WARM_UP = 150
 PROCESSES = 2
-TOWER_SCALE = 0.3
+TOWER_SCALE = 0.5
 """In the joint stage the vision tower, trained before, learns at this part of the rate."""
 
 
@@ -94,7 +94,10 @@ def run(rank, args):
         state = torch.load(checkpoint)
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
+        scales = [group["scale"] for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer"])
+        for group, scale in zip(optimizer.param_groups, scales):
+            group["scale"] = scale
         step, spent = state["step"], state["spent"]
     elif joint:
         state = torch.load(work / "vision.pt")
