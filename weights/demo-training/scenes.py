@@ -41,11 +41,10 @@ WORDS = (
 )
 MOST_DIGITS = 3
 FONT_SIZES = (46, 54, 62)
-TEXT_STEP = 14
-"""Print starts at multiples of this many pixels in both directions: half a patch of the model."""
+STEP = 14
+"""Shapes and print start at multiples of this many pixels in both directions: half a patch of the model."""
 
-SMALL_SIDES = (56, 68)
-LARGE_SIDES = (92, 112)
+SIDES = {"small": 56, "large": 98}
 MARGIN = 6
 MIN_CENTER_DISTANCE_X = 40
 TEXT_STROKE = 1
@@ -137,6 +136,11 @@ def _font(size):
     return ImageFont.load_default(size)
 
 
+def _starts(low, high, side):
+    """The multiples of the step at which something of a length fits between two pixels, with the margin on both ends."""
+    return [start for start in range(0, CANVAS, STEP) if start >= low + MARGIN and start + side <= high - MARGIN]
+
+
 def _place_shapes(rng, count, top, bottom):
     """Centres and sides of ``count`` shapes in the rows ``top``..``bottom``: no overlap, clear left-to-right order.
 
@@ -146,11 +150,10 @@ def _place_shapes(rng, count, top, bottom):
     for _ in range(count):
         large_allowed = count < 3 and bottom - top > 150
         size = "large" if large_allowed and rng.random() < 0.5 else "small"
+        side = SIDES[size]
         for _attempt in range(40):
-            side = rng.randint(*(LARGE_SIDES if size == "large" else SMALL_SIDES))
-            reach = side / 2 + MARGIN
-            cx = rng.uniform(reach, CANVAS - reach)
-            cy = rng.uniform(top + reach, bottom - reach)
+            cx = rng.choice(_starts(0, CANVAS, side)) + side / 2
+            cy = rng.choice(_starts(top, bottom, side)) + side / 2
             column, row = _thirds(cx), _thirds(cy)
             if column is None or row is None:
                 continue
@@ -183,8 +186,8 @@ def _draw_text(image, rng, ground_color, band):
     fitting = []
     for size in FONT_SIZES:
         x0, y0, x1, y1 = _font(size).getbbox(value, stroke_width=TEXT_STROKE)
-        columns = range(TEXT_STEP, CANVAS - MARGIN - (x1 - x0) + 1, TEXT_STEP)
-        rows = range(top, bottom - (y1 - y0) + 1, TEXT_STEP)
+        columns = range(STEP, CANVAS - MARGIN - (x1 - x0) + 1, STEP)
+        rows = range(top, bottom - (y1 - y0) + 1, STEP)
         if columns and rows:
             fitting.append((size, columns, rows))
     size, columns, rows = rng.choice(fitting)
