@@ -35,6 +35,9 @@ export type TextConfig = {
   postNorms: boolean;
 };
 
+/** More layers than this are a mistake in the file: layers are made before weights are compared, and the largest model has 46. */
+const MAX_LAYERS = 1024;
+
 /** A whole model: both towers and the ids that tie text to pictures. Every field is read by something. */
 export type PaliGemmaConfig = {
   vision: VisionConfig;
@@ -83,13 +86,14 @@ export function parseConfig(json: unknown, where = "config.json"): PaliGemmaConf
 function parseVision(fields: ConfigFields, textHiddenSize: number): VisionConfig {
   fields.word("model_type", ["siglip_vision_model"], "siglip_vision_model");
   fields.word("hidden_act", ["gelu_pytorch_tanh"], "gelu_pytorch_tanh");
+  // The top level repeats it, but files of 5.x hold the class default 2048 there whatever the model has.
   if (fields.integer("projection_dim", textHiddenSize) !== textHiddenSize) {
     fields.refuse("projection_dim", `the text hidden size ${textHiddenSize}`);
   }
   const config: VisionConfig = {
     hiddenSize: fields.integer("hidden_size", 768),
     intermediateSize: fields.integer("intermediate_size", 3072),
-    numHiddenLayers: fields.integer("num_hidden_layers", 12),
+    numHiddenLayers: fields.integer("num_hidden_layers", 12, 1, MAX_LAYERS),
     numAttentionHeads: fields.integer("num_attention_heads", 12),
     numChannels: fields.integer("num_channels", 3, 3, 3),
     imageSize: fields.integer("image_size", 224),
@@ -122,7 +126,7 @@ function parseText(fields: ConfigFields): TextConfig {
     vocabSize: fields.integer("vocab_size", 256000),
     hiddenSize: fields.integer("hidden_size", defaults.hidden),
     intermediateSize: fields.integer("intermediate_size", defaults.intermediate),
-    numHiddenLayers: fields.integer("num_hidden_layers", defaults.layers),
+    numHiddenLayers: fields.integer("num_hidden_layers", defaults.layers, 1, MAX_LAYERS),
     numAttentionHeads: fields.integer("num_attention_heads", defaults.heads),
     numKeyValueHeads: fields.integer("num_key_value_heads", defaults.keyHeads),
     headDim,
@@ -153,6 +157,7 @@ function gemmaParts(sizes: { headDim: number; numHiddenLayers: number }): Genera
 }
 
 function gemma2Parts(fields: ConfigFields, sizes: { numHiddenLayers: number }): GenerationParts {
+  // Left out means the class default, as transformers 5.18 reads it; only null means no window.
   const slidingWindow = fields.positiveOrNull("sliding_window", 4096);
   if (slidingWindow !== null && !Number.isSafeInteger(slidingWindow)) fields.refuse("sliding_window", "a whole number");
   return {

@@ -21,8 +21,10 @@ export class DecoderState {
     this.tokenTypes = tokenTypes.map((row, b) => [...(this.tokenTypes[b] ?? []), ...row]);
   }
 
-  /** Frees every cached tensor. */
+  /** Frees every cached tensor and forgets every position. */
   dispose(): void {
     for (const cache of this.layers) cache.reset();
+    this.attentionMask = [];
+    this.tokenTypes = [];
   }
 }

@@ -9,8 +9,6 @@ export const EXPORT_SCHEMA = "1";
 
 /** What the file says about the run besides what the run knows itself. */
 export type RunDescription = {
-  /** The model's folder or address as the user named it. */
-  model: string;
   prompt: string;
   /** Sizes of the pictures before they were squashed. */
   imageSizes: readonly { width: number; height: number }[];
@@ -34,7 +32,7 @@ function metadata(model: PaliGemma, run: CachedRun, about: RunDescription): Reco
   const spell = (id: number) => model.tokenizer.idToToken(id) ?? "";
   return {
     schema: EXPORT_SCHEMA,
-    model: about.model,
+    model: model.name,
     revision: "",
     dtype: model.dtype,
     backend: model.backend,

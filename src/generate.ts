@@ -92,11 +92,7 @@ function tokenLimit(model: PaliGemmaModel, inputs: ModelInputs, maxNewTokens: nu
     throw new InputError(`maxNewTokens: expected a whole number >= 1, received ${maxNewTokens}`);
   }
   const context = model.config.text.maxPositionEmbeddings;
-  const prompt = inputs.inputIds[0].length;
-  if (prompt >= context) {
-    throw new InputError(
-      `prompt: expected fewer than ${context} tokens (image tokens included), the model's context; received ${prompt}`,
-    );
-  }
-  return Math.min(maxNewTokens, context - prompt);
+  // What leaves no room at all is refused by the first forward pass, with everything else that does not fit.
+  const prompt = inputs.inputIds[0]?.length ?? 0;
+  return Math.max(1, Math.min(maxNewTokens, context - prompt + 1));
 }

@@ -2,7 +2,7 @@ import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 
 /**
  * The name and shape of one activation. Axes that depend on the inputs are letters: I pictures, B rows, T positions,
- * S keys, T_text text positions.
+ * S keys, T_text text positions. Rows with unequal numbers of text positions show them one after another: B is then 1.
  */
 export type HookPoint = { name: string; shape: (number | string)[] };
 

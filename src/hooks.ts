@@ -14,6 +14,7 @@ export type HookFilter = string | readonly string[] | ((name: string) => boolean
 export function selectHooks(filter: HookFilter, names: readonly string[]): string[] {
   if (typeof filter === "function") return names.filter(filter);
   const globs = typeof filter === "string" ? [filter] : filter;
+  if (globs.length === 0) throw new InputError("hooks: expected at least one glob, received none");
   const chosen = new Set<string>();
   for (const glob of globs) {
     const matching = names.filter(globMatcher(glob));

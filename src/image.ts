@@ -79,7 +79,10 @@ function checkedRaw(image: RawImage, label: string): RawImage {
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new InputError(`${label}: width and height must be positive integers, got ${width} x ${height}`);
   }
-  if (!(ArrayBuffer.isView(data) && data.BYTES_PER_ELEMENT === 1) || data.length !== width * height * 3) {
+  if (
+    !(data instanceof Uint8Array || (data as unknown) instanceof Uint8ClampedArray) ||
+    data.length !== width * height * 3
+  ) {
     const count = data?.length ?? 0;
     const expected = `a Uint8Array of ${width} x ${height} x 3 = ${width * height * 3} RGB bytes`;
     throw new InputError(`${label}: expected ${expected}, got ${count}; drop the alpha channel or correct the size`);

@@ -20,6 +20,7 @@ export * from "./load-network.js";
 export * from "./model.js";
 export * from "./paligemma.js";
 export * from "./processor.js";
+export * from "./processor-config.js";
 export * from "./resize.js";
 export * from "./sampling.js";
 export * from "./segments.js";

@@ -23,18 +23,21 @@ export type ModelInputs = {
 export type CompleteInputs = Required<ModelInputs>;
 
 /**
- * Fills in the defaults and checks that everything fits together. `seen` holds the real tokens already cached per row.
- * Throws `InputError` for ragged rows, ids outside the vocabulary, wrong pixels, inconsistent types, or image tokens that
- * do not fit the pictures.
+ * Fills in the defaults and checks that everything fits together. `cached` positions came before, of each row `seen` real ones.
+ * Throws `InputError` for ragged rows, ids outside the vocabulary, wrong pixels, inconsistent types, image tokens that do
+ * not fit the pictures, more rows than were cached, or more positions than the model's context.
  */
 export function completeInputs(
   config: PaliGemmaConfig,
   inputs: ModelInputs,
   positionOffset: number,
-  seen: readonly number[] = [],
+  { seen = [], cached = 0 }: { seen?: readonly number[]; cached?: number } = {},
 ): CompleteInputs {
   const { inputIds, pixelValues } = inputs;
   if (inputIds.length === 0 || inputIds[0].length === 0) throw new InputError("inputIds: expected at least one token");
+  if (seen.length > 0 && seen.length !== inputIds.length) {
+    throw new InputError(`inputIds: expected ${seen.length} rows, as in the state, received ${inputIds.length}`);
+  }
   const filled = (value: number) => inputIds.map((row) => row.map(() => value));
   const attentionMask = inputs.attentionMask ?? filled(1);
   const tokenTypeIds = inputs.tokenTypeIds ?? filled(0);
@@ -47,6 +50,7 @@ export function completeInputs(
   }
   tokenTypeIds.forEach(checkTypes);
   checkPictures(config, inputIds, pixelValues);
+  checkContext(config, inputIds[0].length, cached);
   return { pixelValues, inputIds, attentionMask, tokenTypeIds, positionIds };
 }
 
@@ -71,6 +75,15 @@ function checkTypes(row: readonly number[], index: number): void {
   if (!consistent) {
     throw new InputError(
       `tokenTypeIds: expected row ${index} to be 0 (image and prompt) and then 1 (what follows), received ${row.join("")}`,
+    );
+  }
+}
+
+function checkContext(config: PaliGemmaConfig, added: number, cached: number): void {
+  const context = config.text.maxPositionEmbeddings;
+  if (cached + added > context) {
+    throw new InputError(
+      `prompt: expected at most ${context} tokens (image tokens included), the model's context; received ${cached + added}`,
     );
   }
 }

@@ -42,9 +42,10 @@ export async function loadNetwork(
   { backend = tf.getBackend(), onProgress, signal }: NetworkLoadOptions = {},
 ): Promise<PaliGemmaModel> {
   const checkpoint = await Checkpoint.open(folder);
-  switchBackend(backend);
-  const network = new PaliGemmaModel(config, settings, checkpoint);
+  let network: PaliGemmaModel | null = null;
   try {
+    switchBackend(backend);
+    network = new PaliGemmaModel(config, settings, checkpoint);
     checkpoint.check(expectedTensors(config));
     let loadedBytes = 0;
     for (const part of network.parts) {
@@ -58,7 +59,7 @@ export async function loadNetwork(
     }
     return network;
   } catch (error) {
-    network.dispose();
+    network?.dispose();
     throw error;
   } finally {
     await checkpoint.close();

@@ -5,6 +5,7 @@ import { Projector } from "../layers/projector.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 import { DecoderState } from "./decoder-state.js";
+import { InputError } from "./errors.js";
 import { GemmaDecoder, type LogitRows } from "./gemma.js";
 import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.js";
 import { buildPart, type Part } from "./part.js";
@@ -63,12 +64,27 @@ export class PaliGemmaModel {
 
   /**
    * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them.
-   * Throws `InputError` when the inputs do not fit together.
+   * Throws `InputError` when the inputs do not fit together or a tap returns another shape. After an error the state is empty.
    */
   forward(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions = {}): tf.Tensor {
     this.activate();
     const seen = state?.attentionMask.map((row) => row.reduce((sum, real) => sum + real, 0));
-    const complete = completeInputs(this.config, inputs, this.settings.positionOffset, seen);
+    const cached = state?.attentionMask[0]?.length ?? 0;
+    const complete = completeInputs(this.config, inputs, this.settings.positionOffset, { seen, cached });
+    if (rows === "last" && complete.attentionMask.some((row) => row.at(-1) === 0)) {
+      throw new InputError(
+        "attentionMask: expected every row to end in a real token (pad on the left), received a pad",
+      );
+    }
+    try {
+      return this.run(complete, checkedTap(tap), state, rows);
+    } catch (error) {
+      state?.dispose(); // some layers may hold the new positions and others not
+      throw error;
+    }
+  }
+
+  private run(complete: CompleteInputs, tap: Tap, state: DecoderState | undefined, rows: LogitRows): tf.Tensor {
     const { attentionMask, tokenTypeIds, positionIds } = complete;
     state?.extend(attentionMask, tokenTypeIds);
     const layout = {
@@ -117,6 +133,19 @@ export class PaliGemmaModel {
     const order = inputIds.map((row) => row.map((id) => (isImage(id) ? nextImage++ : nextText++)));
     return tf.gather(table, tf.tensor2d(order, undefined, "int32"));
   }
+}
+
+// A replacement of another shape would be broadcast, or fail far from the hook.
+function checkedTap(tap: Tap): Tap {
+  if (tap === noTap) return noTap;
+  return (name, value) => {
+    const result: unknown = tap(name, value);
+    const shape = result instanceof tf.Tensor ? `[${result.shape.join(", ")}]` : typeof result;
+    if (shape !== `[${value.shape.join(", ")}]`) {
+      throw new InputError(`tap: expected a tensor [${value.shape.join(", ")}] back for ${name}, received ${shape}`);
+    }
+    return result as tf.Tensor;
+  };
 }
 
 /** Name and shape of every tensor that a model of this config reads, found by building it without any. */

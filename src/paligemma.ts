@@ -36,8 +36,11 @@ export type LoadOptions = {
   signal?: AbortSignal | undefined;
 };
 
+/** A picture in any form, or as a tensor [S, S, 3] in [-1, 1], which stays the caller's. */
+export type Picture = ImageInput | tf.Tensor3D;
+
 /** One picture, or several for one prompt, and what is asked of it. */
-export type Question = { image: ImageInput | ImageInput[]; prompt: string };
+export type Question = { image: Picture | Picture[]; prompt: string };
 
 /** Where the time of one answer went, in milliseconds. */
 export type Timings = { preprocess: number; prefill: number; decode: number; total: number };
@@ -73,6 +76,8 @@ export class PaliGemma {
   private disposed = false;
 
   private constructor(
+    /** The folder or address that it came from, without anything secret. */
+    readonly name: string,
     readonly config: PaliGemmaConfig,
     readonly tokenizer: Tokenizer,
     readonly processor: Processor,
@@ -88,13 +93,13 @@ export class PaliGemma {
    * Loads a Hugging Face-layout folder (path or http(s) URL); without one, the bundled demo checkpoint.
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
-  static async load(pathOrUrl: string = demoCheckpoint(), options: LoadOptions = {}): Promise<PaliGemma> {
+  static async load(pathOrUrl?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     const { dtype = "auto", specialTokens = "ids", onProgress, signal } = options;
     if (!DTYPES.includes(dtype)) {
       throw new InputError(`dtype: expected one of ${DTYPES.join(", ")}, received "${String(dtype)}"`);
     }
     const settings = settingsWith(options.settings);
-    const folder = await openFolder(pathOrUrl);
+    const folder = await openFolder(pathOrUrl ?? demoCheckpoint(), signal);
     const written = await loadConfig(folder);
     const addedTokens = { "<image>": written.imageTokenId };
     const tokenizer = await loadTokenizer(folder, { addedTokens, specialTokens });
@@ -113,7 +118,14 @@ export class PaliGemma {
     });
     const backend = await useBackend(options.backend);
     const network = await loadNetwork(folder, config, settings, { backend, onProgress, signal });
-    return new PaliGemma(config, tokenizer, processor, network, backend);
+    return new PaliGemma(
+      pathOrUrl === undefined ? "demo" : folder.name,
+      config,
+      tokenizer,
+      processor,
+      network,
+      backend,
+    );
   }
 
   /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
@@ -175,9 +187,10 @@ export class PaliGemma {
   }
 
   /** Picture and prompt as the network takes them. */
-  async process({ image, prompt }: Question): Promise<ProcessedInputs> {
+  async process(question: Question): Promise<ProcessedInputs> {
+    const { image, prompt } = question ?? {};
     if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${typeof prompt}`);
-    const images = Array.isArray(image) ? image : [image];
+    const images = await Promise.all((Array.isArray(image) ? image : [image]).map(readPixels));
     return this.processor.process([images], [prompt]);
   }
 
@@ -196,6 +209,7 @@ export class PaliGemma {
         const [finishReason] = step.finished;
         const piece = text.push(token) + (finishReason === null ? "" : text.end());
         yield { token, text: piece, finishReason };
+        this.checkAlive();
       }
     } finally {
       ready.pixelValues?.dispose();
@@ -231,6 +245,15 @@ export class PaliGemma {
     const tokenTypeIds = inputs.tokenTypeIds?.[b] ?? row.map(() => 0);
     return { inputIds: row, attentionMask, tokenTypeIds, imageTokenId, bosTokenId };
   }
+}
+
+async function readPixels(picture: Picture): Promise<ImageInput> {
+  if (!(picture instanceof tf.Tensor)) return picture;
+  const [height, width, channels] = picture.shape;
+  if (picture.rank !== 3 || channels !== 3) {
+    throw new InputError(`image: expected a tensor [height, width, 3], received [${picture.shape.join(", ")}]`);
+  }
+  return { pixels: Float32Array.from(await picture.data()), width, height };
 }
 
 function startTimer(): () => number {

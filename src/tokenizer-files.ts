@@ -81,6 +81,13 @@ function tokenizersVocabulary(json: Json, folder: string): Vocabulary {
       `${name}: expected a BPE model with vocab, merges and byte_fallback, as Gemma's tokenizers have`,
     );
   }
+  for (const [piece, id] of Object.entries(model.vocab)) checkId(name, piece, id);
+  const pair = (merge: unknown) =>
+    typeof merge === "string" ||
+    (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string"));
+  if (!model.merges.every(pair)) {
+    throw new ConfigError(`${name}: expected merges to be pairs of pieces, found something else; fetch the file again`);
+  }
   const listed = Array.isArray(json.added_tokens) ? json.added_tokens : [];
   return {
     kind: "tokenizers",
@@ -88,6 +95,14 @@ function tokenizersVocabulary(json: Json, folder: string): Vocabulary {
     start: () => loadTokenizers(json, name),
     ownAddedTokens: () => listed.flatMap((token) => addedTokenOf(token, undefined) ?? []),
   };
+}
+
+function checkId(where: string, token: string, id: unknown): asserts id is number {
+  if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) > MAX_ID) {
+    throw new ConfigError(
+      `${where}: ${JSON.stringify(token)} has the id ${JSON.stringify(id)}, expected a whole number in [0, ${MAX_ID}]`,
+    );
+  }
 }
 
 async function loadTokenizers(json: Json, name: string): Promise<Encode> {
@@ -122,6 +137,9 @@ function addedTokenOf(entry: unknown, key: string | undefined): AddedToken | und
   });
 }
 
+/** No vocabulary is larger; ids stay exact in every number type on the way. */
+const MAX_ID = 2 ** 31 - 1;
+
 /** Location and segment tokens: the processor of transformers adds them to every tokenizer that it is given. */
 const EXTRA_TOKEN = /^<(loc\d{4}|seg\d{3})>$/;
 
@@ -144,7 +162,8 @@ export async function readTokenizerFiles(
     : await vocabulary.ownAddedTokens();
   const added = new Map(listed.map((token) => [token.content, token]));
   for (const [content, id] of Object.entries(await optionalObject(folder, "added_tokens.json"))) {
-    if (!added.has(content) && typeof id === "number") added.set(content, addedToken(content, id));
+    checkId(`${folder.name}/added_tokens.json`, content, id);
+    if (!added.has(content)) added.set(content, addedToken(content, id));
   }
   for (const [token, id] of vocabulary.ids) {
     if (EXTRA_TOKEN.test(token) && !added.has(token)) added.set(token, addedToken(token, id, { normalized: true }));

@@ -37,6 +37,14 @@ describe("the README", () => {
     block.split("\n").filter((line) => line !== "" && !line.startsWith("#")),
   );
 
+  /** The commands of CI, without the variables and the time limit that it sets before some. */
+  const steps = ci
+    .split("\n")
+    .filter((step) => !/^(#|step )/.test(step))
+    .map((step) => step.replace(/^([A-Z_]+=\S+ |timeout \d+ )*/, ""));
+  /** Commands that nothing here can run, each for a reason that the README gives beside it. */
+  const notRun = new Set(["npm run setup:native -- --gpu"]);
+
   it("has commands and snippets", () => {
     assert.ok(commands.length > 5);
     assert.ok(blocks("ts").length >= 3);
@@ -55,10 +63,7 @@ describe("the README", () => {
       });
     } else {
       it(`CI runs its command, or it is explained there: ${line}`, () => {
-        assert.ok(
-          ci.split("\n").some((step) => step.replace(/^# README: /, "").includes(line)),
-          `.ci/run does not have: ${line}`,
-        );
+        assert.ok(steps.includes(line) || notRun.has(line), `.ci/run does not run: ${line}`);
       });
     }
   }
@@ -89,6 +94,8 @@ describe("the README", () => {
       }
     });
   });
+
+  it("holds no figure that is still to be filled in", () => assert.doesNotMatch(readme, /\b[A-Z]+_[A-Z_]+\b/));
 
   it("names files that exist", () => {
     const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map((match) => match[1]);

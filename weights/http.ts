@@ -9,12 +9,17 @@ const PLAIN = { "accept-encoding": "identity" };
  * Opens what lies behind a URL; `name` is what errors call it. One byte is asked for: the answer tells the size and proves
  * that the server serves ranges. Throws `WeightsError` when it does not, or when there is nothing.
  */
-export async function openUrl(url: string, name: string, pieceSize = MAX_PIECE): Promise<ByteSource> {
-  const size = await sizeOf(url, name);
+export async function openUrl(
+  url: string,
+  name: string,
+  pieceSize = MAX_PIECE,
+  signal?: AbortSignal,
+): Promise<ByteSource> {
+  const size = await sizeOf(url, name, signal);
   let closed = false;
   const fill = async (piece: Uint8Array, position: number): Promise<void> => {
     const end = position + piece.length;
-    const response = await request(url, name, { headers: { ...PLAIN, range: `bytes=${position}-${end - 1}` } });
+    const response = await request(url, name, { headers: { ...PLAIN, range: `bytes=${position}-${end - 1}` }, signal });
     const expected = `bytes ${position}-${end - 1}/${size}`;
     const range = response.headers.get("content-range");
     if (response.status !== 206 || (range !== expected && range !== `bytes ${position}-${end - 1}/*`)) {
@@ -36,10 +41,10 @@ export async function openUrl(url: string, name: string, pieceSize = MAX_PIECE):
 }
 
 /** Whether a URL leads to something: false on 404 and 410; throws `WeightsError` on any other failure. */
-export async function hasUrl(url: string, name: string): Promise<boolean> {
-  let response = await request(url, name, { method: "HEAD", headers: PLAIN });
+export async function hasUrl(url: string, name: string, signal?: AbortSignal): Promise<boolean> {
+  let response = await request(url, name, { method: "HEAD", headers: PLAIN, signal });
   // Signed and hand-written servers may allow GET only.
-  if ([403, 405, 501].includes(response.status)) response = await firstByte(url, name);
+  if ([403, 405, 501].includes(response.status)) response = await firstByte(url, name, signal);
   await discard(response);
   if (response.status === 404 || response.status === 410) return false;
   if (response.ok || response.status === 416) return true;
@@ -47,8 +52,8 @@ export async function hasUrl(url: string, name: string): Promise<boolean> {
 }
 
 /** All bytes behind a URL, at most `limit`; throws `WeightsError` when it fails, is longer, or is not as long as announced. */
-export async function readUrl(url: string, name: string, limit: number): Promise<Uint8Array> {
-  const response = await request(url, name, { headers: PLAIN });
+export async function readUrl(url: string, name: string, limit: number, signal?: AbortSignal): Promise<Uint8Array> {
+  const response = await request(url, name, { headers: PLAIN, signal });
   if (!response.ok) {
     await discard(response);
     throw new WeightsError(`${name}: the server answered ${status(response)}`);
@@ -74,11 +79,11 @@ export async function readUrl(url: string, name: string, limit: number): Promise
   return bytes;
 }
 
-const firstByte = (url: string, name: string): Promise<Response> =>
-  request(url, name, { headers: { ...PLAIN, range: "bytes=0-0" } });
+const firstByte = (url: string, name: string, signal: AbortSignal | undefined): Promise<Response> =>
+  request(url, name, { headers: { ...PLAIN, range: "bytes=0-0" }, signal });
 
-async function sizeOf(url: string, name: string): Promise<number> {
-  const response = await firstByte(url, name);
+async function sizeOf(url: string, name: string, signal: AbortSignal | undefined): Promise<number> {
+  const response = await firstByte(url, name, signal);
   await discard(response);
   const range = response.headers.get("content-range") ?? "";
   const size = Number(/^bytes (?:0-0|\*)\/(\d+)$/.exec(range)?.[1] ?? Number.NaN);
@@ -95,10 +100,13 @@ async function sizeOf(url: string, name: string): Promise<number> {
   );
 }
 
-async function request(url: string, name: string, options: RequestInit): Promise<Response> {
+type RequestOptions = { method?: string; headers: Record<string, string>; signal: AbortSignal | undefined };
+
+async function request(url: string, name: string, { signal, ...options }: RequestOptions): Promise<Response> {
   try {
-    return await fetch(url, options); // follows redirects
+    return await fetch(url, { ...options, signal: signal ?? null }); // follows redirects
   } catch (error) {
+    signal?.throwIfAborted();
     throw new WeightsError(`${name}: no answer from the server (${networkReason(error)})`);
   }
 }
@@ -120,10 +128,14 @@ async function eachChunk(response: Response, where: string, take: (chunk: Uint8A
     for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) take(part.value);
   } catch (error) {
     await reader?.cancel().catch(() => {});
-    if (error instanceof WeightsError) throw error;
+    if (error instanceof WeightsError || isAbort(error)) throw error;
     throw new WeightsError(`${where}: the connection broke (${networkReason(error)})`);
   }
 }
+
+/** Whether the caller stopped it; the reason is then the caller's own. */
+const isAbort = (error: unknown): boolean =>
+  error instanceof Error && ["AbortError", "TimeoutError"].includes(error.name);
 
 /** Lets go of a body that nobody reads, or its connection would stay busy. */
 async function discard(response: Response): Promise<void> {

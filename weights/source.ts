@@ -82,10 +82,11 @@ export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<Byt
 
 /**
  * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie.
- * Throws `WeightsError` for a missing directory, a path to a file, and other URL schemes. A URL is first asked when a file is.
+ * Throws `WeightsError` for a missing directory, a path to a file, and other URL schemes. A URL is first asked when a file is;
+ * `signal` stops every request to it.
  */
-export async function openFolder(pathOrUrl: string): Promise<Folder> {
-  if (/^https?:\/\//i.test(pathOrUrl)) return urlFolder(pathOrUrl);
+export async function openFolder(pathOrUrl: string, signal?: AbortSignal): Promise<Folder> {
+  if (/^https?:\/\//i.test(pathOrUrl)) return urlFolder(pathOrUrl, signal);
   if (/^file:\/\//i.test(pathOrUrl)) return localFolder(fileURLToPath(pathOrUrl));
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(pathOrUrl)) {
     throw new WeightsError(`${pathOrUrl}: expected a folder on disk or an http(s) URL, this scheme is not known`);
@@ -132,7 +133,7 @@ async function localFolder(path: string): Promise<Folder> {
 const isMissing = (error: unknown): boolean =>
   ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
 
-function urlFolder(text: string): Folder {
+function urlFolder(text: string, signal: AbortSignal | undefined): Folder {
   if (!URL.canParse(text)) throw new WeightsError(`${text}: this is not a valid URL`);
   const base = new URL(text);
   if (base.username || base.password) {
@@ -145,9 +146,9 @@ function urlFolder(text: string): Folder {
   return finishFolder({
     name,
     localPath: null,
-    open: async (file) => openUrl(locate(file), `${name}/${file}`),
-    has: async (file) => hasUrl(locate(file), `${name}/${file}`),
-    readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit),
+    open: async (file) => openUrl(locate(file), `${name}/${file}`, MAX_PIECE, signal),
+    has: async (file) => hasUrl(locate(file), `${name}/${file}`, signal),
+    readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit, signal),
   });
 }
 

@@ -1,8 +1,5 @@
-import path from "node:path";
-
 import type { Command } from "commander";
 
-import { demoCheckpoint } from "../demo-checkpoint.js";
 import { exportRun } from "../export-run.js";
 import { decodeImage } from "../image.js";
 import { loadWithProgress } from "./load.js";
@@ -27,7 +24,7 @@ export function addInspect(program: Command): void {
       const model = await loadWithProgress(flags);
       try {
         const run = await model.runWithCache({ image, prompt }, { hooks: splitGlobs(flags.hooks) });
-        const about = { model: flags.model ?? path.basename(demoCheckpoint()), prompt, imageSizes: image };
+        const about = { prompt, imageSizes: image };
         await exportRun(flags.out, model, run, about);
         process.stdout.write(`${run.cache.names.length} activations -> ${flags.out}\n`);
         run.cache.dispose();

@@ -9,7 +9,7 @@ import { demoCheckpoint } from "../../src/demo-checkpoint.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import { openFolder } from "../../weights/source.js";
 import { fixtures, readReference } from "./reference.js";
-import { markdown, passes, type ReportEntry, summary } from "./report.js";
+import { hookTable, markdown, passes, type ReportEntry, summary } from "./report.js";
 import { runParity } from "./run.js";
 
 const HOW_TO_MAKE = "python test/fixtures/make_fixtures.py --reference MODEL --image FILE --prompt TEXT --out DIR";
@@ -49,9 +49,9 @@ async function main(): Promise<number> {
     const entry = { backend, reference, result: await runParity(model, reference) };
     model.dispose();
     entries.push(entry);
-    console.log(summary(entry));
+    console.log(`${hookTable(entry).join("\n")}\n`);
   }
-  if (entries.length === 1) console.log(markdown(entries).split("\n## ")[1]);
+  for (const entry of entries) console.log(summary(entry));
   await writeFile(flags.out, markdown(entries));
   const failed = entries.filter((entry) => !passes(entry)).length;
   console.log(`${entries.length - failed} passed, ${failed} failed; every hook is in ${flags.out}`);

@@ -81,7 +81,11 @@ export const mutations: Mutation[] = [
   ...inFile("layers/embedding.ts", "tiny-pg1/prompt", "hooks", [
     ["text rows not scaled", ".mul(Math.sqrt(this.hiddenSize))", ""],
     ["text rows scaled by the top-level hidden size", "Math.sqrt(this.hiddenSize)", "Math.sqrt(2048)"],
-    ["an output table of its own", "return this.weight.multiply(h)", "return this.weight.multiply(h.reverse(-1))"],
+    [
+      "an output table of its own",
+      "return this.weight.multiply(h)",
+      "return tf.tidy(() => tf.matMul(h.reshape([-1, this.hiddenSize]), tf.randomNormal([this.hiddenSize, this.vocabSize])).reshape([...h.shape.slice(0, -1), this.vocabSize]))",
+    ],
     [
       "64 rows of the vocabulary left out",
       "return this.weight.multiply(h)",
@@ -168,9 +172,17 @@ export const mutations: Mutation[] = [
   ]),
   ...inFile("layers/patch-embedding.ts", "tiny-pg1/prompt", "hooks", [
     ["no vision positions", "embed.add(positions)", "embed"],
-    ["patches column by column", "const flat = patches.reshape(", "const flat = tf.reverse(patches, 0).reshape("],
+    [
+      "patches column by column",
+      "const flat = patches.reshape(",
+      "const flat = patches.reshape([B, rows, columns, C * p * p]).transpose([0, 2, 1, 3]).reshape(",
+    ],
     ["colours innermost in a patch", ".reshape([B * rows * columns, p * p, C]).transpose([0, 2, 1])", ""],
-    ["a patch read column by column", "transpose([0, 2, 1, 3]); //", "transpose([0, 2, 1, 3]).reverse(2); //"],
+    [
+      "a patch read column by column",
+      "transpose([0, 2, 1, 3]); //",
+      "transpose([0, 2, 1, 3]).reshape([-1, p, p, C]).transpose([0, 2, 1, 3]); //",
+    ],
   ]),
   ...inFile("src/siglip.ts", "tiny-pg1/prompt", "hooks", [
     ["no final norm of the vision tower", 'return run(this.lnFinal, x, tapAt(tap, "ln_final"));', "return x.clone();"],

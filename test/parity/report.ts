@@ -53,7 +53,8 @@ export function markdown(entries: readonly ReportEntry[]): string {
   ].join("\n");
 }
 
-function hookTable({ backend, reference, result }: ReportEntry): string[] {
+/** Every hook of one run, worst first, as Markdown lines. */
+export function hookTable({ backend, reference, result }: ReportEntry): string[] {
   const absent = result.missing.map((name) => `| \`${name}\` | did not fire | | | | |`);
   const rows = worstFirst(result).map(({ name, scaled, maxAbs, peak, rmsRelative, cosine, wrongShape }) => {
     const cells = [figure(scaled), figure(maxAbs), figure(peak), figure(rmsRelative), (1 - cosine).toExponential(1)];

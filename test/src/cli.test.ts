@@ -19,6 +19,7 @@ import { parseConfig } from "../../src/config.js";
 import { compare } from "../parity/compare.js";
 import { fixtures, readReference, readTensors } from "../parity/reference.js";
 import { onEachBackend } from "../support/backends.js";
+import { requestsOf } from "../support/serve.js";
 import { cli } from "../support/run-cli.js";
 import { tinyFolder } from "../support/tiny.js";
 
@@ -111,6 +112,9 @@ describe("the command line", () => {
     assert.match(stdout, /PaliGemma 2, 28 px/);
     assert.match(stdout, /BF16/);
     const { parameters } = JSON.parse((await cli("info", "--model", tiny, "--json")).stdout);
+    const reads = await requestsOf(tiny, async (url) => void (await cli("info", "--model", url)));
+    const ranges = reads.filter(({ file }) => file === "model.safetensors").map(({ bytes }) => bytes);
+    assert.ok(ranges.length > 0 && Math.max(...ranges) < 20_000, `the header alone is read: ${ranges}`);
     const entries = [...(await readTensors(path.join(tiny, "model.safetensors"))).values()];
     assert.equal(
       parameters.total,
@@ -200,12 +204,19 @@ describe("the command line", () => {
       });
     }
 
-    it("nothing half written is left behind", () => {
+    it("a file that cannot be put in its place leaves nothing half written", async () => {
+      const taken = path.join(scratch, "taken");
+      mkdirSync(path.join(taken, "x.safetensors", "occupied"), { recursive: true });
+      const out = path.join(taken, "x.safetensors");
+      const flags = ["--backend", "cpu", "--model", tiny, "--hooks", "vision.hook_embed", "--out", out];
+      const { code, stderr } = await cli("inspect", picture, "--prompt", "x", ...flags);
+      assert.equal(code, 1);
+      assert.match(stderr, /x\.safetensors/);
+      assert.deepEqual(readdirSync(taken), ["x.safetensors"]);
+    });
+
+    it("a refused command writes nothing", () => {
       assert.equal(existsSync(path.join(scratch, "none.safetensors")), false);
-      assert.deepEqual(
-        readdirSync(scratch).filter((name) => name.includes(".part")),
-        [],
-      );
     });
 
     it("--debug shows the stack", async () => {

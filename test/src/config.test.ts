@@ -147,6 +147,11 @@ describe("config.json", () => {
     ["heads that do not divide", withText(hubGemma2, { num_key_value_heads: 3 }), /num_key_value_heads.*divisor/],
     ["an odd head size", withText(hubGemma2, { head_dim: 3 }), /head_dim.*even/],
     ["a negative size", withText(hubGemma2, { num_hidden_layers: -1 }), /num_hidden_layers.*received -1/],
+    [
+      "more layers than any model has",
+      withText(hubGemma2, { num_hidden_layers: 2 ** 31 - 1 }),
+      /num_hidden_layers.*1024/,
+    ],
     ["a fraction", withText(hubGemma2, { hidden_size: 2.5 }), /hidden_size/],
     ["text where a number is due", withText(hubGemma2, { intermediate_size: "many" }), /intermediate_size.*"many"/],
     ["an enormous size", withText(hubGemma2, { vocab_size: 1e300 }), /vocab_size/],

@@ -36,6 +36,7 @@ describe("hook filters", () => {
       names.slice(0, 2),
     );
   });
+  it("no glob at all is an error", () => assert.throws(() => selectHooks([], names), InputError));
   it("a dot is a dot and no other character", () =>
     assert.throws(() => selectHooks("vision?ln_final?hook_out", names)));
   it("a glob without a match is an error that names near hooks", () => {

@@ -3,6 +3,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import type { Tap } from "../../layers/tap.js";
 import { InputError } from "../../src/errors.js";
 import { decode } from "../../src/generate.js";
 import type { ModelInputs } from "../../src/inputs.js";
@@ -127,7 +128,17 @@ onEachBackend("the model", () => {
             [...IMAGE, ...IMAGE, 2, 60, 61],
           ];
           const pictures = tf.concat([pixelValues, two]);
-          const both = model.forward({ pixelValues: pictures, inputIds: rows });
+          const embeds: number[][] = [];
+          const tap: Tap = (hook, value) => {
+            if (hook === "language.hook_embed") embeds.push(value.shape);
+            return value;
+          };
+          const both = model.forward({ pixelValues: pictures, inputIds: rows }, { tap });
+          assert.deepEqual(
+            embeds.map(([B, T]) => [B, T]),
+            [[1, 19 + 3]],
+            "text rows one after another",
+          );
           const first = model.forward({ pixelValues, inputIds: [rows[0]] });
           const second = model.forward({ pixelValues: two, inputIds: [rows[1]] });
           assert.ok(largest(both.sub(tf.concat([first, second]))) < 1e-4);
@@ -202,8 +213,57 @@ onEachBackend("inputs that do not fit", () => {
     ["image tokens without a picture", () => ({ pixelValues: null, inputIds: ids }), /0 pictures x 16 = 0 image tokens, received 16/],
     ["a picture without image tokens", () => ({ pixelValues, inputIds: [[2]] }), /1 pictures x 16 = 16 image tokens, received 0/],
     ["too few image tokens", () => ({ pixelValues, inputIds: [ids[0].slice(1)] }), /received 15/],
+    ["more positions than the context", () => ({ pixelValues: null, inputIds: [Array<number>(8193).fill(7)] }), /at most 8192 tokens.*received 8193/],
     ["pixels of another size", () => ({ pixelValues: pixelValues.slice([0, 0], [1, 27]), inputIds: ids }), /28, 28, 3\], received \[1, 27, 28, 3\]/],
   ]; // prettier-ignore
+  it("a row that ends in a pad has no last token to go on from", () => {
+    tf.tidy(() => {
+      const inputs = { pixelValues: null, inputIds: [[2, 60, 0]], attentionMask: [[1, 1, 0]] };
+      assert.throws(() => model.forward(inputs, { rows: "last" }), /pad on the left/);
+      assert.deepEqual(model.forward(inputs).shape, [1, 3, 300]);
+    });
+  });
+
+  it("other rows than those in the state are refused, and a state is empty after a failed run and can be used again", () => {
+    tf.tidy(() => {
+      const state = model.newState();
+      const inputs = { pixelValues: null, inputIds: [[2, 60, 61]] };
+      const expected = model.forward(inputs, { rows: "last" }).dataSync();
+      model.forward(inputs, { state });
+      const twoRows = { pixelValues: null, inputIds: [[2], [2]] };
+      assert.throws(() => model.forward(twoRows, { state }), /expected 1 rows, as in the state/);
+      const failing: Tap = (name, value) => {
+        if (name === "language.blocks.2.hook_mlp_out") throw new Error("no");
+        return value;
+      };
+      assert.throws(
+        () => model.forward({ pixelValues: null, inputIds: [[62]] }, { state, tap: failing }),
+        /^Error: no$/,
+      );
+      assert.deepEqual(model.forward(inputs, { state, rows: "last" }).dataSync(), expected);
+      state.dispose();
+    });
+  });
+
+  it("a tap that returns nothing, or another shape, is named", () => {
+    const tapped = (result: () => unknown) => () =>
+      model.forward(
+        { pixelValues: null, inputIds: [[2, 60]] },
+        { tap: (name, value) => (name === "language.blocks.1.attn.hook_z" ? (result() as tf.Tensor) : value) },
+      );
+    tf.tidy(() => {
+      const nothing = tapped(() => undefined);
+      assert.throws(
+        nothing,
+        /expected a tensor \[1, 2, 4, 16\] back for language\.blocks\.1\.attn\.hook_z, received undefined/,
+      );
+      assert.throws(
+        tapped(() => tf.scalar(1)),
+        /received \[\]/,
+      );
+    });
+  });
+
   for (const [why, inputs, message] of cases) {
     it(`${why}: refused in one sentence`, () => {
       tf.tidy(() => {

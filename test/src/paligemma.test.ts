@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { existsSync, readFileSync } from "node:fs";
+import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -11,6 +11,7 @@ import { PaliGemma } from "../../src/paligemma.js";
 import { InputError } from "../../src/errors.js";
 import { fixtures, readReference, type Reference } from "../parity/reference.js";
 import { counts, onEachBackend } from "../support/backends.js";
+import { requestsOf } from "../support/serve.js";
 import { tinyFolder } from "../support/tiny.js";
 
 const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
@@ -175,26 +176,55 @@ onEachBackend("the PaliGemma class", (backend) => {
   });
 
   it("loads from a URL by ranges, and answers as from the folder", async () => {
-    const server = createServer((request, response) => {
-      const file = path.join(tinyFolder("tiny-pg2"), path.basename(request.url!));
-      if (!existsSync(file)) return void response.writeHead(404).end();
-      const bytes = readFileSync(file);
-      const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-      if (!range) return void response.writeHead(200, { "content-length": bytes.length }).end(bytes);
-      const [start, end] = [Number(range[1]), Math.min(Number(range[2]), bytes.length - 1)];
-      response.writeHead(206, { "content-range": `bytes ${start}-${end}/${bytes.length}` });
-      response.end(bytes.subarray(start, end + 1));
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    try {
-      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const reads = await requestsOf(tinyFolder("tiny-pg2"), async (url) => {
       const other = await PaliGemma.load(url, { backend });
       const { tokens } = await other.generate(question(), { maxNewTokens: 5 });
       assert.deepEqual(tokens, reference.greedy[0].slice(0, 5));
+      assert.ok(url.startsWith(other.name));
       other.dispose();
-    } finally {
-      server.close();
-    }
+    });
+    const weights = reads.filter(({ file }) => file === "model.safetensors").map(({ bytes }) => bytes);
+    const { size } = statSync(path.join(tinyFolder("tiny-pg2"), "model.safetensors"));
+    assert.ok(
+      weights.length > 10 && Math.max(...weights) < size / 3,
+      `ranges and never the whole: ${weights} of ${size}`,
+    );
+  });
+
+  it("gives up a server that does not answer when it is told to", async () => {
+    const server = createServer(() => {}); // takes every request and answers none
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const controller = new AbortController();
+    server.once("request", () => controller.abort(new Error("too slow")));
+    await assert.rejects(PaliGemma.load(url, { backend, signal: controller.signal }), { message: "too slow" });
+    server.closeAllConnections();
+    server.close();
+  });
+
+  it("takes a picture as a tensor, and refuses one of another shape", async () => {
+    const { pixelValues } = await model.process(question());
+    const picture = tf.tensor3d(pixelValues, [28, 28, 3]);
+    const { tokens } = await model.generate({ image: picture, prompt: reference.prompts[0] }, { maxNewTokens: 3 });
+    assert.deepEqual(tokens, reference.greedy[0].slice(0, 3));
+    const flat = picture.reshape([28 * 28, 3]) as unknown as tf.Tensor3D;
+    await assert.rejects(model.generate({ image: flat, prompt: "x" }), /image: expected a tensor \[height, width, 3\]/);
+    tf.dispose([picture, flat]);
+  });
+
+  it("refuses a question that is none, in words", async () => {
+    await assert.rejects(model.generate(undefined as never), InputError);
+    await assert.rejects(model.generate({ image } as never), /prompt: expected text/);
+  });
+
+  it("stops streaming when it is disposed in between", async () => {
+    const other = await PaliGemma.load(tinyFolder("tiny-pg1"), { backend });
+    await assert.rejects(async () => {
+      for await (const { token } of other.stream(question())) {
+        assert.ok(token >= 0);
+        other.dispose();
+      }
+    }, /disposed/);
   });
 
   it("refuses to work after dispose, and disposes once", async () => {
