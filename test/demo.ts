@@ -6,15 +6,13 @@ import { heldoutFolder, heldoutPictures } from "./heldout/heldout.js";
 
 // The native backend would be taken where it is installed; the demonstration is that nothing native is needed.
 const model = await PaliGemma.load(undefined, { backend: "wasm" });
-const { file, items } = heldoutPictures().find(
-  ({ items }) => items.filter(({ kind }) => kind === "detect").length > 0,
-)!;
+const { file, items } = heldoutPictures().find(({ file }) => file === "0014.png")!;
 const image = path.join(heldoutFolder, file);
 console.log(
   `${path.relative(process.cwd(), image)}, a picture that the demo checkpoint has never seen, on ${model.backend}:\n`,
 );
 
-for (const prompt of ["caption en", "caption it", "describe en", ...questions("answer"), ...questions("detect")]) {
+for (const prompt of ["caption en", "caption it", "ocr", ...questions("answer"), ...questions("detect")]) {
   const { text, timings } = await model.generate({ image, prompt });
   console.log(`${prompt}\n  ${text}  (${Math.round(timings.total)} ms)`);
   for (const { label, ...box } of prompt.startsWith("detect") ? (parseBoxes(text) ?? []) : []) {

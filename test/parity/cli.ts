@@ -1,14 +1,13 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { Command, Option } from "commander";
 
 import { BACKENDS, type BackendChoice, useBackend } from "../../src/backend.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import { openFolder } from "../../weights/source.js";
-import { fixtures, readReference } from "./reference.js";
+import { committedReferences, readReference } from "./reference.js";
 import { hookTable, markdown, passes, type ReportEntry, summary } from "./report.js";
 import { runParity } from "./run.js";
 
@@ -29,11 +28,7 @@ const flags = new Command("parity")
 function pairs({ model, reference }: Flags): [model: string, reference: string][] {
   if ((model === undefined) !== (reference === undefined)) throw new Error("--model and --reference go together");
   if (model !== undefined && reference !== undefined) return [[model, reference]];
-  const root = path.join(fixtures, "references");
-  return readdirSync(root).flatMap((name) => {
-    const folder = name === "demo" ? demoCheckpoint() : path.join(fixtures, "models", name);
-    return readdirSync(path.join(root, name)).map((run) => [folder, path.join(root, name, run)] as [string, string]);
-  });
+  return committedReferences().map((committed) => [committed.model, committed.reference]);
 }
 
 async function main(): Promise<number> {

@@ -1,32 +1,25 @@
 import { strict as assert } from "node:assert";
-import { readdirSync } from "node:fs";
-import path from "node:path";
 
 import { hookCatalogue } from "../../src/hook-catalogue.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import type { PaliGemmaModel } from "../../src/model.js";
 import { openFolder } from "../../weights/source.js";
 import { onEachBackend } from "../support/backends.js";
-import { fixtures, readReference } from "./reference.js";
+import { committedReferences, readReference } from "./reference.js";
 import { runParity, TOLERANCE } from "./run.js";
 
-/** Every committed reference as [model, case]. */
-const references = readdirSync(path.join(fixtures, "references")).flatMap((model) =>
-  readdirSync(path.join(fixtures, "references", model)).map((name) => [model, name] as const),
-);
-
 onEachBackend("parity with transformers", () => {
-  for (const [model, name] of references) {
-    describe(`${model}/${name}`, () => {
+  for (const committed of committedReferences()) {
+    describe(committed.name, () => {
       let network: PaliGemmaModel;
       before(async () => {
-        const folder = await openFolder(path.join(fixtures, "models", model));
+        const folder = await openFolder(committed.model);
         network = await loadNetwork(folder, await loadConfig(folder));
       });
       after(() => network.dispose());
 
       it("every hook is within 2e-5 of the reference, and greedy tokens are equal", async () => {
-        const reference = await readReference(path.join(fixtures, "references", model, name));
+        const reference = await readReference(committed.reference);
         const { hooks, missing, unknown, greedy } = await runParity(network, reference);
         const worst = hooks.reduce((a, b) => (b.scaled > a.scaled ? b : a));
         console.log(`      worst of ${hooks.length}: ${worst.name} ${worst.scaled.toExponential(1)}`);

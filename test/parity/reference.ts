@@ -1,9 +1,11 @@
+import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import * as tf from "@tensorflow/tfjs";
 
+import { demoCheckpoint } from "../../src/demo-checkpoint.js";
 import type { ModelInputs } from "../../src/inputs.js";
 import { toFloat32, toInt32 } from "../../weights/dtype.js";
 import { readHeader } from "../../weights/safetensors.js";
@@ -11,6 +13,18 @@ import { memorySource } from "../../weights/source.js";
 
 /** The folder of the committed fixtures. */
 export const fixtures = path.join(path.dirname(fileURLToPath(import.meta.url)), "..", "fixtures");
+
+/** Every committed reference: its name as "model/case", its folder, and the folder of its model. */
+export function committedReferences(): { name: string; reference: string; model: string }[] {
+  const root = path.join(fixtures, "references");
+  return readdirSync(root).flatMap((model) =>
+    readdirSync(path.join(root, model)).map((run) => ({
+      name: `${model}/${run}`,
+      reference: path.join(root, model, run),
+      model: model === "demo" ? demoCheckpoint() : path.join(fixtures, "models", model),
+    })),
+  );
+}
 
 /** A tensor of a reference file. */
 export type ReferenceTensor = { shape: readonly number[]; values: Float32Array | Int32Array | Uint8Array };
