@@ -6,7 +6,7 @@ import { Command } from "commander";
 
 import { type BackendName, useBackend } from "../src/backend.js";
 import { loadNative } from "../src/native/load.js";
-import { decodeTimes } from "./decode.js";
+import { tokenTimes } from "./decode.js";
 import { forwardTimes } from "./hooks-off.js";
 import { loadTimes } from "./load.js";
 import { summarise } from "./measure.js";
@@ -28,14 +28,13 @@ async function row(backend: BackendName): Promise<string[]> {
   const load = summarise(await loadTimes(backend, quick ? 3 : 9));
   const subject = await demoSubject(backend);
   const { off, on } = await forwardTimes(subject, repetitions);
-  const answer = summarise(await decodeTimes(subject, NEW_TOKENS, repetitions));
+  const token = summarise(await tokenTimes(subject, NEW_TOKENS, repetitions));
   subject.dispose();
   const first = summarise(off);
   const ratio = summarise(on.map((time, i) => time / off[i]));
-  const perToken = (answer.median - first.median) / (NEW_TOKENS - 1);
   const shown = ({ median, mad }: { median: number; mad: number }, digits: number) =>
     `${median.toFixed(digits)} ± ${mad.toFixed(digits)}`;
-  return [backend, shown(load, 0), shown(first, 1), perToken.toFixed(1), shown(ratio, 3), String(repetitions)];
+  return [backend, shown(load, 0), shown(first, 1), shown(token, 1), shown(ratio, 3), String(repetitions)];
 }
 
 const native = await loadNative();

@@ -29,7 +29,7 @@ export class Matrix {
       const rows = x.reshape([x.size / width, width]);
       const y = usesCopies()
         ? tf.matMul(rows as tf.Tensor2D, this.transposed(weight, [out, width]))
-        : batchMatMul(rows, weight.reshape([out, width]), true);
+        : batchMatMul(rows, weight.rank === 2 ? weight : weight.reshape([out, width]), true);
       return y.reshape([...x.shape.slice(0, -1), out]);
     });
   }

@@ -193,8 +193,8 @@ export const mutations: Mutation[] = [
   ...inFile("layers/matrix.ts", "tiny-pg1/prompt", "hooks", [
     [
       "a square matrix used transposed",
-      "batchMatMul(rows, weight.reshape([out, width]), true)",
-      "batchMatMul(rows, weight.reshape([out, width]), out !== width)",
+      "weight.reshape([out, width]), true)",
+      "weight.reshape([out, width]), out !== width)",
     ],
   ]),
   ...inFile("layers/linear.ts", "tiny-pg1/prompt", "hooks", [
