@@ -1,6 +1,5 @@
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { BackendError, InputError } from "../errors.js";
@@ -175,8 +174,4 @@ export async function main(args: string[]): Promise<number> {
     console.error(code?.startsWith("ERR_PARSE_ARGS") ? `${message}; ${usage}` : message);
     return 1;
   }
-}
-
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await main(process.argv.slice(2));
 }
