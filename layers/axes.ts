@@ -1,5 +1,3 @@
-import type * as tf from "@tensorflow/tfjs";
-
 /*
  * One legend for every file:
  *   B batch   T query positions   S key positions   N query heads   K key heads   H head size
@@ -15,14 +13,4 @@ export const MASKED = -2.3819763e38;
 /** A tensor has another shape than its place demands. */
 export class ShapeError extends Error {
   override readonly name = "ShapeError";
-}
-
-/** Passes `tensor` on when its shape is `shape` (-1 matches any size). Throws `ShapeError` naming `name` and both shapes. */
-export function expectShape<T extends tf.Tensor>(name: string, tensor: T, shape: readonly number[]): T {
-  const fits = tensor.rank === shape.length && shape.every((size, axis) => size === -1 || size === tensor.shape[axis]);
-  if (!fits) {
-    const expected = shape.map((size) => (size === -1 ? "any" : size)).join(", ");
-    throw new ShapeError(`${name}: expected shape [${expected}], received [${tensor.shape.join(", ")}]`);
-  }
-  return tensor;
 }

@@ -58,6 +58,11 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
     return matrix;
   }
 
+  /** Arguments of a child whose tensors lie below `name`. */
+  protected part(name: string): { name: string; scope: WeightScope | undefined } {
+    return { name, scope: this.scope?.at(name) };
+  }
+
   /** Registers `child` as a part of this layer: its weights are listed, frozen and freed with this one's. */
   protected own<L extends CheckpointLayer>(child: L): L {
     this.children.push(child);

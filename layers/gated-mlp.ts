@@ -22,8 +22,7 @@ export class GatedMLP extends CheckpointLayer {
     super(rest);
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
-    const linear = (name: string, units: number) =>
-      this.own(new Linear({ name, scope: this.scope?.at(name), units, useBias: false }));
+    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: false }));
     this.gateProj = linear("gate_proj", intermediateSize);
     this.upProj = linear("up_proj", intermediateSize);
     this.downProj = linear("down_proj", hiddenSize);

@@ -40,8 +40,7 @@ export class GemmaAttention extends CheckpointLayer {
     super(rest);
     this.config = config;
     const { hiddenSize: D, numAttentionHeads: N, numKeyValueHeads: K, headDim: H } = config;
-    const linear = (name: string, units: number) =>
-      this.own(new Linear({ name, scope: this.scope?.at(name), units, useBias: false }));
+    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: false }));
     this.qProj = linear("q_proj", N * H);
     this.kProj = linear("k_proj", K * H);
     this.vProj = linear("v_proj", K * H);

@@ -32,11 +32,10 @@ export class GemmaBlock extends CheckpointLayer {
     const { config, ...rest } = args;
     super(rest);
     const { hiddenSize, intermediateSize, rmsNormEps, postNorms } = config;
-    const part = (name: string) => ({ name, scope: this.scope?.at(name) });
-    const norm = (name: string) => this.own(new RMSNorm({ ...part(name), eps: rmsNormEps }));
+    const norm = (name: string) => this.own(new RMSNorm({ ...this.part(name), eps: rmsNormEps }));
     this.config = config;
-    this.attn = this.own(new GemmaAttention({ ...part("self_attn"), config }));
-    this.mlp = this.own(new GatedMLP({ ...part("mlp"), hiddenSize, intermediateSize }));
+    this.attn = this.own(new GemmaAttention({ ...this.part("self_attn"), config }));
+    this.mlp = this.own(new GatedMLP({ ...this.part("mlp"), hiddenSize, intermediateSize }));
     this.ln1 = norm("input_layernorm");
     // One checkpoint name, two meanings: before the MLP without post-norms, after the attention with them.
     this.ln2 = norm(postNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm");

@@ -21,8 +21,7 @@ export class MLP extends CheckpointLayer {
     super(rest);
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
-    const linear = (name: string, units: number) =>
-      this.own(new Linear({ name, scope: this.scope?.at(name), units, useBias: true }));
+    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: true }));
     this.fc1 = linear("fc1", intermediateSize);
     this.fc2 = linear("fc2", hiddenSize);
   }

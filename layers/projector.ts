@@ -17,8 +17,7 @@ export class Projector extends CheckpointLayer {
     const { projectionDim, ...rest } = args;
     super(rest);
     this.projectionDim = projectionDim;
-    const scope = this.scope?.at("linear");
-    this.linear = this.own(new Linear({ name: "linear", scope, units: projectionDim, useBias: true }));
+    this.linear = this.own(new Linear({ ...this.part("linear"), units: projectionDim, useBias: true }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     this.buildChild(this.linear, shapesOf(inputShape)[0]);

@@ -25,7 +25,7 @@ export class SiglipAttention extends CheckpointLayer {
     super(rest);
     this.config = config;
     const linear = (name: string) =>
-      this.own(new Linear({ name, scope: this.scope?.at(name), units: config.hiddenSize, useBias: true }));
+      this.own(new Linear({ ...this.part(name), units: config.hiddenSize, useBias: true }));
     this.qProj = linear("q_proj");
     this.kProj = linear("k_proj");
     this.vProj = linear("v_proj");

@@ -25,12 +25,11 @@ export class SiglipBlock extends CheckpointLayer {
     const { config, ...rest } = args;
     super(rest);
     const { hiddenSize, intermediateSize, layerNormEps: eps } = config;
-    const part = (name: string) => ({ name, scope: this.scope?.at(name) });
     this.config = config;
-    this.ln1 = this.own(new LayerNorm({ ...part("layer_norm1"), eps }));
-    this.attn = this.own(new SiglipAttention({ ...part("self_attn"), config }));
-    this.ln2 = this.own(new LayerNorm({ ...part("layer_norm2"), eps }));
-    this.mlp = this.own(new MLP({ ...part("mlp"), hiddenSize, intermediateSize }));
+    this.ln1 = this.own(new LayerNorm({ ...this.part("layer_norm1"), eps }));
+    this.attn = this.own(new SiglipAttention({ ...this.part("self_attn"), config }));
+    this.ln2 = this.own(new LayerNorm({ ...this.part("layer_norm2"), eps }));
+    this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     for (const child of [this.ln1, this.attn, this.ln2, this.mlp]) this.buildChild(child, shapesOf(inputShape)[0]);

@@ -22,12 +22,9 @@ export async function useBackend(choice: BackendChoice = "auto"): Promise<Backen
     throw new BackendError(`backend: expected one of ${BACKENDS.join(", ")}, received "${String(choice)}"`);
   }
   if (choice !== "auto") return start(choice);
-  for (const name of ["tensorflow", "wasm"] as const) {
-    if (name === "tensorflow" && (await loadNative()) === null) continue;
-    // A wasm that does not start leaves the plain JavaScript backend; a broken native part is not passed over in silence.
-    if (name === "wasm" && !(await tf.setBackend("wasm"))) continue;
-    return start(name);
-  }
+  // Absent is passed over; a native part that is there and broken is not: loadNative then throws.
+  if ((await loadNative()) !== null) return start("tensorflow");
+  if (await tf.setBackend("wasm")) return start("wasm");
   return start("cpu");
 }
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 
 import * as tf from "@tensorflow/tfjs";
 
+import type { DecoderState } from "./decoder-state.js";
 import { InputError } from "./errors.js";
 import type { ModelInputs } from "./inputs.js";
 import type { PaliGemmaModel } from "./model.js";
@@ -70,7 +71,7 @@ const followUp = (tokens: number[]): ModelInputs => ({
 async function choose(
   model: PaliGemmaModel,
   inputs: ModelInputs,
-  state: ReturnType<PaliGemmaModel["newState"]>,
+  state: DecoderState,
   sampler: Sampler | null,
 ): Promise<number[]> {
   const picked = tf.tidy(() => {

@@ -38,9 +38,7 @@ export function completeInputs(
   if (seen.length > 0 && seen.length !== inputIds.length) {
     throw new InputError(`inputIds: expected ${seen.length} rows, as in the state, received ${inputIds.length}`);
   }
-  const filled = (value: number) => inputIds.map((row) => row.map(() => value));
-  const attentionMask = inputs.attentionMask ?? filled(1);
-  const tokenTypeIds = inputs.tokenTypeIds ?? filled(0);
+  const { attentionMask, tokenTypeIds } = layoutOf(inputs);
   const positionIds = inputs.positionIds ?? countedPositions(attentionMask, positionOffset, seen);
   sameShape({ inputIds, attentionMask, tokenTypeIds, positionIds });
   for (const id of inputIds.flat()) {
@@ -52,6 +50,12 @@ export function completeInputs(
   checkPictures(config, inputIds, pixelValues);
   checkContext(config, inputIds[0].length, cached);
   return { pixelValues, inputIds, attentionMask, tokenTypeIds, positionIds };
+}
+
+/** Which positions are real and which lie in the open block, with the defaults of `ModelInputs` filled in. */
+export function layoutOf(inputs: ModelInputs): { attentionMask: Rows; tokenTypeIds: Rows } {
+  const filled = (value: number) => inputs.inputIds.map((row) => row.map(() => value));
+  return { attentionMask: inputs.attentionMask ?? filled(1), tokenTypeIds: inputs.tokenTypeIds ?? filled(0) };
 }
 
 // Pads share the first position; transformers gives them one as well, and their rows are never used.

@@ -64,7 +64,7 @@ export class PaliGemmaModel {
 
   /**
    * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them.
-   * Throws `InputError` when the inputs do not fit together or a tap returns another shape. After an error the state is empty.
+   * Throws `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties the state.
    */
   forward(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions = {}): tf.Tensor {
     this.activate();

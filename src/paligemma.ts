@@ -9,7 +9,7 @@ import { decode, type FinishReason, type GenerationOptions } from "./generate.js
 import { hookCatalogue } from "./hook-catalogue.js";
 import { ActivationCache, type HookFilter, selectHooks } from "./hooks.js";
 import type { ImageInput } from "./image.js";
-import type { ModelInputs } from "./inputs.js";
+import { layoutOf, type ModelInputs } from "./inputs.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import type { ForwardOptions, PaliGemmaModel } from "./model.js";
 import { type ProcessedInputs, Processor } from "./processor.js";
@@ -177,8 +177,13 @@ export class PaliGemma {
       return await this.withInputs(inputs, (ready) => {
         const logits = this.network.forward(ready, { tap: cache.capture(names) });
         const tokens = ready.inputIds.map((row) => [...row]);
-        const segments = tokens.map((row, b) => segmentsOf(this.rowLayout(ready, row, b)));
-        return { logits, cache, tokens, segments, grid: [patchGrid(this.config), patchGrid(this.config)] };
+        return {
+          logits,
+          cache,
+          tokens,
+          segments: this.segments(ready),
+          grid: [patchGrid(this.config), patchGrid(this.config)],
+        };
       });
     } catch (error) {
       cache.dispose();
@@ -239,11 +244,18 @@ export class PaliGemma {
     if (this.disposed) throw new InputError("model: it has been disposed; load it again");
   }
 
-  private rowLayout(inputs: ModelInputs, row: number[], b: number) {
+  private segments(inputs: ModelInputs): Segment[][] {
     const { imageTokenId, bosTokenId } = this.config;
-    const attentionMask = inputs.attentionMask?.[b] ?? row.map(() => 1);
-    const tokenTypeIds = inputs.tokenTypeIds?.[b] ?? row.map(() => 0);
-    return { inputIds: row, attentionMask, tokenTypeIds, imageTokenId, bosTokenId };
+    const { attentionMask, tokenTypeIds } = layoutOf(inputs);
+    return inputs.inputIds.map((row, b) =>
+      segmentsOf({
+        inputIds: row,
+        attentionMask: attentionMask[b],
+        tokenTypeIds: tokenTypeIds[b],
+        imageTokenId,
+        bosTokenId,
+      }),
+    );
   }
 }
 
