@@ -1,14 +1,18 @@
 import { decode } from "../src/generate.js";
+import type { PaliGemmaModel } from "../src/model.js";
+import type { PaliGemma } from "../src/paligemma.js";
 import type { Samples } from "./measure.js";
 import type { Subject } from "./subject.js";
 
+/** The network without an end-of-sequence id, so that every run decodes the same number of tokens. */
+export const endless = ({ network, config }: PaliGemma): PaliGemmaModel =>
+  Object.create(network, { config: { value: { ...config, eosTokenIds: [] } } }) as PaliGemmaModel;
+
 /** How long does each token behind the first take, greedy, whatever the tokens are? One sample a run, after one for warm-up. */
 export async function tokenTimes({ model, inputs }: Subject, tokens: number, repetitions: number): Promise<Samples> {
-  // Without an end-of-sequence id every run decodes the same number of tokens.
-  const endless = Object.create(model.network, { config: { value: { ...model.config, eosTokenIds: [] } } });
   const run = async () => {
     let first = 0;
-    for await (const step of decode(endless, inputs, { maxNewTokens: tokens })) {
+    for await (const step of decode(endless(model), inputs, { maxNewTokens: tokens })) {
       if (first === 0 && step.tokens.length > 0) first = performance.now();
     }
     return (performance.now() - first) / (tokens - 1);
