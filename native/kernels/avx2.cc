@@ -1,0 +1,15 @@
+// Flags: -mavx2 -mfma -mf16c
+#if defined(__AVX2__)
+#define PALIGEMMA_ISA avx2
+#define PALIGEMMA_LANES 8
+#include "attend.h"
+#include "gemm.h"
+#include "tables.h"
+
+namespace paligemma {
+
+const Kernels kAvx2Kernels = {"avx2",       avx2::linear, avx2::gatedMlp, avx2::rmsNorm, avx2::layerNorm, avx2::rope,
+                              avx2::attend, avx2::embed,  avx2::add,      avx2::softcap, avx2::widen};
+
+}  // namespace paligemma
+#endif

@@ -1,0 +1,130 @@
+// Products of a matrix with few rows, which cost one pass over the matrix in memory.
+#pragma once
+
+#include "rows.h"
+#include "scratch.h"
+
+namespace paligemma {
+namespace PALIGEMMA_ISA {
+namespace {
+
+// Above this many rows the blocked product is faster.
+constexpr int64_t kFewRows = 8;
+
+// Rows of the matrix whose results are gathered before bias and activation.
+constexpr int64_t kGathered = 64;
+
+// The hardware's prefetchers stop at the end of a page of 4 KiB, less than a row; this far ahead covers DRAM's latency.
+constexpr int64_t kAhead = 4096;
+
+// out[i] = x[i]·w for M rows of x.
+template <typename Weights, int M>
+PALIGEMMA_INLINE void dots(const float* x, int64_t k, const uint8_t* w, float* out) {
+  constexpr int kChains = M >= 4 ? 1 : 4 / M;  // independent sums, which hide the latency of the addition
+  constexpr int64_t kStep = kLanes * kChains;
+  Floats total[M][kChains] = {};
+  int64_t at = 0;
+  for (; at + kStep <= k; at += kStep) {
+    for (int64_t line = 0; line < kStep * Weights::kBytes; line += 64) {
+      __builtin_prefetch(w + at * Weights::kBytes + line + kAhead);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < kChains; c++) {
+      const Floats wide = Weights::load(w + (at + c * kLanes) * Weights::kBytes);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; i++) total[i][c] += wide * load(x + i * k + at + c * kLanes);
+    }
+  }
+  for (; at < k; at += kLanes) {
+    const int64_t count = least(kLanes, k - at);
+    const bool whole = count == kLanes;
+    const Floats wide = whole ? Weights::load(w + at * Weights::kBytes) : Weights::loadSome(w + at * Weights::kBytes, count);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i++) {
+      total[i][0] += wide * (whole ? load(x + i * k + at) : loadSome<Floats>(x + i * k + at, count));
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; i++) {
+#pragma GCC unroll 4
+    for (int c = 1; c < kChains; c++) total[i][0] += total[i][c];
+    out[i] = sum(total[i][0]);
+  }
+}
+
+// parts[i][r] = x[i]·w[begin + r] for up to kGathered rows of the matrix.
+template <typename Weights, int M>
+void dotRows(const float* x, const Matrix& w, int64_t begin, int64_t end, float (*parts)[kGathered]) {
+  const uint8_t* data = static_cast<const uint8_t*>(w.data);
+  for (int64_t row = begin; row < end; row++) {
+    float out[M];
+    dots<Weights, M>(x, w.cols, data + row * w.cols * Weights::kBytes, out);
+    for (int i = 0; i < M; i++) parts[i][row - begin] = out[i];
+  }
+}
+
+using DotRows = void (*)(const float*, const Matrix&, int64_t, int64_t, float (*)[kGathered]);
+
+// The instance of dotRows for a type and a number of rows.
+inline DotRows dotRowsFor(Dtype dtype, int64_t m) {
+  DotRows found = nullptr;
+  withWeights(dtype, [&](auto weights) {
+    using W = decltype(weights);
+    static constexpr DotRows kByRows[kFewRows] = {dotRows<W, 1>, dotRows<W, 2>, dotRows<W, 3>, dotRows<W, 4>,
+                                                  dotRows<W, 5>, dotRows<W, 6>, dotRows<W, 7>, dotRows<W, 8>};
+    found = kByRows[m - 1];
+  });
+  return found;
+}
+
+// Calls body(begin, end) for pieces of the rows of a matrix, some 256 KiB each but at least a few for each thread.
+template <typename Body>
+void forMatrixRows(Pool& pool, const Matrix& w, const Body& body) {
+  const int64_t rowBytes = most(1, w.cols * bytesOf(w.dtype));
+  if (w.rows * rowBytes <= kGrain) return body(int64_t{0}, w.rows);
+  const int64_t fair = ceilDiv(w.rows, int64_t{4} * pool.threads());
+  const int64_t piece = most(1, least(fair, (int64_t{256} << 10) / rowBytes));
+  pool.run(ceilDiv(w.rows, piece), [&](int64_t task, int) { body(task * piece, least(w.rows, (task + 1) * piece)); });
+}
+
+PALIGEMMA_INLINE Floats activate(Activation activation, Floats v) {
+  return activation == Activation::kGeluTanh ? geluTanh(v) : v;
+}
+
+void linearFew(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
+               float* y) {
+  const DotRows run = dotRowsFor(w.dtype, m);
+  forMatrixRows(pool, w, [&](int64_t first, int64_t last) {
+    float parts[kFewRows][kGathered];
+    for (int64_t begin = first; begin < last; begin += kGathered) {
+      const int64_t end = least(last, begin + kGathered);
+      run(x, w, begin, end, parts);
+      for (int64_t i = 0; i < m; i++) {
+        mapRow(end - begin, y + i * w.rows + begin, [&](int64_t r, auto read) {
+          return activate(activation, bias ? read(parts[i] + r) + read(bias + begin + r) : read(parts[i] + r));
+        });
+      }
+    }
+  });
+}
+
+// hidden = gelu(gate(x)) · up(x), both matrices in one pass.
+void gateFew(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, float* hidden) {
+  const DotRows runGate = dotRowsFor(gate.dtype, m), runUp = dotRowsFor(up.dtype, m);
+  forMatrixRows(pool, gate, [&](int64_t first, int64_t last) {
+    float gates[kFewRows][kGathered], ups[kFewRows][kGathered];
+    for (int64_t begin = first; begin < last; begin += kGathered) {
+      const int64_t end = least(last, begin + kGathered);
+      runGate(x, gate, begin, end, gates);
+      runUp(x, up, begin, end, ups);
+      for (int64_t i = 0; i < m; i++) {
+        mapRow(end - begin, hidden + i * gate.rows + begin,
+               [&](int64_t r, auto read) { return geluTanh(read(gates[i] + r)) * read(ups[i] + r); });
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace PALIGEMMA_ISA
+}  // namespace paligemma
