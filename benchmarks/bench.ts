@@ -1,56 +1,111 @@
 import { writeFile } from "node:fs/promises";
-import { cpus } from "node:os";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
-import * as tf from "@tensorflow/tfjs";
-import { Command } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 
-import { type BackendName, useBackend } from "../src/backend.js";
-import { loadNative } from "../src/native/load.js";
-import { tokenTimes } from "./decode.js";
-import { forwardTimes } from "./hooks-off.js";
-import { loadTimes } from "./load.js";
-import { summarise } from "./measure.js";
-import { demoSubject } from "./subject.js";
+import { answerOnce } from "./answer.js";
+import { checkedCase, parseCase, RESOLUTIONS, STORED_TYPES, VARIANT_NAMES } from "./cases.js";
+import { makeCheckpoint } from "./checkpoint.js";
+import type { Side } from "./child.js";
+import { measureDemo } from "./demo.js";
+import { measureFullSize, writeToReadme } from "./full-size.js";
 
-const { quick, out } = new Command("bench")
-  .description("time the demo checkpoint on every backend that is present")
-  .option("--quick", "fewer repetitions")
-  .option("--out <file>", "Markdown file to write the table to")
-  .parse()
-  .opts<{ quick?: boolean; out?: string }>();
+type RunOptions = {
+  quick?: boolean;
+  cases?: string[];
+  only?: Side;
+  rounds?: number;
+  cold: boolean;
+  dir: string;
+  out?: string;
+  json?: string;
+  write?: boolean;
+};
 
-const NEW_TOKENS = 16;
-const HEADER = ["backend", "load, ms", "first token, ms", "each further token, ms", "all hooks on / off", "runs"];
+const DEMO = "demo";
+const QUICK_CASES = [DEMO, "paligemma-3b-bfloat16-224"];
+const CASES = [...QUICK_CASES, "paligemma-3b-bfloat16-448", "paligemma-3b-float32-224", "paligemma2-3b-bfloat16-224"];
+const FULL_EFFORT = { rounds: 5, newTokens: 32, cold: true, limit: 1800 };
+/** A minute for each side, so that all of it takes three. */
+const QUICK_EFFORT = { rounds: 1, newTokens: 8, cold: false, limit: 60 };
 
-async function row(backend: BackendName): Promise<string[]> {
-  await useBackend(backend);
-  const repetitions = quick ? 5 : 25;
-  const load = summarise(await loadTimes(backend, quick ? 3 : 9));
-  const subject = await demoSubject(backend);
-  const { off, on } = await forwardTimes(subject, repetitions);
-  const token = summarise(await tokenTimes(subject, NEW_TOKENS, repetitions));
-  subject.dispose();
-  const first = summarise(off);
-  const ratio = summarise(on.map((time, i) => time / off[i]));
-  const shown = ({ median, mad }: { median: number; mad: number }, digits: number) =>
-    `${median.toFixed(digits)} ± ${mad.toFixed(digits)}`;
-  return [backend, shown(load, 0), shown(first, 1), shown(token, 1), shown(ratio, 3), String(repetitions)];
+async function run(options: RunOptions): Promise<void> {
+  const quick = options.quick === true;
+  const names = options.cases ?? (quick ? QUICK_CASES : CASES);
+  const cases = names.filter((name) => name !== DEMO).map(parseCase);
+  if (names.includes(DEMO)) {
+    const text = await measureDemo(quick, log);
+    log(text);
+    if (options.out) await writeFile(options.out, text);
+  }
+  const effort = quick ? QUICK_EFFORT : FULL_EFFORT;
+  const measured = await measureFullSize(
+    {
+      cases,
+      dir: options.dir,
+      make: !quick,
+      sides: options.only ? [options.only] : ["ours", "transformers"],
+      effort: { ...effort, rounds: options.rounds ?? effort.rounds, cold: effort.cold && options.cold },
+    },
+    log,
+  );
+  if (measured === null) return;
+  log(`\n${measured.text}`);
+  if (options.json) await writeFile(options.json, `${JSON.stringify(measured.results, null, 2)}\n`);
+  if (options.write) await writeToReadme(measured.text);
 }
 
-const native = await loadNative();
-const present: BackendName[] = native === null ? ["wasm", "cpu"] : ["tensorflow", "wasm", "cpu"];
-if (native === null) console.log("tensorflow is not installed (npm run setup:native) and is left out");
-const rows: string[][] = [];
-for (const backend of present) rows.push(await row(backend));
+const log = (line: string): void => console.log(line);
 
-const machine = [
-  `${cpus()[0].model}, ${cpus().length} cores`,
-  `Node ${process.version}`,
-  `TensorFlow.js ${tf.version.tfjs}`,
-  `TensorFlow ${native?.tensorflowVersion ?? "absent"}`,
-];
-const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-const table = [line(HEADER), line(HEADER.map(() => "---")), ...rows.map(line)].join("\n");
-const text = `${machine.join("; ")}. Demo checkpoint, float32; medians ± median absolute deviations.\n\n${table}\n`;
-console.log(text);
-if (out) await writeFile(out, text);
+function wholeNumber(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected a whole number");
+}
+
+const program = new Command("bench").description("measure this project, alone and side by side with transformers");
+
+program
+  .command("run", { isDefault: true })
+  .description("time the demo checkpoint on every backend, and checkpoints of full size against transformers")
+  .option("--quick", "three minutes: fewer repetitions, and nothing of full size is made")
+  .option("--cases <names...>", `what to measure (default: ${CASES.join(" ")})`)
+  .addOption(new Option("--only <side>", "one side alone, at full size").choices(["ours", "transformers"]))
+  .option("--rounds <n>", "rounds at full size (default: 5, with --quick 1)", wholeNumber)
+  .option("--no-cold", "do not load from the disk")
+  .option("--dir <folder>", "where checkpoints of full size are kept", join(tmpdir(), "paligemma-bench"))
+  .option("--out <file>", "Markdown file to write the demo checkpoint's table to")
+  .option("--json <file>", "file to write every sample of full size to")
+  .option("--write", "put the table of full size into benchmarks/README.md")
+  .action(run);
+
+program
+  .command("make")
+  .description("write a checkpoint of seeded random weights in the published layout")
+  .addOption(new Option("--variant <name>", "size").choices(VARIANT_NAMES).makeOptionMandatory())
+  .addOption(new Option("--dtype <name>", "stored type").choices(STORED_TYPES).default("bfloat16"))
+  .option("--resolution <pixels>", `picture size, one of ${RESOLUTIONS.join(", ")}`, wholeNumber, 224)
+  .requiredOption("--out <folder>", "folder to make")
+  .option("--seed <n>", "of the random values", wholeNumber, 0)
+  .action(async ({ out, seed, ...parts }: Parameters<typeof checkedCase>[0] & { out: string; seed: number }) =>
+    makeCheckpoint({ ...checkedCase(parts, "bench make"), out, seed, log }),
+  );
+
+program
+  .command("answer")
+  .description("load one checkpoint, answer once, and say what it took")
+  .requiredOption("--model <folder>", "checkpoint")
+  .option("--tokens <n>", "tokens after the first", wholeNumber, 32)
+  .action(async ({ model, tokens }: { model: string; tokens: number }) => {
+    for (const line of await answerOnce(model, tokens)) log(line);
+  });
+
+try {
+  // Taken out of the process's own list: the native part's loader (node-pre-gyp) reads that too, and takes --dir for its own.
+  await program.parseAsync(process.argv.splice(2), { from: "user" });
+} catch (error) {
+  console.error(
+    error instanceof Error ? [error.message, (error.cause as Error)?.message].filter(Boolean).join(": ") : error,
+  );
+  process.exitCode = 1;
+}

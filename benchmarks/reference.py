@@ -2,9 +2,8 @@
 
     python reference.py REQUEST
 
-REQUEST is JSON: model (folder), inputs (folder of ids.json and pixels.f32), dtype (bfloat16, float16 or float32), newTokens
-(how many further tokens are timed) and cold (only load and answer with one token). The last line printed is JSON: times in
-seconds, memory in bytes, and the ids.
+REQUEST is JSON: model (folder), inputs (folder of ids.json and pixels.f32), dtype (bfloat16, float16 or float32) and answers
+(how many tokens each has). The last line printed is JSON as sample.ts describes it: times in seconds, memory in bytes.
 """
 
 import json
@@ -64,16 +63,17 @@ def load(request: dict) -> tuple[PaliGemmaForConditionalGeneration, float]:
     return model, seconds
 
 
-def answer(
-    model: PaliGemmaForConditionalGeneration, inputs: dict[str, torch.Tensor], tokens: int
-) -> tuple[float, float | None, list[int]]:
+def answer(model: PaliGemmaForConditionalGeneration, inputs: dict[str, torch.Tensor], tokens: int) -> dict:
     """Seconds to the first token, seconds for each further one on average, and the ids; greedy."""
     clock = Clock()
     start = time.perf_counter()
     ids = model.generate(**inputs, max_new_tokens=tokens, do_sample=False, streamer=clock)
     first, last = clock.times[1], clock.times[-1]
-    further = (last - first) / (tokens - 1) if tokens > 1 else None
-    return first - start, further, ids[0, inputs["input_ids"].shape[1] :].tolist()
+    return {
+        "first": first - start,
+        "further": (last - first) / (tokens - 1) if tokens > 1 else None,
+        "tokens": ids[0, inputs["input_ids"].shape[1] :].tolist(),
+    }
 
 
 def resident() -> dict[str, int]:
@@ -99,14 +99,18 @@ def main() -> None:
     logging.set_verbosity_error()
     ready_at = time.time()
     model, load_seconds = load(request)
+    loaded = resident()
     inputs = read_inputs(Path(request["inputs"]), model.dtype)
-    result = {"readyAt": ready_at, "load": load_seconds, "computed": str(model.dtype).removeprefix("torch.")}
-    first_call, _, tokens = answer(model, inputs, 1 if request["cold"] else 2)
-    result |= {"firstCall": first_call, "first": None, "further": None, "tokens": tokens}
-    if not request["cold"]:
-        first, further, tokens = answer(model, inputs, 1 + request["newTokens"])
-        result |= {"first": first, "further": further, "tokens": tokens}
-    print(json.dumps(result | resident()))
+    answers = [answer(model, inputs, tokens) for tokens in request["answers"]]
+    result = {
+        "readyAt": ready_at,
+        "load": load_seconds,
+        "computed": str(model.dtype).removeprefix("torch."),
+        "answers": answers,
+        "loaded": loaded,
+        "ended": resident(),
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

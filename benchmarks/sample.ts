@@ -1,9 +1,9 @@
-import { readInputs } from "./inputs.js";
-import type { ModelInputs } from "../src/inputs.js";
 import { useBackend } from "../src/backend.js";
 import { decode } from "../src/generate.js";
+import type { ModelInputs } from "../src/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { endless } from "./decode.js";
+import { readInputs } from "./inputs.js";
 import { resident, type Resident } from "./memory.js";
 
 /** What one process is to measure. */
@@ -11,47 +11,42 @@ export type SampleRequest = {
   /** The checkpoint's folder, and the folder of the inputs. */
   model: string;
   inputs: string;
-  /** How many further tokens are timed. */
-  newTokens: number;
-  /** Only load and answer with one token. */
-  cold: boolean;
+  /** How many tokens each answer has. The same question is answered each time, so the first answer may be a warm-up. */
+  answers: number[];
 };
 
-/** What one process saw: times in seconds, `readyAt` in seconds since 1970, and the ids. */
-export type Sample = Resident & {
+/** One answer: seconds to the first token, seconds for each further one on average (null without any), and the ids. */
+export type AnswerSample = { first: number; further: number | null; tokens: number[] };
+
+/** What one process saw: times in seconds, `readyAt` in seconds since 1970. */
+export type Sample = {
   /** When everything was imported and started, just before loading. */
   readyAt: number;
   load: number;
   /** The type that was computed in. */
   computed: string;
-  /** To the first token of the first answer of the process, and of the second. */
-  firstCall: number;
-  first: number | null;
-  /** Each token after the first. */
-  further: number | null;
-  tokens: number[];
+  answers: AnswerSample[];
+  /** Memory after loading, and at the end. */
+  loaded: Resident;
+  ended: Resident;
 };
 
 /** Loads a checkpoint on the tensorflow backend, answers, and says how long each step took. */
-export async function takeSample({ model: folder, inputs, newTokens, cold }: SampleRequest): Promise<Sample> {
+export async function takeSample({ model: folder, inputs, answers: counts }: SampleRequest): Promise<Sample> {
   await useBackend("tensorflow");
   const readyAt = Date.now() / 1000;
   const start = performance.now();
   const model = await PaliGemma.load(folder, { backend: "tensorflow", dtype: "auto" });
   const load = (performance.now() - start) / 1000;
+  const loaded = resident();
   const question = await readInputs(inputs);
-  const early = await answer(model, question, cold ? 1 : 2);
-  const result = { readyAt, load, computed: model.dtype, firstCall: early.first };
-  if (cold) return { ...result, first: null, further: null, tokens: early.tokens, ...resident() };
-  return { ...result, ...(await answer(model, question, 1 + newTokens)), ...resident() };
+  const answers: AnswerSample[] = [];
+  for (const count of counts) answers.push(await answer(model, question, count));
+  return { readyAt, load, computed: model.dtype, answers, loaded, ended: resident() };
 }
 
-/** Seconds to the first token, seconds for each further one on average, and the ids; greedy, whatever the tokens are. */
-async function answer(
-  model: PaliGemma,
-  inputs: ModelInputs,
-  count: number,
-): Promise<{ first: number; further: number; tokens: number[] }> {
+/** Decodes `count` tokens, greedy, whatever they are. */
+async function answer(model: PaliGemma, inputs: ModelInputs, count: number): Promise<AnswerSample> {
   const times: number[] = [];
   const tokens: number[] = [];
   const start = performance.now();
@@ -59,5 +54,5 @@ async function answer(
     times.push((performance.now() - start) / 1000);
     tokens.push(step.tokens[0]);
   }
-  return { first: times[0], further: (times.at(-1)! - times[0]) / (count - 1), tokens };
+  return { first: times[0], further: count > 1 ? (times[count - 1] - times[0]) / (count - 1) : null, tokens };
 }

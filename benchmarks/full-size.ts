@@ -1,0 +1,87 @@
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { loadNative } from "../src/native/load.js";
+import { memoryBandwidth } from "./bandwidth.js";
+import { type Case, caseName } from "./cases.js";
+import { makeCheckpoint } from "./checkpoint.js";
+import { python, type Side } from "./child.js";
+import { machineWords, referenceWords } from "./machine.js";
+import { type CaseResult, type Effort, measureCase } from "./rounds.js";
+import { fullSizeTable } from "./table.js";
+
+/** What to measure, where checkpoints are kept, and whether missing ones are made. */
+export type FullSizeRequest = {
+  cases: readonly Case[];
+  dir: string;
+  make: boolean;
+  sides: readonly Side[];
+  effort: Effort;
+};
+
+/** Measures checkpoints of full size; gives the raw samples and the text for the README, or null when nothing could be measured. */
+export async function measureFullSize(
+  { cases, dir, make, sides, effort }: FullSizeRequest,
+  log: (line: string) => void,
+): Promise<{ results: CaseResult[]; text: string } | null> {
+  const present = await presentSides(sides, log);
+  if (present.length === 0) return null;
+  const bandwidth = await memoryBandwidth();
+  log(`memory: ${bandwidth.toFixed(1)} GB/s`);
+  const results: CaseResult[] = [];
+  for (const which of cases) {
+    const folder = join(dir, caseName(which));
+    if (await isThere(folder, which, make, log)) results.push(await measureCase(which, folder, present, effort, log));
+  }
+  if (results.length === 0) return null;
+  return { results, text: `${await heading(bandwidth)}\n\n${fullSizeTable(results)}\n` };
+}
+
+/** The sides that can run here; what is left out is said. */
+async function presentSides(sides: readonly Side[], log: (line: string) => void): Promise<Side[]> {
+  const present: Side[] = [];
+  for (const side of sides) {
+    if (side === "ours" && (await loadNative()) === null) {
+      log("left out: this project at full size, as tensorflow is not installed (npm run setup:native)");
+    } else if (side === "transformers" && referenceWords() === null) {
+      log(
+        `left out: transformers, as ${python()} has no transformers and torch; PALIGEMMA_PYTHON names a Python that has`,
+      );
+    } else present.push(side);
+  }
+  return present;
+}
+
+async function isThere(folder: string, which: Case, make: boolean, log: (line: string) => void): Promise<boolean> {
+  if (existsSync(folder)) return true;
+  if (!make) {
+    log(`left out: ${caseName(which)}, as there is no checkpoint in ${folder}; bench make writes one`);
+    return false;
+  }
+  log(`making ${folder}`);
+  try {
+    await makeCheckpoint({ ...which, out: folder, seed: 0, log });
+    return true;
+  } catch (error) {
+    log(`left out: ${caseName(which)}: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
+async function heading(bandwidth: number): Promise<string> {
+  const words = [...(await machineWords()), referenceWords() ?? "transformers absent"];
+  return `${words.join("; ")}. All cores together read memory at ${bandwidth.toFixed(1)} GB/s. Medians ± median absolute deviations.`;
+}
+
+const README = fileURLToPath(new URL("README.md", import.meta.url));
+const [BEGIN, END] = ["<!-- full size: made by `npm run bench -- --write` -->", "<!-- end of full size -->"];
+
+/** Puts the text between the marks of benchmarks/README.md. */
+export async function writeToReadme(text: string): Promise<void> {
+  const readme = await readFile(README, "utf8");
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${README}: expected the lines ${BEGIN} and ${END}`);
+  await writeFile(README, `${readme.slice(0, begin + BEGIN.length)}\n\n${text.trim()}\n\n${readme.slice(end)}`);
+}
