@@ -143,7 +143,7 @@ PALIGEMMA_INLINE void splitWeights(const uint8_t* w, int64_t count, uint8_t* to)
     const uint8_t* from = w + i * kSide * Weights::kBytes;
     half[i] = left >= kSide ? Weights::load(from) : left > 0 ? Weights::loadSome(from, left) : Floats{};
   }
-#pragma GCC unroll 3
+  for (int term = 0; term < termsOf(dtype); term++) {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(half[1], half[0]);
     _mm512_store_si512(to + term * kPlane, both);
     half[0] -= widenBFloat16(loadAs<Halves>(&both));
@@ -207,11 +207,10 @@ class Prefetch {
 // Adds the products of one step to the tiles 0 to 3: weights' tiles i and x's tiles j meet in tile 2i + j.
 template <int weightTerms, bool two>
 PALIGEMMA_INLINE void multiplyStep(const uint8_t* w, const uint8_t* x0, const uint8_t* x1) {
-#pragma GCC unroll 3
   for (int wt = 0; wt < weightTerms; wt++) {
     _tile_loadd(4, w + wt * 2 * kTileBytes, 64);
     _tile_loadd(5, w + (wt * 2 + 1) * kTileBytes, 64);
-#pragma GCC unroll 3
+    for (int xt = 0; xt < (kTerms < 3 - wt ? kTerms : 3 - wt); xt++) {
       _tile_loadd(6, x0 + xt * kTileBytes, 64);
       if (two) _tile_loadd(7, x1 + xt * kTileBytes, 64);
       _tile_dpbf16ps(0, 4, 6);
