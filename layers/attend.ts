@@ -1,16 +1,21 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { runKernel } from "./kernel.js";
 import { batchMatMul } from "./matmul.js";
 import { softcap } from "./softcap.js";
-import { noTap, type Tap } from "./tap.js";
+import { listens, noTap, type Tap } from "./tap.js";
 
 /** How scores are formed: (q·kᵀ)·scale, then the cap if there is one. */
 export type ScoreScaling = { scale: number; softcap: number | null };
 
+/** Bytes of scores that may exist at once unless somebody listens to them. */
+const MAX_SCORES = 256 * 2 ** 20;
+
 /**
  * softmax(softcap(q·kᵀ · scale) + mask) · v, where query head n reads key head floor(n / (N / K)).
- * `q` [B, T, N, H], `k` and `v` [B, S, K, H], `mask` [B, 1, T, S] of 0 and MASKED or null for all open -> [B, T, N, H].
- * Taps: hook_attn_scores and hook_pattern [B, N, T, S], hook_z [B, T, N, H]. The caller owns the result.
+ * `q` [B, T, N, H], `k` and `v` [B, C, K, H] of which the first S positions count, `mask` [B, 1, T, S] of 0 and MASKED, or null
+ * where all C are open -> [B, T, N, H]. Taps: hook_attn_scores and hook_pattern [B, N, T, S], hook_z [B, T, N, H].
+ * Scores and pattern are formed whole only for a listener; else in pieces of queries. The caller owns the result.
  */
 export function attend(
   q: tf.Tensor,
@@ -19,6 +24,46 @@ export function attend(
   mask: tf.Tensor | null,
   scaling: ScoreScaling,
   tap: Tap = noTap,
+): tf.Tensor {
+  const whole = listens(tap, "hook_attn_scores", "hook_pattern");
+  const z = whole ? null : attendByKernel(q, k, v, mask, scaling);
+  if (z) return tap("hook_z", z);
+  return tf.tidy(() => {
+    const S = mask ? mask.shape[3]! : k.shape[1]!;
+    const counted = (x: tf.Tensor) => (x.shape[1] === S ? x : x.slice([0, 0, 0, 0], [-1, S, -1, -1]));
+    const [B, T, N] = q.shape;
+    const rows = whole ? T : Math.max(1, Math.floor(MAX_SCORES / (4 * B * N * S)));
+    const pieces: tf.Tensor[] = [];
+    for (let from = 0; from < T; from += rows) {
+      const count = Math.min(rows, T - from);
+      const piece = count === T ? q : q.slice([0, from, 0, 0], [-1, count, -1, -1]);
+      const open = mask === null || count === T ? mask : mask.slice([0, 0, from, 0], [-1, -1, count, -1]);
+      pieces.push(attendWhole(piece, counted(k), counted(v), open, scaling, tap));
+    }
+    return tap("hook_z", pieces.length === 1 ? pieces[0] : tf.concat(pieces, 1));
+  });
+}
+
+function attendByKernel(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  mask: tf.Tensor | null,
+  { scale, softcap }: ScoreScaling,
+): tf.Tensor | null {
+  const attributes = { scale, softcap: softcap ?? 0 };
+  if (mask === null) return runKernel("PaligemmaAttendOpen", { q, k, v }, attributes);
+  return runKernel("PaligemmaAttend", { q, k, v, mask }, attributes);
+}
+
+// k and v [B, S, K, H]; every score at once.
+function attendWhole(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  mask: tf.Tensor | null,
+  scaling: ScoreScaling,
+  tap: Tap,
 ): tf.Tensor {
   const [B, T, N, H] = q.shape;
   const [, S, K] = k.shape;
@@ -30,6 +75,6 @@ export function attend(
     const scores = tap("hook_attn_scores", mask ? capped.add(mask) : capped);
     const pattern = tap("hook_pattern", scores.softmax());
     const z = batchMatMul(pattern.reshape([B, K, rows, S]), headsFirst(v)); // [B, K, rows, H]
-    return tap("hook_z", headsFirst(z.reshape([B, N, T, H])));
+    return headsFirst(z.reshape([B, N, T, H]));
   });
 }

@@ -2,10 +2,14 @@ import * as tf from "@tensorflow/tfjs";
 
 import { Matrix } from "./matrix.js";
 
-/** The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own. */
+/**
+ * The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own, `matrix` one in
+ * the form that the backend multiplies by (held.ts).
+ */
 export interface WeightScope {
   at(path: string): WeightScope;
   get(name: string, shape: number[]): tf.Tensor;
+  matrix(name: string, shape: number[]): tf.Tensor;
 }
 
 /** Arguments of every layer here: tfjs's own, and where in a checkpoint its tensors are (none: they start random). */
@@ -19,17 +23,18 @@ class FromCheckpoint extends tf.serialization.Serializable implements Initialize
   constructor(
     private readonly scope: WeightScope,
     private readonly tensorName: string,
+    private readonly kind: "get" | "matrix",
   ) {
     super();
   }
   apply(shape: tf.Shape): tf.Tensor {
-    return this.scope.get(this.tensorName, shape as number[]);
+    return this.scope[this.kind](this.tensorName, shape as number[]);
   }
   fromConfigUsesCustomObjects(): boolean {
     return false;
   }
   getConfig(): tf.serialization.ConfigDict {
-    return { tensorName: this.tensorName };
+    return { tensorName: this.tensorName, kind: this.kind };
   }
 }
 
@@ -47,13 +52,17 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
 
   /** A weight under its checkpoint name. Without a checkpoint it starts random. */
   protected addTensor(name: string, shape: number[]): tf.LayerVariable {
+    return this.addFrom("get", name, shape);
+  }
+
+  private addFrom(kind: "get" | "matrix", name: string, shape: number[]): tf.LayerVariable {
     const random = tf.initializers.randomNormal({ stddev: 0.02 });
-    return this.addWeight(name, shape, "float32", this.scope ? new FromCheckpoint(this.scope, name) : random);
+    return this.addWeight(name, shape, "float32", this.scope ? new FromCheckpoint(this.scope, name, kind) : random);
   }
 
   /** A weight that is multiplied by, [out, in]; a stored shape of more axes is flattened behind the first. */
   protected addMatrix(name: string, shape: number[]): Matrix {
-    const matrix = new Matrix(this.addTensor(name, shape));
+    const matrix = new Matrix(this.addFrom("matrix", name, shape));
     this.matrices.push(matrix);
     return matrix;
   }

@@ -1,6 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { dense, heldDtype, type HeldDtype } from "./held.js";
+import { runKernel } from "./kernel.js";
 import type { Matrix } from "./matrix.js";
 import { softcap } from "./softcap.js";
 import { noTap, type Tap } from "./tap.js";
@@ -30,13 +32,18 @@ export class TokenEmbedding extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     return tf.tidy(() => {
-      const rows = tf.gather(this.weight.read(), listOf(inputs)[0].toInt());
-      return tap("hook_embed", rows.mul(Math.sqrt(this.hiddenSize)));
+      const [ids, w, scale] = [listOf(inputs)[0].toInt(), this.weight.read(), Math.sqrt(this.hiddenSize)];
+      const rows = runKernel("PaligemmaEmbed", { ids, w }, { scale }) ?? tf.gather(dense(w), ids).mul(scale);
+      return tap("hook_embed", rows);
     });
   }
   /** h · Eᵀ, the same table read the other way; `h` [..., D] -> [..., V]. The caller owns the result. */
   unembed(h: tf.Tensor): tf.Tensor {
     return this.weight.multiply(h);
+  }
+  /** The type that the table is held in. */
+  get heldAs(): HeldDtype {
+    return heldDtype(this.weight.read()) ?? "float32";
   }
   /** The number of tokens, V. */
   get rows(): number {

@@ -3,7 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
 import { Linear } from "./linear.js";
-import { noTap, type Tap } from "./tap.js";
+import { runKernel } from "./kernel.js";
+import { listens, noTap, type Tap } from "./tap.js";
 
 /**
  * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
@@ -36,6 +37,10 @@ export class GatedMLP extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
+    const [gate, up, down] = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight.read());
+    const inside = listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
+    const fused = inside ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down });
+    if (fused) return fused;
     return tf.tidy(() => {
       const pre = tap("hook_pre", this.gateProj.apply(x) as tf.Tensor);
       const preLinear = tap("hook_pre_linear", this.upProj.apply(x) as tf.Tensor);

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { add } from "./add.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
 import { GatedMLP } from "./gated-mlp.js";
 import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
@@ -58,10 +59,10 @@ export class GemmaBlock extends CheckpointLayer {
       const pre = tap("hook_resid_pre", x);
       const attn = run(this.attn, "attn", [run(this.ln1, "ln1", pre), ...maskAndRope]);
       const attnOut = tap("hook_attn_out", this.ln1Post ? run(this.ln1Post, "ln1_post", attn) : attn);
-      const mid = tap("hook_resid_mid", pre.add(attnOut));
+      const mid = tap("hook_resid_mid", add(pre, attnOut));
       const mlp = run(this.mlp, "mlp", run(this.ln2, "ln2", mid));
       const mlpOut = tap("hook_mlp_out", this.ln2Post ? run(this.ln2Post, "ln2_post", mlp) : mlp);
-      return tap("hook_resid_post", mid.add(mlpOut));
+      return tap("hook_resid_post", add(mid, mlpOut));
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

@@ -1,10 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import { noTap, type Tap } from "./tap.js";
+import { runKernel } from "./kernel.js";
+import { listens, noTap, type Tap } from "./tap.js";
 
 /** (x - mean(x)) / sqrt(var(x) + eps) · weight + bias, var over D without correction. `x` [..., D] -> [..., D]. */
 export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
+  const normed = listens(tap, "hook_scale") ? null : runKernel("PaligemmaLayerNorm", { x, weight, bias }, { eps });
+  if (normed) return tap("hook_out", normed);
   return tf.tidy(() => {
     const centred = x.sub(x.mean(-1, true));
     const scale = tap("hook_scale", centred.square().mean(-1, true).add(eps).sqrt()); // [..., 1]

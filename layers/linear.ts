@@ -1,17 +1,18 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import type { Matrix } from "./matrix.js";
+import type { Epilogue, Matrix } from "./matrix.js";
 
 /** Sizes of a `Linear`: `units` = out. */
 export type LinearArgs = CheckpointLayerArgs & { units: number; useBias: boolean };
 
-/** y = x·Wᵀ + b. Input [..., in] -> [..., out]. Checkpoint tensors: `weight` [out, in], `bias` [out] where there is one. */
+/** y = x·Wᵀ + b, with `gelu` the tanh form of GELU behind it. Input [..., in] -> [..., out]. Checkpoint tensors: `weight` [out, in], `bias` [out] where there is one. */
 export class Linear extends CheckpointLayer {
   static readonly className = "Linear";
   private readonly units: number;
   private readonly useBias: boolean;
-  private weight!: Matrix;
+  /** The weight, for a kernel that multiplies by several at once. */
+  weight!: Matrix;
   private bias: tf.LayerVariable | null = null;
 
   constructor(args: LinearArgs) {
@@ -25,12 +26,8 @@ export class Linear extends CheckpointLayer {
     if (this.useBias) this.bias = this.addTensor("bias", [this.units]);
     this.built = true;
   }
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => {
-      const y = this.weight.multiply(listOf(inputs)[0]);
-      // Added apart, never fused: wasm's fused product adds the bias once per 48 terms of the sum.
-      return this.bias ? y.add(this.bias.read()) : y;
-    });
+  override call(inputs: tf.Tensor | tf.Tensor[], { gelu }: Pick<Epilogue, "gelu"> = {}): tf.Tensor {
+    return this.weight.multiply(listOf(inputs)[0], { bias: this.bias?.read(), gelu });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
     return [...shapesOf(inputShape)[0].slice(0, -1), this.units];

@@ -1,9 +1,16 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { geluTanh } from "./gelu.js";
+import { dense } from "./held.js";
+import { runKernel } from "./kernel.js";
 import { batchMatMul } from "./matmul.js";
 
+/** What follows a product: a bias [out], and the tanh form of GELU. */
+export type Epilogue = { bias?: tf.Tensor | undefined; gelu?: boolean | undefined };
+
 /**
- * A stored matrix W [out, in] in the form that the current backend multiplies by fastest.
+ * A stored matrix W [out, in] in the form that the current backend multiplies by fastest: one that has a kernel of its own
+ * reads the weight as it is held, in 16 bit where the file has 16 bit.
  *
  * On wasm a product with a transposed operand falls back to a naive loop (ten times slower), so a transposed copy is
  * kept there beside the variable. It is made at first use, made again when the variable has been assigned to, and
@@ -15,15 +22,29 @@ export class Matrix {
 
   constructor(private readonly variable: tf.LayerVariable) {}
 
-  /** The variable as stored. Owned by its layer. */
+  /** The variable as it is held: an operand for kernels; `dense` makes an ordinary tensor of it. Owned by its layer. */
   read(): tf.Tensor {
     return this.variable.read();
   }
 
-  /** x · Wᵀ; `x` [..., in] -> [..., out]. The caller owns the result. */
-  multiply(x: tf.Tensor): tf.Tensor {
+  /** gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller owns the result. */
+  multiply(x: tf.Tensor, { bias, gelu = false }: Epilogue = {}): tf.Tensor {
+    const [w, attributes] = [this.variable.read(), { activation: gelu ? 1 : 0 }];
+    const product = bias
+      ? runKernel("PaligemmaLinearBias", { x, w, bias }, attributes)
+      : runKernel("PaligemmaLinear", { x, w }, attributes);
+    if (product) return product;
     return tf.tidy(() => {
-      const weight = this.variable.read();
+      const plain = this.product(x);
+      // Added apart, never fused: wasm's fused product adds the bias once per 48 terms of the sum.
+      const sum = bias ? plain.add(bias) : plain;
+      return gelu ? geluTanh(sum) : sum;
+    });
+  }
+
+  private product(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const weight = dense(this.variable.read());
       const out = weight.shape[0];
       const width = weight.size / out;
       const rows = x.reshape([x.size / width, width]);

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
 import { Linear } from "./linear.js";
-import { noTap, type Tap } from "./tap.js";
+import { listens, noTap, type Tap } from "./tap.js";
 
 /**
  * SigLIP's MLP: fc2(gelu_tanh(fc1(x))), with biases. Input [..., D] -> [..., D].
@@ -32,9 +32,11 @@ export class MLP extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
+    const x = listOf(inputs)[0];
     return tf.tidy(() => {
-      const pre = tap("hook_pre", this.fc1.apply(listOf(inputs)[0]) as tf.Tensor);
-      const post = tap("hook_post", geluTanh(pre));
+      const activated = () => geluTanh(tap("hook_pre", this.fc1.apply(x) as tf.Tensor));
+      const fused = () => this.fc1.apply(x, { gelu: true }) as tf.Tensor;
+      const post = tap("hook_post", listens(tap, "hook_pre") ? activated() : fused());
       return this.fc2.apply(post) as tf.Tensor;
     });
   }

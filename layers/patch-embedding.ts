@@ -46,7 +46,7 @@ export class PatchEmbedding extends CheckpointLayer {
       const cut = pixels.reshape([B * rows, p, columns, p * C]).transpose([0, 2, 1, 3]); // [B·rows, columns, y, x·C]
       const patches = cut.reshape([B * rows * columns, p * p, C]).transpose([0, 2, 1]);
       const flat = patches.reshape([B, rows * columns, C * p * p]);
-      const embed = tap("hook_embed", this.kernel.multiply(flat).add(this.bias.read()));
+      const embed = tap("hook_embed", this.kernel.multiply(flat, { bias: this.bias.read() }));
       const positions = tap("hook_pos_embed", this.positions.read().expandDims(0));
       return tap("hook_full_embed", embed.add(positions));
     });

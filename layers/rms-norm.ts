@@ -1,10 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import { noTap, type Tap } from "./tap.js";
+import { runKernel } from "./kernel.js";
+import { listens, noTap, type Tap } from "./tap.js";
 
 /** x / sqrt(mean(x²) + eps) · (1 + weight): checkpoints centre `weight` on 0. `x` [..., D], `weight` [D] -> [..., D]. */
 export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
+  const normed = listens(tap, "hook_scale") ? null : runKernel("PaligemmaRmsNorm", { x, weight }, { eps });
+  if (normed) return tap("hook_out", normed);
   return tf.tidy(() => {
     // Dividing by what the tap returns keeps the divisor editable; it costs one unit in the last place against rsqrt.
     const scale = tap("hook_scale", x.square().mean(-1, true).add(eps).sqrt()); // [..., 1]

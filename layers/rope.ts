@@ -1,9 +1,12 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs } from "./checkpoint-layer.js";
+import { runKernel } from "./kernel.js";
 
 /** Turns the pair (i, i + H/2) of each head by its angle. `x` [B, T, N, H]; `cos`, `sin` [B, T, H] -> [B, T, N, H]. */
 export function applyRope(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor {
+  const turned = runKernel("PaligemmaRope", { x, cos, sin });
+  if (turned) return turned;
   return tf.tidy(() => {
     const [low, high] = tf.split(x, 2, -1);
     return x.mul(cos.expandDims(2)).add(tf.concat([high.neg(), low], -1).mul(sin.expandDims(2)));

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { add } from "./add.js";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { LayerNorm } from "./layer-norm.js";
 import { MLP } from "./mlp.js";
@@ -41,9 +42,9 @@ export class SiglipBlock extends CheckpointLayer {
     return tf.tidy(() => {
       const pre = tap("hook_resid_pre", listOf(inputs)[0]);
       const attnOut = tap("hook_attn_out", run(this.attn, "attn", run(this.ln1, "ln1", pre)));
-      const mid = tap("hook_resid_mid", pre.add(attnOut));
+      const mid = tap("hook_resid_mid", add(pre, attnOut));
       const mlpOut = tap("hook_mlp_out", run(this.mlp, "mlp", run(this.ln2, "ln2", mid)));
-      return tap("hook_resid_post", mid.add(mlpOut));
+      return tap("hook_resid_post", add(mid, mlpOut));
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

@@ -1,12 +1,23 @@
 import type * as tf from "@tensorflow/tfjs";
 
 /** Shows an intermediate to whoever listens; returns it, or what they put in its place. */
-export type Tap = (name: string, value: tf.Tensor) => tf.Tensor;
+export interface Tap {
+  (name: string, value: tf.Tensor): tf.Tensor;
+  /** Whether a name is listened to. Without this function, every name is. */
+  readonly wants?: (name: string) => boolean;
+}
 
 /** Nobody listens: the value passes through untouched. */
 export const noTap: Tap = (_name, value) => value;
 
 /** The tap of a part: prefixes `path` to every name that the part shows. Without a listener it stays `noTap`. */
 export function tapAt(tap: Tap, path: string): Tap {
-  return tap === noTap ? noTap : (name, value) => tap(`${path}.${name}`, value);
+  if (tap === noTap) return noTap;
+  const { wants } = tap;
+  const prefixed = (name: string, value: tf.Tensor) => tap(`${path}.${name}`, value);
+  return wants ? Object.assign(prefixed, { wants: (name: string) => wants(`${path}.${name}`) }) : prefixed;
 }
+
+/** Whether anybody listens to one of the names. Nobody does: then what they name need not exist. */
+export const listens = (tap: Tap, ...names: string[]): boolean =>
+  tap !== noTap && (tap.wants === undefined || names.some(tap.wants));

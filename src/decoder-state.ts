@@ -11,8 +11,9 @@ export class DecoderState {
   /** 0 in the open block and for pads, 1 behind it. [B, S] */
   tokenTypes: number[][] = [];
 
-  constructor(numHiddenLayers: number) {
-    this.layers = Array.from({ length: numHiddenLayers }, (_, i) => new KVCache({ name: `cache.${i}` }));
+  /** `capacity`: positions that room is made for at once, where that is known. */
+  constructor(numHiddenLayers: number, capacity = 0) {
+    this.layers = Array.from({ length: numHiddenLayers }, (_, i) => new KVCache({ name: `cache.${i}`, capacity }));
   }
 
   /** Adds the new positions of each row to what is remembered. */

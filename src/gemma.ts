@@ -11,6 +11,7 @@ import type { TextConfig } from "./config.js";
 import type { DecoderState } from "./decoder-state.js";
 import type { Part } from "./part.js";
 import type { Settings } from "./settings.js";
+import { replace, type Steps } from "./steps.js";
 
 /** Where the decoder lies in a checkpoint. */
 const ROOT = "language_model.model";
@@ -61,26 +62,38 @@ export class GemmaDecoder {
     ];
   }
 
-  /** Merged embeddings [B, T, D] -> logits [B, T, V] or, for the last row alone, [B, 1, V]; the caller owns them. */
-  forward(
+  /**
+   * Merged embeddings [B, T, D] -> logits [B, T, V] or, for the last row alone, [B, 1, V], a step for each block. The
+   * embeddings are taken over; the caller owns the logits.
+   */
+  *forward(
     embeddings: tf.Tensor,
     layout: Layout,
     options: { tap?: Tap; state?: DecoderState | undefined; rows?: LogitRows } = {},
-  ): tf.Tensor {
+  ): Steps<tf.Tensor> {
     const { tap = noTap, state, rows = "all" } = options;
     const run = (layer: CheckpointLayer, x: tf.Tensor, path: string) =>
       layer.apply(x, { tap: tapAt(tap, path) }) as tf.Tensor;
-    return tf.tidy(() => {
-      const { cos, sin } = ropeTables(layout.positions, this.config.headDim, this.config.ropeTheta);
-      const masks = this.masks(layout);
-      let x = embeddings;
-      this.blocks.forEach((block, i) => {
+    const tables = tf.tidy(() => ({
+      ...ropeTables(layout.positions, this.config.headDim, this.config.ropeTheta),
+      ...this.masks(layout),
+    }));
+    let x = embeddings;
+    try {
+      for (const [i, block] of this.blocks.entries()) {
+        const mask = tables[this.config.layerTypes[i]];
         const options = { tap: tapAt(tap, `blocks.${i}`), cache: state?.layers[i] };
-        x = block.apply([x, masks[this.config.layerTypes[i]], cos, sin], options) as tf.Tensor;
+        x = replace(x, () => block.apply([x, mask, tables.cos, tables.sin], options) as tf.Tensor);
+        yield;
+      }
+      return tf.tidy(() => {
+        const asked = rows === "last" ? x.slice([0, x.shape[1]! - 1, 0], [-1, 1, -1]) : x;
+        return run(this.unembed, run(this.lnFinal, asked, "ln_final"), "unembed");
       });
-      if (rows === "last") x = x.slice([0, x.shape[1]! - 1, 0], [-1, 1, -1]);
-      return run(this.unembed, run(this.lnFinal, x, "ln_final"), "unembed");
-    });
+    } finally {
+      x.dispose();
+      tf.dispose(tables);
+    }
   }
 
   private masks(layout: Layout): { full_attention: tf.Tensor; sliding_attention: tf.Tensor } {
@@ -89,7 +102,9 @@ export class GemmaDecoder {
     const queries = layout.positions[0].length;
     const window = this.settings.slidingWindow === "off" ? null : this.config.slidingWindow;
     const full = prefixLmMask(attentionMask, tokenTypes, null, queries);
-    const sliding = window === null ? full : prefixLmMask(attentionMask, tokenTypes, window, queries);
+    // A window as wide as everything closes nothing: one mask then serves both kinds of layer.
+    const wide = window === null || window >= layout.attentionMask[0].length;
+    const sliding = wide ? full : prefixLmMask(attentionMask, tokenTypes, window, queries);
     return { full_attention: full, sliding_attention: sliding };
   }
 }

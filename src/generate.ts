@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
-
 import * as tf from "@tensorflow/tfjs";
 
 import type { DecoderState } from "./decoder-state.js";
@@ -39,13 +37,13 @@ export async function* decode(
   const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
   const sampler = createSampler(options);
   const { eosTokenIds, padTokenId } = model.config;
-  const state = model.newState();
+  const state = model.newState((inputs.inputIds[0]?.length ?? 0) + limit);
   const finished: (FinishReason | null)[] = inputs.inputIds.map(() => null);
   try {
     let next = inputs;
     for (let step = 1; step <= limit; step++) {
       signal?.throwIfAborted();
-      const chosen = await choose(model, next, state, sampler);
+      const chosen = await choose(model, next, state, sampler, signal);
       const tokens = chosen.map((id, row) => (finished[row] === null ? id : padTokenId));
       tokens.forEach((id, row) => {
         if (finished[row] === null && eosTokenIds.includes(id)) finished[row] = "eos";
@@ -54,7 +52,6 @@ export async function* decode(
       yield { tokens, finished: [...finished] };
       if (finished.every((reason) => reason !== null)) return;
       next = followUp(tokens);
-      await nextTurn(); // lets timers, sockets and the signal in: the backends compute synchronously
     }
   } finally {
     state.dispose();
@@ -73,10 +70,13 @@ async function choose(
   inputs: ModelInputs,
   state: DecoderState,
   sampler: Sampler | null,
+  signal: AbortSignal | undefined,
 ): Promise<number[]> {
+  const logits = await model.forwardAsync(inputs, { state, rows: "last", signal });
   const picked = tf.tidy(() => {
-    const logits = model.forward(inputs, { state, rows: "last" }).squeeze([1]); // [B, V]
-    return sampler ? logits : logits.argMax(-1);
+    const last = logits.squeeze([1]); // [B, V]
+    logits.dispose();
+    return sampler ? last : last.argMax(-1);
   });
   try {
     const values = await picked.data();

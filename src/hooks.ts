@@ -76,13 +76,14 @@ export class ActivationCache {
   /** A tap that keeps the wanted activations of one run and changes nothing. */
   capture(wanted: readonly string[]): Tap {
     const names = new Set(wanted);
-    return (name, value) => {
+    const keep: Tap = (name, value) => {
       if (names.has(name)) {
         this.tensors.get(name)?.dispose();
         this.tensors.set(name, tf.keep(value.clone()));
       }
       return value;
     };
+    return Object.assign(keep, { wants: (name: string) => names.has(name) });
   }
 
   /** Frees every captured tensor. */

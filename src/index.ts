@@ -8,6 +8,7 @@ export * from "./backend.js";
 export * from "./config.js";
 export * from "./decoder-state.js";
 export * from "./demo-checkpoint.js";
+export * from "./dtypes.js";
 export * from "./errors.js";
 export * from "./export-run.js";
 export * from "./generate.js";

@@ -3,7 +3,9 @@ import * as tf from "@tensorflow/tfjs";
 import { Checkpoint } from "../weights/checkpoint.js";
 import type { Folder } from "../weights/source.js";
 import { type PaliGemmaConfig, parseConfig } from "./config.js";
+import { type DtypeChoice, weightHolder } from "./dtypes.js";
 import { ConfigError } from "./errors.js";
+import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
@@ -16,6 +18,8 @@ export type LoadProgress = { loadedBytes: number; totalBytes: number };
 export type NetworkLoadOptions = {
   /** A backend that runs already; default the current one. */
   backend?: string | undefined;
+  /** The type that matrices are held in, where the backend holds any but float32; default: as stored. */
+  dtype?: DtypeChoice | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
@@ -39,14 +43,16 @@ export async function loadNetwork(
   folder: Folder,
   config: PaliGemmaConfig,
   settings: Settings = hf5,
-  { backend = tf.getBackend(), onProgress, signal }: NetworkLoadOptions = {},
+  { backend = tf.getBackend(), dtype = "auto", onProgress, signal }: NetworkLoadOptions = {},
 ): Promise<PaliGemmaModel> {
-  const checkpoint = await Checkpoint.open(folder);
+  switchBackend(backend);
+  const checkpoint = await Checkpoint.open(folder, weightHolder(backend, dtype));
   let network: PaliGemmaModel | null = null;
   try {
     switchBackend(backend);
     network = new PaliGemmaModel(config, settings, checkpoint);
     checkpoint.check(expectedTensors(config));
+    requireMemory(checkpoint, { backend, dtype, folder: folder.name });
     let loadedBytes = 0;
     for (const part of network.parts) {
       signal?.throwIfAborted();

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { WeightScope } from "../layers/checkpoint-layer.js";
+import type { HeldDtype } from "../layers/held.js";
 import { Projector } from "../layers/projector.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
@@ -11,6 +12,7 @@ import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.
 import { buildPart, type Part } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { SiglipTower } from "./siglip.js";
+import { atOnce, inTurns, replace, type Steps } from "./steps.js";
 import { switchBackend } from "./switch-backend.js";
 
 /** What a forward pass may be asked for besides its logits. */
@@ -57,17 +59,34 @@ export class PaliGemmaModel {
     return this;
   }
 
-  /** An empty memory for decoding with this model; the caller disposes it. */
-  newState(): DecoderState {
-    return new DecoderState(this.config.text.numHiddenLayers);
+  /** An empty memory for decoding with this model; the caller disposes it. `capacity`: positions that will come, if known. */
+  newState(capacity = 0): DecoderState {
+    return new DecoderState(this.config.text.numHiddenLayers, capacity);
   }
 
   /**
    * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them.
    * Throws `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties the state.
    */
-  forward(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions = {}): tf.Tensor {
+  forward(inputs: ModelInputs, options: ForwardOptions = {}): tf.Tensor {
     this.activate();
+    return tf.tidy(() => atOnce(this.steps(inputs, options)));
+  }
+
+  /**
+   * The same without holding the event loop up: between blocks timers, sockets and `signal` have their turn, and on a backend
+   * that computes beside JavaScript also while a block is computed. Rejects with the signal's reason when aborted.
+   */
+  forwardAsync(
+    inputs: ModelInputs,
+    { signal, ...options }: ForwardOptions & { signal?: AbortSignal | undefined } = {},
+  ): Promise<tf.Tensor> {
+    // A single token is a few milliseconds of JavaScript; a pause at each of its blocks would cost more than that.
+    const everyStep = (inputs.inputIds[0]?.length ?? 0) > 1;
+    return inTurns(this.steps(inputs, options), { signal, everyStep, resume: () => this.activate() });
+  }
+
+  private *steps(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions): Steps<tf.Tensor> {
     const seen = state?.attentionMask.map((row) => row.reduce((sum, real) => sum + real, 0));
     const cached = state?.attentionMask[0]?.length ?? 0;
     const complete = completeInputs(this.config, inputs, this.settings.positionOffset, { seen, cached });
@@ -76,15 +95,17 @@ export class PaliGemmaModel {
         "attentionMask: expected every row to end in a real token (pad on the left), received a pad",
       );
     }
+    let finished = false;
     try {
-      return this.run(complete, checkedTap(tap), state, rows);
-    } catch (error) {
-      state?.dispose(); // some layers may hold the new positions and others not
-      throw error;
+      const logits = yield* this.run(complete, checkedTap(tap), state, rows);
+      finished = true;
+      return logits;
+    } finally {
+      if (!finished) state?.dispose(); // some layers may hold the new positions and others not
     }
   }
 
-  private run(complete: CompleteInputs, tap: Tap, state: DecoderState | undefined, rows: LogitRows): tf.Tensor {
+  private *run(complete: CompleteInputs, tap: Tap, state: DecoderState | undefined, rows: LogitRows): Steps<tf.Tensor> {
     const { attentionMask, tokenTypeIds, positionIds } = complete;
     state?.extend(attentionMask, tokenTypeIds);
     const layout = {
@@ -92,19 +113,24 @@ export class PaliGemmaModel {
       tokenTypes: state?.tokenTypes ?? tokenTypeIds,
       positions: positionIds,
     };
-    return tf.tidy(() => {
-      const embeddings = this.embed(complete, tap);
-      return this.language.forward(embeddings, layout, { tap: tapAt(tap, "language"), state, rows });
-    });
+    const embeddings = yield* this.embed(complete, tap);
+    return yield* this.language.forward(embeddings, layout, { tap: tapAt(tap, "language"), state, rows });
   }
 
   /** Pixels [I, S, S, 3] in [-1, 1] -> rows [I, P, D] as they enter the decoder; the caller owns them. */
   encodeImages(pixelValues: tf.Tensor, tap: Tap = noTap): tf.Tensor {
     this.activate();
-    return tf.tidy(() => {
-      const features = this.vision.forward(pixelValues, tapAt(tap, "vision"));
-      return this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor;
-    });
+    return tf.tidy(() => atOnce(this.imageRows(pixelValues, tap)));
+  }
+
+  private *imageRows(pixelValues: tf.Tensor, tap: Tap): Steps<tf.Tensor> {
+    const features = yield* this.vision.forward(pixelValues, tapAt(tap, "vision"));
+    return replace(features, () => this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor);
+  }
+
+  /** The type that the matrices are held in; activations are float32. */
+  get dtype(): HeldDtype {
+    return this.language.embedding.heldAs;
   }
 
   private activate(): void {
@@ -118,12 +144,21 @@ export class PaliGemmaModel {
   }
 
   // Text rows come scaled from the table, image rows unscaled from the projector; one gather puts both in reading order.
-  private embed({ pixelValues, inputIds }: CompleteInputs, tap: Tap): tf.Tensor {
+  private *embed({ pixelValues, inputIds }: CompleteInputs, tap: Tap): Steps<tf.Tensor> {
+    const images = pixelValues && (yield* this.imageRows(pixelValues, tap));
+    try {
+      if (images) yield; // what follows reads them
+      return tf.tidy(() => this.rows(inputIds, images, tap).clone());
+    } finally {
+      images?.dispose();
+    }
+  }
+
+  private rows(inputIds: CompleteInputs["inputIds"], images: tf.Tensor | null, tap: Tap): tf.Tensor {
     const isImage = (id: number) => id === this.config.imageTokenId;
     const texts = inputIds.map((row) => row.filter((id) => !isImage(id)));
     const even = texts.every((row) => row.length === texts[0].length);
     const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
-    const images = pixelValues && this.encodeImages(pixelValues, tap);
     const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
     if (images === null) return text;
     const D = this.config.text.hiddenSize;
@@ -138,7 +173,7 @@ export class PaliGemmaModel {
 // A replacement of another shape would be broadcast, or fail far from the hook.
 function checkedTap(tap: Tap): Tap {
   if (tap === noTap) return noTap;
-  return (name, value) => {
+  const checked: Tap = (name, value) => {
     const result: unknown = tap(name, value);
     const shape = result instanceof tf.Tensor ? `[${result.shape.join(", ")}]` : typeof result;
     if (shape !== `[${value.shape.join(", ")}]`) {
@@ -146,6 +181,7 @@ function checkedTap(tap: Tap): Tap {
     }
     return result as tf.Tensor;
   };
+  return tap.wants ? Object.assign(checked, { wants: tap.wants }) : checked;
 }
 
 /** Name and shape of every tensor that a model of this config reads, found by building it without any. */
@@ -157,6 +193,7 @@ export function expectedTensors(config: PaliGemmaConfig): Map<string, number[]> 
       expected.set(`${prefix}.${name}`, shape);
       return tf.scalar(0);
     },
+    matrix: (name, shape) => recorder(prefix).get(name, shape),
   });
   const model = new PaliGemmaModel(config, hf5, recorder("")).build();
   model.dispose();

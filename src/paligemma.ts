@@ -4,6 +4,7 @@ import { openFolder } from "../weights/source.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
 import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
+import type { Dtype, DtypeChoice } from "./dtypes.js";
 import { InputError } from "./errors.js";
 import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
 import { hookCatalogue } from "./hook-catalogue.js";
@@ -18,15 +19,10 @@ import { type Segment, segmentsOf } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
 
-/** A type of number that weights are held in: "auto" is what the backend does best, today always float32. */
-export type DtypeChoice = "auto" | "float32";
-
-/** Every choice, for messages and argument parsing. */
-export const DTYPES: readonly DtypeChoice[] = ["auto", "float32"];
-
 /** What `PaliGemma.load` may be told. */
 export type LoadOptions = {
   backend?: BackendChoice | undefined;
+  /** The type that matrices are held in. Default "auto": as stored where the backend holds any, else float32. */
   dtype?: DtypeChoice | undefined;
   /** Where implementations disagree; default: what transformers 5.x computes. */
   settings?: Partial<Settings> | undefined;
@@ -52,7 +48,7 @@ export type Answer = {
   promptTokens: number;
   finishReason: FinishReason;
   backend: BackendName;
-  dtype: "float32";
+  dtype: Dtype;
   timings: Timings;
 };
 
@@ -86,18 +82,17 @@ export class PaliGemma {
     readonly backend: BackendName,
   ) {}
 
-  /** The type that weights and activations are computed in. */
-  readonly dtype = "float32" as const;
+  /** The type that the matrices are held in; activations are float32 with each. */
+  get dtype(): Dtype {
+    return this.network.dtype;
+  }
 
   /**
    * Loads a Hugging Face-layout folder (path or http(s) URL); without one, the bundled demo checkpoint.
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
   static async load(pathOrUrl?: string, options: LoadOptions = {}): Promise<PaliGemma> {
-    const { dtype = "auto", specialTokens = "ids", onProgress, signal } = options;
-    if (!DTYPES.includes(dtype)) {
-      throw new InputError(`dtype: expected one of ${DTYPES.join(", ")}, received "${String(dtype)}"`);
-    }
+    const { dtype, specialTokens = "ids", onProgress, signal } = options;
     const settings = settingsWith(options.settings);
     const folder = await openFolder(pathOrUrl ?? demoCheckpoint(), signal);
     const written = await loadConfig(folder);
@@ -117,7 +112,7 @@ export class PaliGemma {
       imageConfig: await loadImageProcessorConfig(folder),
     });
     const backend = await useBackend(options.backend);
-    const network = await loadNetwork(folder, config, settings, { backend, onProgress, signal });
+    const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress, signal });
     return new PaliGemma(
       pathOrUrl === undefined ? "demo" : folder.name,
       config,
@@ -163,7 +158,7 @@ export class PaliGemma {
    * Options: a tap that sees and may replace activations, a decoding state, the last row only.
    */
   async forward(inputs: Question | ModelInputs, options: ForwardOptions = {}): Promise<tf.Tensor> {
-    return this.withInputs(inputs, (ready) => this.network.forward(ready, options));
+    return this.withInputs(inputs, (ready) => this.network.forwardAsync(ready, options));
   }
 
   /** One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names). */
@@ -174,8 +169,8 @@ export class PaliGemma {
     );
     const cache = new ActivationCache();
     try {
-      return await this.withInputs(inputs, (ready) => {
-        const logits = this.network.forward(ready, { tap: cache.capture(names) });
+      return await this.withInputs(inputs, async (ready) => {
+        const logits = await this.network.forwardAsync(ready, { tap: cache.capture(names) });
         const tokens = ready.inputIds.map((row) => [...row]);
         return {
           logits,
@@ -221,14 +216,14 @@ export class PaliGemma {
     }
   }
 
-  private async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => R): Promise<R> {
+  private async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
     if ("inputIds" in inputs) {
       this.checkAlive();
       return run(inputs);
     }
     const ready = this.ready(await this.process(inputs));
     try {
-      return run(ready);
+      return await run(ready);
     } finally {
       ready.pixelValues?.dispose();
     }

@@ -7,6 +7,7 @@ import { SiglipBlock } from "../layers/siglip-block.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
 import type { VisionConfig } from "./config.js";
 import type { Part } from "./part.js";
+import { replace, type Steps } from "./steps.js";
 
 /** Where the tower lies in a checkpoint. */
 const ROOT = "vision_tower.vision_model";
@@ -36,15 +37,18 @@ export class SiglipTower {
     ];
   }
 
-  /** Pixels [B, S, S, 3] in [-1, 1] -> image features [B, P, Dv]; the caller owns them. */
-  forward(pixels: tf.Tensor, tap: Tap = noTap): tf.Tensor {
+  /** Pixels [B, S, S, 3] in [-1, 1] -> image features [B, P, Dv], a step for each block; the caller owns them. */
+  *forward(pixels: tf.Tensor, tap: Tap = noTap): Steps<tf.Tensor> {
     const run = (layer: CheckpointLayer, x: tf.Tensor, at: Tap) => layer.apply(x, { tap: at }) as tf.Tensor;
-    return tf.tidy(() => {
-      let x = run(this.embeddings, pixels, tap);
-      this.blocks.forEach((block, i) => {
-        x = run(block, x, tapAt(tap, `blocks.${i}`));
-      });
-      return run(this.lnFinal, x, tapAt(tap, "ln_final"));
-    });
+    let x = tf.tidy(() => run(this.embeddings, pixels, tap).clone());
+    try {
+      for (const [i, block] of this.blocks.entries()) {
+        x = replace(x, () => run(block, x, tapAt(tap, `blocks.${i}`)));
+        yield;
+      }
+      return tf.tidy(() => run(this.lnFinal, x, tapAt(tap, "ln_final")).clone());
+    } finally {
+      x.dispose();
+    }
   }
 }

@@ -1,8 +1,10 @@
 import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { allocate } from "./bytes.js";
-import { isFloat, toFloat32, type DType } from "./dtype.js";
+import { fromFloat32, isFloat, toFloat32, type DType, type FloatDType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
+import type { WeightHolder } from "./holder.js";
 import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
 import { canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
 import { readHeader, type TensorEntry } from "./safetensors.js";
@@ -10,6 +12,9 @@ import type { ByteSource, Folder } from "./source.js";
 
 /** Bytes read at once while staging: neighbours are joined up to it and a larger tensor is read in pieces of it, with progress between. */
 const CHUNK = 16 * 2 ** 20;
+/** Bytes of a mapped file brought into memory at once, and how many such pieces at the same time. */
+const MAPPED_CHUNK = 64 * 2 ** 20;
+const LANES = 2;
 /** Names that one error lists of each kind: enough to see the pattern, short enough to read. */
 const LISTED = 20;
 
@@ -30,6 +35,8 @@ export interface WeightScope {
   at(path: string): WeightScope;
   /** `Checkpoint.get` of the name below this part. */
   get(name: string, shape: number[]): tf.Tensor;
+  /** `Checkpoint.matrix` of the name below this part. */
+  matrix(name: string, shape: number[]): tf.Tensor;
 }
 
 /**
@@ -53,6 +60,8 @@ export class Checkpoint {
     private readonly sources: ReadonlyMap<string, ByteSource>,
     entries: Map<string, CheckpointEntry>,
     private readonly head: CheckpointEntry | undefined,
+    private readonly folder: string | null,
+    private readonly holder: WeightHolder | null,
   ) {
     this.entries = entries;
     const byDtype = new Map<DType, number>();
@@ -62,10 +71,11 @@ export class Checkpoint {
   }
 
   /**
-   * Opens the shards of `model.safetensors.index.json`, or else `model.safetensors`, and reads their headers.
+   * Opens the shards of `model.safetensors.index.json`, or else `model.safetensors`, and reads their headers. With a `holder`
+   * (closed by `close`) matrices stay in the form of the file, mapped where the folder is on disk; without one all is widened.
    * Throws `WeightsError` when neither is there, for a header or index that lies, and where two names are one tensor.
    */
-  static async open(folder: Folder): Promise<Checkpoint> {
+  static async open(folder: Folder, holder: WeightHolder | null = null): Promise<Checkpoint> {
     const sources = new Map<string, ByteSource>();
     try {
       const tensors = await readTensors(folder, sources);
@@ -78,7 +88,7 @@ export class Checkpoint {
       // Robotics models save only the head: tied, it is the embedding.
       const alone = head !== undefined && !entries.has(EMBEDDING);
       if (alone) entries.set(EMBEDDING, head);
-      return new Checkpoint(folder.name, sources, entries, alone ? undefined : head);
+      return new Checkpoint(folder.name, sources, entries, alone ? undefined : head, folder.localPath, holder);
     } catch (error) {
       await closeAll(sources);
       throw error;
@@ -123,8 +133,41 @@ export class Checkpoint {
     if (below.length === 0)
       throw new WeightsError(`${this.name}: there is no tensor at or below ${shown(prefix)} to stage`);
     if (below.some(([name]) => name === EMBEDDING)) await this.verifyTied();
-    const wanted = below.filter(([name]) => !this.staged.has(name));
+    const mapped = below.filter(([, entry]) => this.mappedPath(entry) !== null);
+    await this.prefault(
+      mapped.map(([, entry]) => entry),
+      onBytes,
+    );
+    const wanted = below.filter(([name, entry]) => !this.staged.has(name) && this.mappedPath(entry) === null);
     for (const group of joined(wanted)) await this.stageGroup(group, onBytes);
+  }
+
+  /** The file that a tensor is mapped from, or null where its bytes must be read: no holder, another type, not on disk. */
+  private mappedPath({ file, dtype }: CheckpointEntry): string | null {
+    if (!this.holder?.maps || this.folder === null || !isFloat(dtype)) return null;
+    const asStored = this.holder.dtype === null || this.holder.dtype === dtype;
+    return asStored ? join(this.folder, file) : null;
+  }
+
+  private async prefault(entries: CheckpointEntry[], onBytes: (bytes: number) => void): Promise<void> {
+    const pieces = entries.flatMap((entry) => {
+      const starts = Array.from(
+        { length: Math.ceil((entry.end - entry.start) / MAPPED_CHUNK) },
+        (_, i) => entry.start + i * MAPPED_CHUNK,
+      );
+      return starts.map((start) => ({
+        path: this.mappedPath(entry)!,
+        start,
+        end: Math.min(start + MAPPED_CHUNK, entry.end),
+      }));
+    });
+    const lane = async (): Promise<void> => {
+      for (let piece = pieces.shift(); piece; piece = pieces.shift()) {
+        await this.holder!.prefault(piece.path, piece.start, piece.end);
+        onBytes(piece.end - piece.start);
+      }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
   }
 
   /** Reads tensors that are neighbours in one file; a single large one goes piece by piece into its own array. */
@@ -180,21 +223,47 @@ export class Checkpoint {
    * Throws `WeightsError` for an unknown name, another shape, and a tensor that is not staged.
    */
   get(name: string, shape: readonly number[]): tf.Tensor {
+    const entry = this.entryOf(name, shape);
+    const path = this.mappedPath(entry);
+    if (path === null) return tf.tensor(toFloat32(this.takeBytes(name), entry.dtype), [...shape], "float32");
+    this.read.add(name);
+    return this.holder!.widened(path, entry);
+  }
+
+  /** `get` of a tensor that is multiplied by: with a holder in the form that its kernels read, else the same as `get`. */
+  matrix(name: string, shape: readonly number[]): tf.Tensor {
+    if (this.holder === null) return this.get(name, shape);
+    const entry = this.entryOf(name, shape);
+    const path = this.mappedPath(entry);
+    if (path === null) {
+      const dtype = this.holder.dtype ?? (entry.dtype as FloatDType);
+      const bytes = this.takeBytes(name);
+      const converted = dtype === entry.dtype ? bytes : fromFloat32(toFloat32(bytes, entry.dtype), dtype);
+      return this.holder.held(converted, dtype, shape);
+    }
+    this.read.add(name);
+    return this.holder.mapped(path, entry);
+  }
+
+  private entryOf(name: string, shape: readonly number[]): CheckpointEntry {
     const entry = this.entries.get(name);
     if (!entry) throw new WeightsError(`${this.name}: there is no tensor ${name}`);
     if (!sameShape(entry.shape, shape)) {
       throw new WeightsError(`${this.name}: tensor ${name} is [${entry.shape}], the model asks for [${shape}]`);
     }
+    return entry;
+  }
+
+  private takeBytes(name: string): Uint8Array {
     const bytes = this.staged.get(name);
     if (!bytes) {
       throw new WeightsError(
         `${this.name}: tensor ${name} is not staged; await stage() of its path before get(), once a get()`,
       );
     }
-    const values = toFloat32(bytes, entry.dtype);
     this.staged.delete(name);
     this.read.add(name);
-    return tf.tensor(values, [...shape], "float32");
+    return bytes;
   }
 
   /** The part below `path`, for a layer that knows only its own names. */
@@ -202,6 +271,7 @@ export class Checkpoint {
     return {
       at: (inner) => this.at(`${path}.${inner}`),
       get: (name, shape) => this.get(`${path}.${name}`, shape),
+      matrix: (name, shape) => this.matrix(`${path}.${name}`, shape),
     };
   }
 
@@ -213,6 +283,7 @@ export class Checkpoint {
   /** Closes the files and frees what is staged; tensors handed out stay. */
   async close(): Promise<void> {
     this.staged.clear();
+    this.holder?.close();
     await closeAll(this.sources);
   }
 }

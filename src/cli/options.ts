@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
 
 import { BACKENDS, type BackendChoice } from "../backend.js";
+import { DTYPES, type DtypeChoice } from "../dtypes.js";
 import { InputError } from "../errors.js";
-import { DTYPES, type DtypeChoice } from "../paligemma.js";
 
 /** The options of every command that loads weights. */
 export type LoadFlags = { model?: string; dtype: DtypeChoice; backend: BackendChoice };

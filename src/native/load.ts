@@ -5,6 +5,7 @@ import path from "node:path";
 import type * as tfjs from "@tensorflow/tfjs";
 
 import { BackendError } from "../errors.js";
+import { registerKernels } from "./kernels.js";
 import { nativeLayout, nativePackage, packageFolder, type NativePackage } from "./layout.js";
 import { quietly } from "./mute.js";
 import { polyfillUtil, type OldUtil } from "./polyfill.js";
@@ -18,6 +19,8 @@ export interface NativeInfo {
   gpu: boolean;
   /** The package's folder. */
   folder: string;
+  /** Whether the project's own kernels are built for it: weights in 16 bit, and speed. */
+  kernels: boolean;
 }
 
 /** A place where one of the packages may be. */
@@ -89,7 +92,8 @@ export async function loadNative(candidates?: NativeCandidate[]): Promise<Native
       continue;
     }
     requirePackage(candidate);
-    loaded = { ...candidate, tensorflowVersion: binding.TF_Version, gpu: binding.isUsingGpuDevice() };
+    const info = { ...candidate, tensorflowVersion: binding.TF_Version, gpu: binding.isUsingGpuDevice() };
+    loaded = { ...info, kernels: registerKernels(info) };
     return loaded;
   }
   if (problems.length === 0) return null;

@@ -7,6 +7,7 @@ import { buildAddon, downloadAddon } from "./addon.js";
 import { clearAbandoned } from "./atomic.js";
 import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
 import type { NativeLayout } from "./layout.js";
+import { buildKernelAddon } from "./kernel-addon.js";
 import { installPackage } from "./package.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
 import { run as realRun, type Run } from "./process.js";
@@ -43,7 +44,8 @@ type Context = Required<Omit<SetupOptions, "check">> & { layout: NativeLayout };
  * 3. let it download its own binary, if its server answers;
  * 4. else, on Linux x64, fetch the TensorFlow wheel with pip and unpack its C library and headers;
  * 5. build the package's own addon against them;
- * 6. try the result as in step 1, before it is put where the loader looks.
+ * 6. try the result as in step 1, before it is put where the loader looks;
+ * 7. build the project's own kernels (`native/`) beside it; this alone is done for a package that works without them.
  *
  * Everything lies in the user's cache folder and not in `node_modules`: npm removes what it did not install from there, and
  * the work is good for every checkout. A tfjs-node that the user installed in the ordinary way is found before it and left
@@ -63,7 +65,11 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
   }
   for (const folder of Object.values(layout)) await clearAbandoned(folder);
   if (before.ok && !options.force) {
-    log(`Already done: ${describe(before)}. Nothing to do.`);
+    if (before.gpu || before.kernels) {
+      log(`Already done: ${describe(before)}. Nothing to do.`);
+      return true;
+    }
+    await ownKernels(context, before);
     return true;
   }
   requirePlainPath(context.cache);
@@ -72,6 +78,26 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
   if (!(await ownDownload(context))) await fromWheel(context);
   await report(context);
   return true;
+}
+
+/**
+ * Builds the project's own kernels for a package that works. Whoever got a prebuilt package and has no compiler goes on
+ * without them.
+ */
+async function ownKernels(context: Context, { folder }: Extract<ProbeResult, { ok: true }>): Promise<void> {
+  const { run, log, probe, gpu } = context;
+  const tools = await findToolchain(run).catch((error: unknown) => {
+    log(`The project's kernels: left out, weights will be float32. ${(error as Error).message}`);
+    return null;
+  });
+  if (tools === null) return;
+  await step(context, "Build the project's kernels", async () => {
+    await buildKernelAddon(folder, tools, run);
+    return true;
+  });
+  const after = await probe({ gpu, run });
+  if (!after.ok) throw new BackendError(`Native setup: with the kernels the backend does not work: ${after.reason}`);
+  log(`Ready: ${describe(after)}.`);
 }
 
 function contextOf(options: SetupOptions): Context {
@@ -144,17 +170,21 @@ async function step({ log }: Context, title: string, work: () => Promise<boolean
 }
 
 /** Says what a program will now get, which is the user's own package if there is one that works. */
-async function report({ gpu, probe, run, log, layout }: Context): Promise<void> {
+async function report(context: Context): Promise<void> {
+  const { gpu, probe, run, log, layout } = context;
   const after = await probe({ gpu, run });
   if (!after.ok)
     throw new BackendError(`Native setup: everything was built, but the backend does not work: ${after.reason}`);
   log(`Ready: ${describe(after)}, in ${after.folder}.`);
+  if (!after.gpu && !after.kernels) await ownKernels(context, after);
   const foreign = after.folder !== packageFolder(layout.ready, gpu);
   if (foreign) log("That is a package which you installed yourself; it comes before the one that setup made.");
 }
 
-const describe = (result: Extract<ProbeResult, { ok: true }>): string =>
-  `${result.packageName} with TensorFlow ${result.tensorflowVersion} on ${result.gpu ? "GPU" : "CPU"}`;
+function describe({ packageName, tensorflowVersion, gpu, kernels }: Extract<ProbeResult, { ok: true }>): string {
+  const own = gpu ? "" : kernels ? ", with the project's kernels" : ", without the project's kernels";
+  return `${packageName} with TensorFlow ${tensorflowVersion} on ${gpu ? "GPU" : "CPU"}${own}`;
+}
 
 const sentence = (text: string): string => text.replace(/\.?$/, ".");
 

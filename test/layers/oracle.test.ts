@@ -48,14 +48,12 @@ function scopeOf(input: (name: string) => tf.Tensor, prefix = ""): WeightScope {
       .replace("patch_embedding.bias", "bias")
       .replace(/\.weight$/, "")
       .replace(/\.bias$/, "_bias");
-  return {
-    at: (path) => scopeOf(input, `${prefix}${path}.`),
-    get: (name, shape) => {
-      const tensor = input(spelled(prefix + name));
-      assert.deepEqual(tensor.shape, shape, name);
-      return tensor.clone();
-    },
+  const get = (name: string, shape: number[]): tf.Tensor => {
+    const tensor = input(spelled(prefix + name));
+    assert.deepEqual(tensor.shape, shape, name);
+    return tensor.clone();
   };
+  return { at: (path) => scopeOf(input, `${prefix}${path}.`), get, matrix: get };
 }
 
 const additive = (open: tf.Tensor) => tf.scalar(1).sub(open).mul(MASKED).expandDims(1);

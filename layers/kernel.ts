@@ -1,0 +1,35 @@
+import * as tf from "@tensorflow/tfjs";
+
+/** Kernels that a backend may have of its own. Each is an operation that the layers here also know in plain TensorFlow.js. */
+export type KernelName =
+  | "PaligemmaLinear"
+  | "PaligemmaLinearBias"
+  | "PaligemmaGatedMlp"
+  | "PaligemmaRmsNorm"
+  | "PaligemmaLayerNorm"
+  | "PaligemmaRope"
+  | "PaligemmaAttend"
+  | "PaligemmaAttendOpen"
+  | "PaligemmaWriteCache"
+  | "PaligemmaEmbed"
+  | "PaligemmaAdd"
+  | "PaligemmaSoftcap"
+  | "PaligemmaWiden";
+
+type Inputs = Record<string, tf.Tensor>;
+type Attributes = Record<string, number>;
+
+/**
+ * Runs the current backend's own kernel, or returns null where it has none: the caller then computes the plain form. The same
+ * while a gradient is recorded, for the tape knows the plain operations only. The caller owns the result.
+ */
+export function runKernel(name: KernelName, inputs: Inputs, attributes: Attributes = {}): tf.Tensor | null {
+  return tf.engine().isTapeOn() ? null : runUntaped(name, inputs, attributes);
+}
+
+/** `runKernel` also while a gradient is recorded; to the tape its result is a constant. */
+export function runUntaped(name: KernelName, inputs: Inputs, attributes: Attributes = {}): tf.Tensor | null {
+  const kernel = tf.getKernel(name, tf.getBackend());
+  // Called past the engine, whose own way would put a node on the tape that has no gradient.
+  return kernel ? (kernel.kernelFunc({ inputs, attrs: attributes, backend: tf.backend() }) as tf.Tensor) : null;
+}

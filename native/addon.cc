@@ -1,0 +1,254 @@
+// What JavaScript sees: regions of memory, weights in them, and the stream.
+#define NAPI_VERSION 8
+#include <node_api.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+
+#include "ops.h"
+#include "stream.h"
+#include "weights.h"
+
+namespace paligemma {
+namespace {
+
+struct Regions {
+  std::mutex mutex;
+  std::unordered_map<int32_t, std::shared_ptr<Region>> open;
+  int32_t next = 1;
+};
+
+Regions& regions() {
+  static Regions* only = new Regions();
+  return *only;
+}
+
+int32_t openRegion(std::shared_ptr<Region> region) {
+  std::lock_guard<std::mutex> lock(regions().mutex);
+  regions().open.emplace(regions().next, std::move(region));
+  return regions().next++;
+}
+
+std::shared_ptr<Region> regionAt(int32_t id) {
+  std::lock_guard<std::mutex> lock(regions().mutex);
+  auto found = regions().open.find(id);
+  if (found == regions().open.end()) throw std::runtime_error("this region was closed, or never was one");
+  return found->second;
+}
+
+// The arguments of one call from JavaScript.
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr);
+  }
+  napi_value at(size_t index) const {
+    if (index >= count_) throw std::runtime_error("too few arguments");
+    return values_[index];
+  }
+  int64_t integer(size_t index) const {
+    double value;
+    bool whole = napi_get_value_double(env_, at(index), &value) == napi_ok && std::floor(value) == value;
+    if (!whole || value < 0 || value > 9007199254740991.0) throw std::runtime_error("expected a whole number >= 0");
+    return static_cast<int64_t>(value);
+  }
+  std::string text(size_t index) const {
+    size_t length = 0;
+    if (napi_get_value_string_utf8(env_, at(index), nullptr, 0, &length) != napi_ok) {
+      throw std::runtime_error("expected a text");
+    }
+    std::string text(length, '\0');
+    napi_get_value_string_utf8(env_, at(index), &text[0], length + 1, &length);
+    return text;
+  }
+
+ private:
+  napi_env env_;
+  size_t count_ = 8;
+  napi_value values_[8];
+};
+
+napi_value number(napi_env env, double value) {
+  napi_value result;
+  napi_create_double(env, value, &result);
+  return result;
+}
+
+// map(path) -> region
+napi_value map(napi_env env, const Arguments& arguments) {
+  return number(env, openRegion(mapFile(arguments.text(0))));
+}
+
+// copy(bytes: Uint8Array) -> region that owns a copy
+napi_value copy(napi_env env, const Arguments& arguments) {
+  napi_typedarray_type type;
+  size_t length;
+  void* data;
+  if (napi_get_typedarray_info(env, arguments.at(0), &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_uint8_array) {
+    throw std::runtime_error("expected a Uint8Array");
+  }
+  auto region = std::make_shared<Region>();
+  auto* owned = static_cast<uint8_t*>(std::malloc(length ? length : 1));
+  if (!owned) throw std::runtime_error("no room in memory for " + std::to_string(length) + " bytes");
+  std::memcpy(owned, data, length);
+  region->data = owned;
+  region->size = length;
+  region->release = [owned] { std::free(owned); };
+  return number(env, openRegion(region));
+}
+
+// close(region): forgets it; weights in it keep it alive.
+napi_value close(napi_env, const Arguments& arguments) {
+  std::shared_ptr<Region> last;
+  auto id = static_cast<int32_t>(arguments.integer(0));
+  std::lock_guard<std::mutex> lock(regions().mutex);
+  auto found = regions().open.find(id);
+  if (found != regions().open.end()) {
+    last = found->second;
+    regions().open.erase(found);
+  }
+  return nullptr;
+}
+
+// weight(region, offset, dtype, rows, cols) -> the number for the op PaligemmaHold, which takes the weight over
+napi_value weight(napi_env env, const Arguments& arguments) {
+  std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
+  auto offset = static_cast<uint64_t>(arguments.integer(1));
+  int64_t type = arguments.integer(2);
+  int64_t rows = arguments.integer(3), cols = arguments.integer(4);
+  if (type != 1 && type != 14 && type != 19) throw std::runtime_error("expected the type 1, 14 or 19");
+  auto dtype = static_cast<Dtype>(type);
+  unsigned __int128 bytes = static_cast<unsigned __int128>(rows) * static_cast<uint64_t>(cols) * bytesOf(dtype);
+  if (rows < 1 || cols < 1 || offset > region->size || bytes > region->size - offset) {
+    throw std::runtime_error("the weight does not lie inside its region");
+  }
+  return number(env, addWeight({region, {region->data + offset, dtype, rows, cols}}));
+}
+
+// A promise that is kept by a thread of libuv's pool.
+struct Work {
+  std::function<void()> body;
+  napi_deferred deferred;
+  napi_async_work handle;
+};
+
+napi_value promise(napi_env env, const char* name, std::function<void()> body) {
+  auto* work = new Work{std::move(body), nullptr, nullptr};
+  napi_value result, label;
+  napi_create_promise(env, &work->deferred, &result);
+  napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &label);
+  napi_create_async_work(
+      env, nullptr, label, [](napi_env, void* data) { static_cast<Work*>(data)->body(); },
+      [](napi_env env, napi_status, void* data) {
+        auto* work = static_cast<Work*>(data);
+        Stream::get().collect();
+        napi_value nothing;
+        napi_get_undefined(env, &nothing);
+        napi_resolve_deferred(env, work->deferred, nothing);
+        napi_delete_async_work(env, work->handle);
+        delete work;
+      },
+      work, &work->handle);
+  napi_queue_async_work(env, work->handle);
+  return result;
+}
+
+// prefault(region, start, end) -> promise, kept when these bytes are in memory
+napi_value prefaultRegion(napi_env env, const Arguments& arguments) {
+  std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
+  auto start = static_cast<size_t>(arguments.integer(1));
+  auto end = static_cast<size_t>(arguments.integer(2));
+  return promise(env, "paligemma.prefault", [=] { prefault(*region, start, end); });
+}
+
+// idle() -> promise, kept when everything enqueued before is done
+napi_value idle(napi_env env, const Arguments&) {
+  return promise(env, "paligemma.idle", [] { Stream::get().wait(); });
+}
+
+// wait(): the same, blocking
+napi_value wait(napi_env, const Arguments&) {
+  Stream::get().wait();
+  Stream::get().collect();
+  return nullptr;
+}
+
+// select(name) -> whether this processor has that instruction set; "" for the best
+napi_value select(napi_env env, const Arguments& arguments) {
+  std::string name = arguments.text(0);
+  napi_value result;
+  napi_get_boolean(env, Stream::get().select(name.empty() ? nullptr : name.c_str()), &result);
+  return result;
+}
+
+// info() -> { instructions, available, threads, weights }
+napi_value info(napi_env env, const Arguments&) {
+  napi_value result, list;
+  auto text = [&](const char* value) {
+    napi_value made;
+    napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &made);
+    return made;
+  };
+  napi_create_object(env, &result);
+  napi_create_array(env, &list);
+  int count = 0;
+  const Kernels* const* tables = availableKernels(&count);
+  for (int i = 0; i < count; i++) napi_set_element(env, list, static_cast<uint32_t>(i), text(tables[i]->name));
+  napi_set_named_property(env, result, "instructions", text(Stream::get().kernels().name));
+  napi_set_named_property(env, result, "available", list);
+  napi_set_named_property(env, result, "threads", number(env, Stream::get().threads()));
+  napi_set_named_property(env, result, "weights", number(env, static_cast<double>(weightCount())));
+  return result;
+}
+
+// Calls `body` so that a C++ exception becomes one of JavaScript.
+template <napi_value (*body)(napi_env, const Arguments&)>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  try {
+    return body(env, Arguments(env, info));
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+    return nullptr;
+  }
+}
+
+template <napi_value (*body)(napi_env, const Arguments&)>
+void put(napi_env env, napi_value exports, const char* name) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<body>, nullptr, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+}  // namespace
+}  // namespace paligemma
+
+NAPI_MODULE_INIT() {
+  using namespace paligemma;
+  if (const char* problem = registerOps()) {
+    napi_throw_error(env, nullptr, problem);
+    return nullptr;
+  }
+  put<map>(env, exports, "map");
+  put<copy>(env, exports, "copy");
+  put<close>(env, exports, "close");
+  put<weight>(env, exports, "weight");
+  put<prefaultRegion>(env, exports, "prefault");
+  put<idle>(env, exports, "idle");
+  put<wait>(env, exports, "wait");
+  put<select>(env, exports, "select");
+  put<info>(env, exports, "info");
+  // A process that ends while the stream is busy would free what its tasks still use.
+  napi_add_env_cleanup_hook(env, [](void*) {
+    Stream::get().wait();
+    Stream::get().collect();
+  }, nullptr);
+  return exports;
+}

@@ -1,0 +1,66 @@
+// The mathematics that the addon computes itself, one table of functions for each instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "pool.h"
+
+namespace paligemma {
+
+// Types that weights are held in, by TensorFlow's numbers.
+enum class Dtype : int { kFloat32 = 1, kBFloat16 = 14, kFloat16 = 19 };
+
+inline int64_t bytesOf(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
+
+// A stored matrix W [rows = out, cols = in], row-major. `data` lies in a mapped file: aligned to its element at best.
+struct Matrix {
+  const void* data;
+  Dtype dtype;
+  int64_t rows;
+  int64_t cols;
+};
+
+enum class Activation : int { kNone = 0, kGeluTanh = 1 };
+
+// softmax(softcap(q·kᵀ · scale) + mask) · v; query head n reads key head n / (N / K).
+struct Attention {
+  const float* q;     // [B, T, N, H]
+  const float* k;     // [B, capacity, K, H], of which the first S positions count
+  const float* v;     // as k
+  const float* mask;  // [B, T, S], added to the scores, or null for all open
+  float* z;           // [B, T, N, H]
+  int64_t B, T, S, capacity, N, K, H;
+  float scale;
+  float softcap;  // 0 for none
+};
+
+// Activations are float32 and contiguous; no function rounds them to fewer bits than float32 has.
+// Inputs and outputs do not overlap.
+struct Kernels {
+  const char* name;
+  // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows].
+  void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, float* y);
+  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D].
+  void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down, float* y);
+  // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].
+  void (*rmsNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y);
+  // y = (x - mean) / sqrt(var + eps) · weight + bias: x and y [m, d], weight and bias [d].
+  void (*layerNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, const float* bias, float eps,
+                    float* y);
+  // Turns the pair (i, i + h/2) of each head: x and y [m, heads, h], cos and sin [m, h].
+  void (*rope)(Pool&, const float* x, int64_t m, int64_t heads, int64_t h, const float* cos, const float* sin, float* y);
+  void (*attend)(Pool&, const Attention&);
+  // y[i] = table[ids[i]] · scale; ids were checked.
+  void (*embed)(Pool&, const int32_t* ids, int64_t count, const Matrix& table, float scale, float* y);
+  // y = a + b.
+  void (*add)(Pool&, const float* a, const float* b, int64_t n, float* y);
+  // y = cap · tanh(x / cap).
+  void (*softcap)(Pool&, const float* x, int64_t n, float cap, float* y);
+  // y = x as float32.
+  void (*widen)(Pool&, const void* x, Dtype, int64_t n, float* y);
+};
+
+// The tables that this processor can run, best first; the last one runs everywhere.
+const Kernels* const* availableKernels(int* count);
+
+}  // namespace paligemma

@@ -1,0 +1,342 @@
+#include "ops.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
+
+#include "call.h"
+#include "stream.h"
+#include "tensorflow/c/ops.h"
+
+namespace paligemma {
+namespace {
+
+// Values that an op was made with.
+struct Attributes {
+  float scale = 0;
+  float softcap = 0;
+  float eps = 0;
+  int64_t activation = 0;
+};
+
+void readAttribute(TF_OpKernelConstruction* construction, const char* name, float* value, TF_Status* status) {
+  if (TF_OpKernelConstruction_HasAttr(construction, name, status)) {
+    TF_OpKernelConstruction_GetAttrFloat(construction, name, value, status);
+  }
+}
+
+void readAttribute(TF_OpKernelConstruction* construction, const char* name, int64_t* value, TF_Status* status) {
+  if (TF_OpKernelConstruction_HasAttr(construction, name, status)) {
+    TF_OpKernelConstruction_GetAttrInt64(construction, name, value, status);
+  }
+}
+
+void* create(TF_OpKernelConstruction* construction) {
+  auto* attributes = new Attributes();
+  TF_Status* status = TF_NewStatus();
+  readAttribute(construction, "scale", &attributes->scale, status);
+  readAttribute(construction, "softcap", &attributes->softcap, status);
+  readAttribute(construction, "eps", &attributes->eps, status);
+  readAttribute(construction, "activation", &attributes->activation, status);
+  TF_DeleteStatus(status);
+  return attributes;
+}
+
+void destroy(void* kernel) { delete static_cast<Attributes*>(kernel); }
+
+const Attributes& of(void* kernel) { return *static_cast<Attributes*>(kernel); }
+
+std::vector<int64_t> withLast(std::vector<int64_t> shape, int64_t last) {
+  shape.back() = last;
+  return shape;
+}
+
+// x [..., in], w [out, in], bias [out] -> activation(x·Wᵀ + bias) [..., out]
+void linear(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  WeightInput w = call.weight(1);
+  Tensor bias = call.inputs() > 2 ? call.input(2) : Tensor();
+  if (!call.ok()) return;
+  call.require(x.rank() >= 1 && x.dim(-1) == w.matrix.cols, "linear: the last axis of x is not that of the weight");
+  call.require(!bias || bias.size() == w.matrix.rows, "linear: the bias is not as long as the weight has rows");
+  Tensor y = call.output(withLast(x.shape(), w.matrix.rows));
+  if (!call.ok()) return;
+  auto activation = static_cast<Activation>(of(kernel).activation);
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.linear(pool, x.floats(), x.size() / w.matrix.cols, w.matrix, bias ? bias.floats() : nullptr, activation,
+                   y.floats());
+  });
+}
+
+// x [..., D], gate and up [F, D], down [D, F] -> [..., D]
+void gatedMlp(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  WeightInput gate = call.weight(1), up = call.weight(2), down = call.weight(3);
+  if (!call.ok()) return;
+  int64_t d = gate.matrix.cols, f = gate.matrix.rows;
+  bool fits = up.matrix.cols == d && up.matrix.rows == f && down.matrix.cols == f && down.matrix.rows == d;
+  call.require(x.rank() >= 1 && x.dim(-1) == d && fits, "gatedMlp: the sizes of x, gate, up and down do not fit");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.gatedMlp(pool, x.floats(), x.size() / d, gate.matrix, up.matrix, down.matrix, y.floats());
+  });
+}
+
+// x [..., D], weight [D] -> [..., D]
+void rmsNorm(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0), weight = call.input(1);
+  if (!call.ok()) return;
+  call.require(x.rank() >= 1 && x.dim(-1) == weight.size(), "rmsNorm: the last axis of x is not as long as the weight");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  float eps = of(kernel).eps;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.rmsNorm(pool, x.floats(), x.size() / weight.size(), weight.size(), weight.floats(), eps, y.floats());
+  });
+}
+
+// x [..., D], weight and bias [D] -> [..., D]
+void layerNorm(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0), weight = call.input(1), bias = call.input(2);
+  if (!call.ok()) return;
+  bool fits = x.rank() >= 1 && x.dim(-1) == weight.size() && weight.size() == bias.size();
+  call.require(fits, "layerNorm: the last axis of x, the weight and the bias are not equally long");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  float eps = of(kernel).eps;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.layerNorm(pool, x.floats(), x.size() / weight.size(), weight.size(), weight.floats(), bias.floats(), eps,
+                      y.floats());
+  });
+}
+
+// x [B, T, N, H], cos and sin [B, T, H] -> [B, T, N, H]
+void rope(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0), cos = call.input(1), sin = call.input(2);
+  if (!call.ok()) return;
+  call.require(x.rank() == 4 && x.dim(3) % 2 == 0, "rope: expected x [B, T, N, H] with an even H");
+  if (!call.ok()) return;
+  int64_t m = x.dim(0) * x.dim(1), heads = x.dim(2), h = x.dim(3);
+  call.require(cos.size() == m * h && sin.size() == m * h, "rope: expected cos and sin [B, T, H]");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.rope(pool, x.floats(), m, heads, h, cos.floats(), sin.floats(), y.floats());
+  });
+}
+
+// q [B, T, N, H], k and v [B, C, K, H], mask [B, 1, T, S] with S <= C (without: all C positions are open) -> [B, T, N, H]
+void attend(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor q = call.input(0), k = call.input(1), v = call.input(2);
+  Tensor mask = call.inputs() > 3 ? call.input(3) : Tensor();
+  if (!call.ok()) return;
+  call.require(q.rank() == 4 && k.rank() == 4 && v.shape() == k.shape(), "attend: expected q, k and v of four axes");
+  if (!call.ok()) return;
+  int64_t B = q.dim(0), T = q.dim(1), N = q.dim(2), H = q.dim(3), C = k.dim(1), K = k.dim(2);
+  call.require(k.dim(0) == B && k.dim(3) == H && K > 0 && N % K == 0, "attend: q does not fit k");
+  bool masked = !mask || (mask.rank() == 4 && mask.dim(0) == B && mask.dim(1) == 1 && mask.dim(2) == T);
+  call.require(masked && (!mask || mask.dim(3) <= C), "attend: expected a mask [B, 1, T, S] with S positions in k");
+  if (!call.ok()) return;
+  Tensor z = call.output(q.shape());
+  if (!call.ok()) return;
+  int64_t S = mask ? mask.dim(3) : C;
+  float scale = of(kernel).scale, softcap = of(kernel).softcap;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.attend(pool, {q.floats(), k.floats(), v.floats(), mask ? mask.floats() : nullptr, z.floats(), B, T, S, C, N, K,
+                          H, scale, softcap});
+  });
+}
+
+// Copies x [B, T, K, H] to the positions from `at` on of cache [B, C, K, H].
+void copyRows(const Tensor& x, const Tensor& cache, int64_t at) {
+  int64_t row = x.dim(2) * x.dim(3), T = x.dim(1), C = cache.dim(1);
+  for (int64_t b = 0; b < x.dim(0); b++) {
+    std::memcpy(cache.floats() + (b * C + at) * row, x.floats() + b * T * row, static_cast<size_t>(T * row) * sizeof(float));
+  }
+}
+
+// Writes k and v [B, T, K, H] into the caches [B, C, K, H] in place, from position `at` [1] on -> [1], the new length.
+void writeCache(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor keys = call.input(0), values = call.input(1), k = call.input(2), v = call.input(3), position = call.input(4);
+  if (!call.ok()) return;
+  call.require(keys.rank() == 4 && k.rank() == 4 && values.shape() == keys.shape() && v.shape() == k.shape(),
+               "writeCache: expected keys and values of four axes");
+  call.require(position.size() == 1, "writeCache: expected one position");
+  if (!call.ok()) return;
+  int64_t at = position.ints()[0], T = k.dim(1), C = keys.dim(1);
+  bool fits = k.dim(0) == keys.dim(0) && k.dim(2) == keys.dim(2) && k.dim(3) == keys.dim(3);
+  call.require(fits && at >= 0 && at + T <= C, "writeCache: the new positions do not fit the cache");
+  Tensor length = call.output({1});
+  if (!call.ok()) return;
+  length.floats()[0] = static_cast<float>(at + T);
+  Stream::get().enqueue([=](const Kernels&, Pool&) {
+    copyRows(k, keys, at);
+    copyRows(v, values, at);
+  });
+}
+
+// ids [...], table [V, D] -> the rows times `scale` [..., D]
+void embed(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor ids = call.input(0);
+  WeightInput table = call.weight(1);
+  if (!call.ok()) return;
+  for (int64_t i = 0; i < ids.size(); i++) {
+    call.require(ids.ints()[i] >= 0 && ids.ints()[i] < table.matrix.rows, "embed: an id is outside the table");
+  }
+  std::vector<int64_t> shape = ids.shape();
+  shape.push_back(table.matrix.cols);
+  Tensor y = call.output(shape);
+  if (!call.ok()) return;
+  float scale = of(kernel).scale;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.embed(pool, ids.ints(), ids.size(), table.matrix, scale, y.floats());
+  });
+}
+
+// a and b of one shape -> a + b
+void add(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor a = call.input(0), b = call.input(1);
+  if (!call.ok()) return;
+  call.require(a.shape() == b.shape(), "add: the shapes differ");
+  if (!call.ok()) return;
+  Tensor y = call.output(a.shape());
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.add(pool, a.floats(), b.floats(), a.size(), y.floats());
+  });
+}
+
+// x -> softcap · tanh(x / softcap)
+void softcap(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  float cap = of(kernel).softcap;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.softcap(pool, x.floats(), x.size(), cap, y.floats());
+  });
+}
+
+// A held weight -> its numbers as float [out, in]
+void widen(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  WeightInput w = call.weight(0);
+  if (!call.ok()) return;
+  Tensor y = call.output({w.matrix.rows, w.matrix.cols});
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.widen(pool, w.matrix.data, w.matrix.dtype, w.matrix.rows * w.matrix.cols, y.floats());
+  });
+}
+
+// The number of a held weight as a tensor that owns the weight: it is freed with the tensor.
+void hold(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor number = call.input(0);
+  if (!call.ok()) return;
+  call.require(number.size() == 1, "hold: expected one number");
+  // TensorFlow takes memory over only when it is aligned; any other is copied and given back at once.
+  void* memory = nullptr;
+  call.require(posix_memalign(&memory, 64, 64) == 0, "hold: no room in memory");
+  if (!call.ok()) return;
+  auto* id = static_cast<int32_t*>(memory);
+  *id = number.ints()[0];
+  int64_t shape[1] = {1};
+  TF_Tensor* tensor = TF_NewTensor(
+      TF_INT32, shape, 1, memory, sizeof(int32_t),
+      [](void* data, size_t, void*) {
+        removeWeight(*static_cast<int32_t*>(data));
+        std::free(data);
+      },
+      nullptr);
+  TF_Status* status = TF_NewStatus();
+  TF_SetOutput(context, 0, tensor, status);
+  if (TF_GetCode(status) != TF_OK) TF_OpKernelContext_Failure(context, status);
+  TF_DeleteStatus(status);
+  TF_DeleteTensor(tensor);
+}
+
+struct Op {
+  const char* name;
+  void (*compute)(void*, TF_OpKernelContext*);
+  std::vector<const char*> inputs;
+  std::vector<const char*> attributes;
+  const char* output;
+};
+
+std::vector<Op> ops() {
+  const char* W = "W: {int32, float}";
+  return {
+      {"PaligemmaLinear", linear, {"x: float", "w: W"}, {W, "activation: int"}, "y: float"},
+      {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int"}, "y: float"},
+      {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
+       {W, "U: {int32, float}", "V: {int32, float}"}, "y: float"},
+      {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},
+      {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, "y: float"},
+      {"PaligemmaRope", rope, {"x: float", "cos: float", "sin: float"}, {}, "y: float"},
+      {"PaligemmaAttend", attend, {"q: float", "k: float", "v: float", "mask: float"}, {"scale: float", "softcap: float"},
+       "z: float"},
+      {"PaligemmaAttendOpen", attend, {"q: float", "k: float", "v: float"}, {"scale: float", "softcap: float"}, "z: float"},
+      {"PaligemmaWriteCache", writeCache,
+       {"keys: float", "values: float", "k: float", "v: float", "position: int32"}, {}, "length: float"},
+      {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, "y: float"},
+      {"PaligemmaAdd", add, {"a: float", "b: float"}, {}, "y: float"},
+      {"PaligemmaSoftcap", softcap, {"x: float"}, {"softcap: float"}, "y: float"},
+      {"PaligemmaWiden", widen, {"w: W"}, {W}, "y: float"},
+      {"PaligemmaHold", hold, {"id: int32"}, {}, "w: int32"},
+  };
+}
+
+void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+void registerOp(const Op& op, TF_Status* status) {
+  TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(op.name);
+  for (const char* attribute : op.attributes) TF_OpDefinitionBuilderAddAttr(definition, attribute);
+  for (const char* input : op.inputs) TF_OpDefinitionBuilderAddInput(definition, input);
+  TF_OpDefinitionBuilderAddOutput(definition, op.output);
+  TF_OpDefinitionBuilderSetIsStateful(definition, true);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, unknownShape);
+  TF_RegisterOpDefinition(definition, status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_KernelBuilder* kernel = TF_NewKernelBuilder(op.name, "CPU", create, op.compute, destroy);
+  TF_RegisterKernelBuilder(op.name, kernel, status);
+}
+
+}  // namespace
+
+const char* registerOps() {
+  static std::once_flag once;
+  static std::string* problem = new std::string();
+  std::call_once(once, [] {
+    TF_Status* status = TF_NewStatus();
+    for (const Op& op : ops()) {
+      registerOp(op, status);
+      if (TF_GetCode(status) == TF_OK) continue;
+      *problem = std::string(op.name) + ": " + TF_Message(status);
+      break;
+    }
+    TF_DeleteStatus(status);
+  });
+  return problem->empty() ? nullptr : problem->c_str();
+}
+
+}  // namespace paligemma

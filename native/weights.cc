@@ -1,0 +1,100 @@
+#include "weights.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+
+namespace paligemma {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::unordered_map<int32_t, Weight> weights;
+  int32_t next = 1;
+};
+
+// Never destroyed: TensorFlow may free its last tensors after static objects are gone.
+Registry& registry() {
+  static Registry* only = new Registry();
+  return *only;
+}
+
+}  // namespace
+
+std::shared_ptr<Region> mapFile(const std::string& path) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw std::runtime_error(std::strerror(errno));
+  struct stat info;
+  void* data = MAP_FAILED;
+  int error = fstat(file, &info) < 0 ? errno : info.st_size == 0 ? EINVAL : 0;
+  if (!error) {
+    data = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED, file, 0);
+    if (data == MAP_FAILED) error = errno;
+  }
+  close(file);  // the mapping keeps the file open
+  if (error) throw std::runtime_error(std::strerror(error));
+  auto region = std::make_shared<Region>();
+  size_t size = static_cast<size_t>(info.st_size);
+  region->data = static_cast<const uint8_t*>(data);
+  region->size = size;
+  region->release = [data, size] { munmap(data, size); };
+  return region;
+}
+
+void prefault(const Region& region, size_t start, size_t end) {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  end = std::min(end, region.size);
+  start -= start % page;
+  if (start >= end) return;
+  void* from = const_cast<uint8_t*>(region.data + start);
+#ifdef MADV_POPULATE_READ
+  if (madvise(from, end - start, MADV_POPULATE_READ) == 0) return;
+#endif
+  madvise(from, end - start, MADV_WILLNEED);
+  volatile uint8_t sink = 0;
+  for (size_t at = start; at < end; at += page) sink = sink + region.data[at];
+}
+
+int32_t addWeight(Weight weight) {
+  Registry& all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  int32_t id = all.next++;
+  all.weights.emplace(id, std::move(weight));
+  return id;
+}
+
+bool findWeight(int32_t id, Weight* weight) {
+  Registry& all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto found = all.weights.find(id);
+  if (found == all.weights.end()) return false;
+  *weight = found->second;
+  return true;
+}
+
+void removeWeight(int32_t id) {
+  Weight last;  // freed after the lock: unmapping may take a while
+  Registry& all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto found = all.weights.find(id);
+  if (found == all.weights.end()) return;
+  last = std::move(found->second);
+  all.weights.erase(found);
+}
+
+int64_t weightCount() {
+  Registry& all = registry();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  return static_cast<int64_t>(all.weights.size());
+}
+
+}  // namespace paligemma

@@ -1,0 +1,70 @@
+import { freemem } from "node:os";
+
+import { bytesOf } from "../weights/dtype.js";
+import type { Checkpoint } from "../weights/checkpoint.js";
+import type { DtypeChoice } from "./dtypes.js";
+import { BackendError } from "./errors.js";
+import { kernelAddon } from "./native/kernels.js";
+
+/** Most that wasm can address. Source: WebAssembly core specification 1.0, 65536 pages of 64 KiB. */
+const WASM_HEAP = 2 ** 32;
+
+/** Room for everything besides weights: activations of one answer, and the program. */
+const WORKING = 2 ** 28;
+
+/** Where the weights would go. */
+export type Destination = { backend: string; dtype: DtypeChoice; folder: string };
+
+/**
+ * Throws `BackendError` when the weights cannot fit, before a byte of them is read: with what is needed, what is available and
+ * what would fit. Weights that are mapped as stored always fit: the system reads them from the file as they are used.
+ */
+export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }: Destination): void {
+  const { needed, why } = demand(checkpoint, backend, dtype);
+  const free = availableBytes();
+  const available = backend === "wasm" ? Math.min(free, WASM_HEAP) : free;
+  if (needed === 0 || needed + WORKING <= available) return;
+  const limit = available === WASM_HEAP ? "the most that wasm can address" : "free in this machine";
+  throw new BackendError(
+    `${folder}: needs ${gigabytes(needed + WORKING)} on the backend ${backend} (${why}), available ${gigabytes(available)} ` +
+      `(${limit}). What would fit: ${alternative(checkpoint, backend, free)}`,
+  );
+}
+
+function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { needed: number; why: string } {
+  const numbers = countNumbers(checkpoint);
+  const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
+  if (backend === "tensorflow" && kernelAddon()) {
+    const width = dtype === "float32" ? 4 : 2;
+    const stored = { float32: "F32", bfloat16: "BF16", float16: "F16", auto: null }[dtype];
+    const mapped =
+      stored === null || (checkpoint.bytesByDtype.size === 1 && checkpoint.bytesByDtype.has(stored as "F32"));
+    return { needed: mapped ? 0 : numbers * width, why: `${millions} converted to ${dtype}` };
+  }
+  // A transposed copy of each matrix is kept there, which is nearly everything.
+  if (backend === "wasm")
+    return { needed: 8 * numbers, why: `${millions} in float32, and each matrix once more transposed` };
+  return { needed: 4 * numbers, why: `${millions} in float32` };
+}
+
+function alternative(checkpoint: Checkpoint, backend: string, free: number): string {
+  if (backend === "tensorflow" && kernelAddon())
+    return `--dtype auto, which maps the ${gigabytes(checkpoint.totalBytes)} as they are`;
+  const mapped = `the backend tensorflow with its kernels (\`npm run setup:native\`), which maps the ${gigabytes(checkpoint.totalBytes)} as they are`;
+  const bytes = backend === "wasm" ? 8 : 4;
+  const room = Math.max(0, (backend === "wasm" ? Math.min(free, WASM_HEAP) : free) - WORKING);
+  return `${mapped}; here, a checkpoint of at most ${Math.floor(room / bytes / 1e6)} million numbers`;
+}
+
+/** Numbers in all tensors of a checkpoint. */
+function countNumbers(checkpoint: Checkpoint): number {
+  return [...checkpoint.bytesByDtype].reduce((sum, [dtype, bytes]) => sum + bytes / bytesOf(dtype), 0);
+}
+
+/** Bytes that this process may still take, a container's limit included where Node knows it (20.13 and later). */
+function availableBytes(): number {
+  const known = (process as { availableMemory?: () => number }).availableMemory?.();
+  return known === undefined || known === 0 ? freemem() : Math.min(known, freemem());
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

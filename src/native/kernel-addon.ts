@@ -1,0 +1,135 @@
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { packageRoot } from "../package-root.js";
+import type { Run } from "./process.js";
+import { commandFailed, type Toolchain } from "./tools.js";
+
+/** What the project's own addon offers; see native/addon.cc. Regions and weights are numbers. */
+export interface KernelAddon {
+  /** Maps a file for reading and returns its region. */
+  map(path: string): number;
+  /** A region that owns a copy of the bytes. */
+  copy(bytes: Uint8Array): number;
+  /** Forgets a region; what lies in it keeps it alive. */
+  close(region: number): void;
+  /** The number of a matrix [rows, cols] of TensorFlow's type `dtype`, for the op PaligemmaHold. */
+  weight(region: number, offset: number, dtype: number, rows: number, cols: number): number;
+  /** Resolves when these bytes of a mapped file are in memory. */
+  prefault(region: number, start: number, end: number): Promise<void>;
+  /** Resolves when every kernel that was started before is done. */
+  idle(): Promise<void>;
+  /** Blocks until then. */
+  wait(): void;
+  /** Chooses an instruction set by name ("" is the best); false where the processor has not got it. */
+  select(name: string): boolean;
+  info(): { instructions: string; available: string[]; threads: number; weights: number };
+}
+
+const COMMON = [
+  "-O3",
+  "-std=c++17",
+  "-fPIC",
+  "-ffp-contract=fast",
+  "-fno-math-errno",
+  "-fvisibility=hidden",
+  "-pthread",
+];
+
+const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c", "-mprefer-vector-width=512"];
+
+/**
+ * Kernels for instruction sets beyond the least that the compiler assumes. Each is left out, with everything behind it, where
+ * the compiler does not know its flags; `define` tells dispatch.cc that it is there.
+ */
+const INSTRUCTION_SETS = [
+  { file: "avx2.cc", define: "PALIGEMMA_HAVE_AVX2", flags: ["-mavx2", "-mfma", "-mf16c"] },
+  { file: "avx512.cc", define: "PALIGEMMA_HAVE_AVX512", flags: AVX512 },
+  { file: "amx.cc", define: "PALIGEMMA_HAVE_AMX", flags: [...AVX512, "-mamx-tile", "-mamx-bf16", "-mavx512bf16"] },
+];
+
+const sourceFolder = (): string => path.join(packageRoot(), "native");
+
+/** The sources by their paths below `native/`, sorted. */
+function sources(): string[] {
+  const files = readdirSync(sourceFolder(), { recursive: true }) as string[];
+  return files.filter((file) => /\.(cc|h|inc)$/.test(file)).sort();
+}
+
+/** Where the addon of these very sources lies in a package's folder: an addon of other sources is never loaded. */
+export function kernelAddonPath(folder: string): string {
+  const hash = createHash("sha256");
+  for (const file of sources()) hash.update(file).update(readFileSync(path.join(sourceFolder(), file)));
+  return path.join(folder, "lib", `paligemma-${hash.digest("hex").slice(0, 16)}.node`);
+}
+
+/** The addon beside a package's own, or null when setup has not built it. The package's addon must be loaded already. */
+export function openKernelAddon(folder: string): KernelAddon | null {
+  const file = kernelAddonPath(folder);
+  return existsSync(file) ? (createRequire(import.meta.url)(file) as KernelAddon) : null;
+}
+
+/**
+ * Compiles `native/` against the TensorFlow that the package in `folder` was built with, into that folder (about half a
+ * minute on two cores). Throws a BackendError with the compiler's words.
+ */
+export async function buildKernelAddon(folder: string, { cxx }: Toolchain, run: Run): Promise<void> {
+  const target = kernelAddonPath(folder);
+  const work = `${target}.partial-${process.pid}`;
+  await mkdir(work, { recursive: true });
+  try {
+    const compile = compiler(folder, work, cxx, run);
+    const extra = process.arch === "x64" ? await compileInstructionSets(compile) : { objects: [], defines: [] };
+    const rest = sources().filter((file) => file.endsWith(".cc") && !isInstructionSet(file));
+    const objects = await Promise.all(rest.map((file) => mustCompile(compile, file, extra.defines)));
+    const libraries = path.join(folder, "deps", "lib");
+    const link = ["-shared", "-pthread", "-o", path.join(work, "addon.node"), ...extra.objects, ...objects];
+    const find = [`-L${libraries}`, `-Wl,-rpath,${rpath()}`, "-ltensorflow_framework", "-ltensorflow"];
+    const system = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : [];
+    const result = await run(cxx, [...link, ...find, ...system], { timeoutMs: 300_000 });
+    if (result.code !== 0) throw commandFailed("linking the kernels", result, "The linker's words follow.");
+    await rename(path.join(work, "addon.node"), target);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+const rpath = (): string => (process.platform === "darwin" ? "@loader_path/../deps/lib" : "$ORIGIN/../deps/lib");
+
+const isInstructionSet = (file: string): boolean => INSTRUCTION_SETS.some((set) => path.basename(file) === set.file);
+
+type Compile = (file: string, flags: string[]) => Promise<{ object: string; result: Awaited<ReturnType<Run>> }>;
+
+function compiler(folder: string, work: string, cxx: string, run: Run): Compile {
+  const nodeHeaders = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
+  const tensorflow = path.join(folder, "deps", "include");
+  const include = [sourceFolder(), tensorflow, nodeHeaders.include_dir, path.join(sourceFolder(), "stand-in")];
+  const common = [...COMMON, ...include.map((one) => `-I${one}`)];
+  return async (file, flags) => {
+    const object = path.join(work, `${file.replaceAll(path.sep, "-")}.o`);
+    const args = [...common, ...flags, "-c", path.join(sourceFolder(), file), "-o", object];
+    return { object, result: await run(cxx, args, { timeoutMs: 600_000 }) };
+  };
+}
+
+async function mustCompile(compile: Compile, file: string, flags: string[]): Promise<string> {
+  const { object, result } = await compile(file, flags);
+  if (result.code === 0) return object;
+  throw commandFailed(`compiling native/${file}`, result, "The compiler's words follow.");
+}
+
+/** An older compiler may lack the newest instructions; the kernels without them stay. */
+async function compileInstructionSets(compile: Compile): Promise<{ objects: string[]; defines: string[] }> {
+  const results = await Promise.all(
+    INSTRUCTION_SETS.map(({ file, flags }) => compile(path.join("kernels", file), flags)),
+  );
+  const known = results.findIndex(({ result }) => result.code !== 0);
+  const present = INSTRUCTION_SETS.slice(0, known < 0 ? undefined : known);
+  return {
+    objects: results.slice(0, present.length).map(({ object }) => object),
+    defines: present.map(({ define }) => `-D${define}`),
+  };
+}

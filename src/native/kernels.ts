@@ -1,0 +1,108 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
+import * as tf from "@tensorflow/tfjs";
+
+import type { KernelName } from "../../layers/kernel.js";
+import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
+import type { NativeInfo } from "./load.js";
+
+/** The parts of tfjs-node's backend and addon that are needed to run operations of our own. */
+export interface NodeBackend {
+  binding: NodeBinding;
+  tensorMap: { set(dataId: object, info: object): void };
+  getInputTensorIds(tensors: tf.TensorInfo[]): number[];
+  executeSingleOutput(name: string, attributes: object[], inputs: tf.TensorInfo[]): tf.Tensor;
+}
+
+/** tfjs-node's own addon: raw operations on numbered tensors. */
+export interface NodeBinding {
+  TF_ATTR_INT: number;
+  TF_ATTR_FLOAT: number;
+  executeOp(name: string, attributes: object[], ids: number[], outputs: number): { id: number }[];
+  tensorDataSync(id: number): ArrayBufferView;
+}
+
+/** Order of the inputs of each operation in native/ops.cc, and the type of each of its attributes. */
+const OPERATIONS: Record<KernelName, { inputs: string[]; attributes?: Record<string, "int" | "float"> }> = {
+  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int" } },
+  PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int" } },
+  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"] },
+  PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
+  PaligemmaLayerNorm: { inputs: ["x", "weight", "bias"], attributes: { eps: "float" } },
+  PaligemmaRope: { inputs: ["x", "cos", "sin"] },
+  PaligemmaAttend: { inputs: ["q", "k", "v", "mask"], attributes: { scale: "float", softcap: "float" } },
+  PaligemmaAttendOpen: { inputs: ["q", "k", "v"], attributes: { scale: "float", softcap: "float" } },
+  PaligemmaWriteCache: { inputs: ["keys", "values", "k", "v", "position"] },
+  PaligemmaEmbed: { inputs: ["ids", "w"], attributes: { scale: "float" } },
+  PaligemmaAdd: { inputs: ["a", "b"] },
+  PaligemmaSoftcap: { inputs: ["x"], attributes: { softcap: "float" } },
+  PaligemmaWiden: { inputs: ["w"] },
+};
+
+/** TensorFlow operations that hand memory on and read none of it. */
+const METADATA_ONLY = new Set(["Reshape", "Identity", "ExpandDims", "Squeeze"]);
+
+let addon: KernelAddon | null = null;
+
+/** The addon in use, or null without one. */
+export const kernelAddon = (): KernelAddon | null => addon;
+
+/**
+ * Opens the addon beside the package and registers its kernels for the backend "tensorflow". Returns false, and changes
+ * nothing, where setup has not built it, and on a GPU, whose memory its kernels cannot read.
+ */
+export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gpu">): boolean {
+  if (addon) return true;
+  addon = gpu ? null : openKernelAddon(folder);
+  if (!addon) return false;
+  for (const kernelName of Object.keys(OPERATIONS) as KernelName[]) {
+    tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
+  }
+  return true;
+}
+
+function kernelOf(name: KernelName): tf.KernelFunc {
+  const { inputs: order, attributes: types = {} } = OPERATIONS[name];
+  return ({ inputs, attrs, backend }) => {
+    const node = backend as unknown as NodeBackend;
+    const { TF_ATTR_INT, TF_ATTR_FLOAT } = synchronised(node).binding;
+    const attributes = Object.entries(types).map(([attribute, type]) => ({
+      name: attribute,
+      type: type === "int" ? TF_ATTR_INT : TF_ATTR_FLOAT,
+      value: attrs![attribute],
+    }));
+    const operands = order.map((input) => (inputs as Record<string, tf.TensorInfo>)[input]);
+    return node.executeSingleOutput(name, attributes, operands);
+  };
+}
+
+const synchronisedBackends = new WeakSet<object>();
+
+/**
+ * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else reads
+ * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done.
+ */
+function synchronised(backend: NodeBackend): NodeBackend {
+  if (synchronisedBackends.has(backend)) return backend;
+  const { binding } = backend;
+  const { executeOp, tensorDataSync } = binding;
+  backend.binding = Object.create(binding, {
+    executeOp: {
+      value(name: string, ...rest: unknown[]) {
+        if (!name.startsWith("Paligemma") && !METADATA_ONLY.has(name)) addon!.wait();
+        return Reflect.apply(executeOp, binding, [name, ...rest]);
+      },
+    },
+    tensorDataSync: {
+      value(id: number) {
+        addon!.wait();
+        return Reflect.apply(tensorDataSync, binding, [id]);
+      },
+    },
+  });
+  synchronisedBackends.add(backend);
+  return backend;
+}
+
+/** Resolves when the kernels that were started are done; where there are none, at the next turn of the event loop. */
+export const whenIdle = (): Promise<unknown> => (addon && tf.getBackend() === "tensorflow" ? addon.idle() : nextTurn());

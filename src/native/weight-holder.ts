@@ -1,0 +1,85 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { dense, type HeldDtype, markHeld } from "../../layers/held.js";
+import type { FloatDType } from "../../weights/dtype.js";
+import type { WeightHolder } from "../../weights/holder.js";
+import type { TensorEntry } from "../../weights/safetensors.js";
+import { WeightsError } from "../../weights/errors.js";
+import type { KernelAddon } from "./kernel-addon.js";
+import { type NodeBackend } from "./kernels.js";
+
+/** TensorFlow's number of each type, and its name here. */
+const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
+  F32: { number: 1, name: "float32" },
+  BF16: { number: 14, name: "bfloat16" },
+  F16: { number: 19, name: "float16" },
+};
+
+/**
+ * Holds weights where the addon's kernels read them: in the mapped file itself, or in memory of its own. A tensor that it makes
+ * owns its weight: disposing it gives the memory back, and the last one of a file unmaps it. Only with the backend "tensorflow".
+ */
+export class MappingHolder implements WeightHolder {
+  readonly maps = true;
+  private readonly regions = new Map<string, number>();
+
+  constructor(
+    private readonly addon: KernelAddon,
+    readonly dtype: FloatDType | null,
+  ) {}
+
+  async prefault(path: string, start: number, end: number): Promise<void> {
+    await this.addon.prefault(this.region(path), start, end);
+  }
+
+  mapped(path: string, { name, dtype, shape, start }: TensorEntry): tf.Tensor {
+    return this.hold(this.region(path), start, dtype as FloatDType, shape, name);
+  }
+
+  held(bytes: Uint8Array, dtype: FloatDType, shape: readonly number[]): tf.Tensor {
+    const region = this.addon.copy(bytes);
+    try {
+      return this.hold(region, 0, dtype, shape, "a weight in memory");
+    } finally {
+      this.addon.close(region);
+    }
+  }
+
+  widened(path: string, entry: TensorEntry): tf.Tensor {
+    return tf.tidy(() => dense(this.mapped(path, entry)));
+  }
+
+  close(): void {
+    for (const region of this.regions.values()) this.addon.close(region);
+    this.regions.clear();
+  }
+
+  private region(path: string): number {
+    let region = this.regions.get(path);
+    if (region === undefined) {
+      try {
+        region = this.addon.map(path);
+      } catch (error) {
+        throw new WeightsError(`${path}: cannot be mapped (${(error as Error).message})`);
+      }
+      this.regions.set(path, region);
+    }
+    return region;
+  }
+
+  private hold(region: number, offset: number, dtype: FloatDType, shape: readonly number[], name: string): tf.Tensor {
+    const rows = shape.length > 1 ? shape[0] : 1;
+    const size = shape.reduce((product, axis) => product * axis, 1);
+    if (size === 0) throw new WeightsError(`${name}: has no values, its shape is [${shape}]`);
+    const { number, name: heldAs } = TYPES[dtype];
+    const backend = tf.backend() as unknown as NodeBackend;
+    const id = this.addon.weight(region, offset, number, rows, size / rows);
+    const number32 = tf.tensor1d([id], "int32");
+    const [handle] = backend.binding.executeOp("PaligemmaHold", [], backend.getInputTensorIds([number32]), 1);
+    number32.dispose();
+    // TensorFlow sees a number, TensorFlow.js a matrix of float32; only our kernels know what is behind both.
+    const dataId = {};
+    backend.tensorMap.set(dataId, { shape: [1], dtype: 3, id: handle.id, values: null, refCount: 1 });
+    return markHeld(tf.engine().makeTensorFromTensorInfo({ dataId, shape: [...shape], dtype: "float32" }), heldAs);
+  }
+}

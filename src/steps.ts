@@ -1,0 +1,65 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
+import * as tf from "@tensorflow/tfjs";
+
+import { whenIdle } from "./native/kernels.js";
+
+/** A computation that may pause between its steps. At a pause it holds no tidy open, and owns what it needs further. */
+export type Steps<Result> = Generator<void, Result, void>;
+
+/** How steps are taken with pauses. */
+export type TurnOptions = {
+  /** Stops between two steps: the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Pause at every step; else only when so much time has passed that a timer would notice. */
+  everyStep: boolean;
+  /** Called before each step: in a pause others have run, who may have changed the backend. */
+  resume: () => void;
+};
+
+/** Longest time without a pause, in milliseconds. */
+const MAX_TURN = 10;
+
+/** Takes every step without a pause. */
+export function atOnce<Result>(steps: Steps<Result>): Result {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** Takes the steps with pauses in which the event loop runs; resolves when the backend has computed the result. */
+export async function inTurns<Result>(
+  steps: Steps<Result>,
+  { signal, everyStep, resume }: TurnOptions,
+): Promise<Result> {
+  let turn = performance.now();
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      resume();
+      const { done, value } = steps.next();
+      if (done) {
+        await whenIdle();
+        resume();
+        return value;
+      }
+      if (!everyStep && performance.now() - turn < MAX_TURN) continue;
+      await whenIdle();
+      await nextTurn();
+      turn = performance.now();
+    }
+  } catch (error) {
+    steps.return(undefined as Result); // frees what it holds
+    throw error;
+  }
+}
+
+/** What `compute` returns, as a tensor of the caller's own; `old` is freed, also where the result shares its numbers. */
+export function replace(old: tf.Tensor, compute: () => tf.Tensor): tf.Tensor {
+  try {
+    return tf.tidy(() => compute().clone()); // a tap may have put in a tensor that is somebody else's
+  } finally {
+    old.dispose();
+  }
+}
