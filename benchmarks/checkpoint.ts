@@ -92,7 +92,7 @@ async function writeSmallFiles(folder: string, which: Case, seed: number): Promi
   await writeJson(folder, "tokenizer_config.json", config);
   await writeJson(folder, "preprocessor_config.json", officialPreprocessorConfig(which));
   await writeJson(folder, "generation_config.json", officialGenerationConfig());
-  await writeJson(folder, "config.json", officialConfig(which));
+  await writeFile(join(folder, "config.json"), officialConfig(which));
   const warning = `Random weights (seed ${seed}) in the layout of ${caseName(which)}, for measuring. This is no trained model.\n`;
   await writeFile(join(folder, "README.md"), warning);
 }

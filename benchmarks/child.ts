@@ -1,14 +1,18 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
+import { busySeconds } from "./busy.js";
 import type { StoredType } from "./cases.js";
 import type { Sample, SampleRequest } from "./sample.js";
 
 /** The two programs that are compared. */
 export type Side = "ours" | "transformers";
 
-/** A sample, with the seconds from the start of its process until it could begin to load. */
-export type TimedSample = Sample & { startup: number };
+/**
+ * A sample, with the seconds from the start of its process until it could begin to load, and how many processors were busy
+ * with something else meanwhile, on average (null where the system does not say).
+ */
+export type TimedSample = Sample & { startup: number; otherLoad: number | null };
 
 /** The Python that has the reference's packages. */
 export const python = (): string => process.env.PALIGEMMA_PYTHON ?? "python3";
@@ -25,13 +29,15 @@ export async function sampleOf(
   limit: number,
 ): Promise<TimedSample> {
   const argument = JSON.stringify(request);
-  const start = Date.now() / 1000;
+  const [start, busy] = [Date.now() / 1000, busySeconds()];
   const output =
     side === "ours"
       ? await run(process.execPath, ["--import", import.meta.resolve("tsx"), script("run-ours.ts"), argument], limit)
       : await run(python(), [script("reference.py"), argument], limit);
   const sample = JSON.parse(output.trim().split("\n").at(-1)!) as Sample;
-  return { ...sample, startup: sample.readyAt - start };
+  const others = busy === null ? null : busySeconds()! - busy - sample.processorTime;
+  const elapsed = Date.now() / 1000 - start;
+  return { ...sample, startup: sample.readyAt - start, otherLoad: others === null ? null : others / elapsed };
 }
 
 function run(command: string, args: string[], limit: number): Promise<string> {
@@ -63,5 +69,6 @@ function lastError(stderr: string): string {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "");
-  return (lines.findLast((line) => /^\w*(Error|Exception|Exit)\b/.test(line)) ?? lines.at(-1) ?? "").slice(0, 200);
+  const line = lines.findLast((text) => /^\w*(Error|Exception|Exit)\b/.test(text)) ?? lines.at(-1) ?? "";
+  return line.length > 120 ? `${line.slice(0, 120)}…` : line;
 }

@@ -26,16 +26,17 @@ export async function measureFullSize(
   { cases, dir, make, sides, effort }: FullSizeRequest,
   log: (line: string) => void,
 ): Promise<{ results: CaseResult[]; text: string } | null> {
+  if (cases.length === 0) return null;
   const present = await presentSides(sides, log);
   if (present.length === 0) return null;
+  const ready: Case[] = [];
+  for (const which of cases) if (await isThere(join(dir, caseName(which)), which, make, log)) ready.push(which);
+  if (ready.length === 0) return null;
   const bandwidth = await memoryBandwidth();
-  log(`memory: ${bandwidth.toFixed(1)} GB/s`);
   const results: CaseResult[] = [];
-  for (const which of cases) {
-    const folder = join(dir, caseName(which));
-    if (await isThere(folder, which, make, log)) results.push(await measureCase(which, folder, present, effort, log));
+  for (const which of ready) {
+    results.push(await measureCase(which, join(dir, caseName(which)), present, effort, log));
   }
-  if (results.length === 0) return null;
   return { results, text: `${await heading(bandwidth)}\n\n${fullSizeTable(results)}\n` };
 }
 

@@ -2,10 +2,16 @@ import type { Case } from "./cases.js";
 import { DECODERS, IMAGE_TOKEN, imageTokens, VISION, VOCABULARY } from "./variants.js";
 
 /**
- * config.json as the published checkpoints have it: what equals a class default is left out.
+ * The text of config.json as the published checkpoints have it: what equals a class default is left out.
  * Source: google/paligemma-3b-pt-224 and google/paligemma2-3b-pt-224 on the hub.
  */
-export function officialConfig(which: Case): object {
+export function officialConfig(which: Case): string {
+  const text = JSON.stringify(configFields(which), null, 2);
+  // JavaScript writes 30 where Python wrote 30.0, and transformers checks that softcaps are no whole numbers.
+  return `${text.replace(/(_softcapping": \d+)\b/g, "$1.0")}\n`;
+}
+
+function configFields(which: Case): object {
   const { hidden, modelType } = DECODERS[which.variant];
   const second = modelType === "gemma2";
   return {
@@ -43,10 +49,10 @@ function textConfig({ variant, dtype, resolution }: Case): object {
   return {
     ...shared,
     architectures: ["Gemma2ForCausalLM"],
-    attn_logit_softcapping: 50.0,
+    attn_logit_softcapping: 50,
     cache_implementation: "hybrid",
     eos_token_id: [1, 107],
-    final_logit_softcapping: 30.0,
+    final_logit_softcapping: 30,
     head_dim: sizes.headDim,
     hidden_act: "gelu_pytorch_tanh",
     hidden_activation: "gelu_pytorch_tanh",

@@ -109,6 +109,7 @@ def main() -> None:
         "answers": answers,
         "loaded": loaded,
         "ended": resident(),
+        "processorTime": time.process_time(),
     }
     print(json.dumps(result))
 

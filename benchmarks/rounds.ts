@@ -87,9 +87,10 @@ async function oneSample(
   }
 }
 
-function describe({ load, answers, ended }: TimedSample): string {
+function describe({ load, answers, ended, otherLoad }: TimedSample): string {
   const { first, further } = answers.at(-1)!;
   const times = [`load ${load.toFixed(1)} s`, `first token ${first.toFixed(2)} s`];
   if (further !== null) times.push(`further tokens ${(further * 1000).toFixed(0)} ms`);
-  return [...times, `peak ${(ended.peakBytes / 1e9).toFixed(1)} GB`].join(", ");
+  const others = otherLoad === null ? [] : [`others ${otherLoad.toFixed(2)} processors`];
+  return [...times, `peak ${(ended.peakBytes / 1e9).toFixed(1)} GB`, ...others].join(", ");
 }

@@ -29,6 +29,8 @@ export type Sample = {
   /** Memory after loading, and at the end. */
   loaded: Resident;
   ended: Resident;
+  /** Processor time of the process, all threads together. */
+  processorTime: number;
 };
 
 /** Loads a checkpoint on the tensorflow backend, answers, and says how long each step took. */
@@ -42,7 +44,9 @@ export async function takeSample({ model: folder, inputs, answers: counts }: Sam
   const question = await readInputs(inputs);
   const answers: AnswerSample[] = [];
   for (const count of counts) answers.push(await answer(model, question, count));
-  return { readyAt, load, computed: model.dtype, answers, loaded, ended: resident() };
+  const { user, system } = process.cpuUsage();
+  const processorTime = (user + system) / 1e6;
+  return { readyAt, load, computed: model.dtype, answers, loaded, ended: resident(), processorTime };
 }
 
 /** Decodes `count` tokens, greedy, whatever they are. */

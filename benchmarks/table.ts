@@ -81,7 +81,7 @@ function remarks(result: CaseResult): string[] {
     const ran = computed === undefined ? [] : [`${NAMES[side]} computed in ${computed} (runs: ${warm.length})`];
     return failure === null ? ran : [...ran, `${NAMES[side]} failed: ${failure}`];
   });
-  const text = [...said, ...agreement(result), ...coldness(result)].join("; ");
+  const text = [...said, ...agreement(result), ...coldness(result), ...disturbance(result)].join("; ");
   return [`- ${caseName(result.which)}: ${text}.`];
 }
 
@@ -98,4 +98,16 @@ function coldness({ effort, coldShare, sides }: CaseResult): string[] {
   if (coldShare === null) return ["whether cold loads were cold cannot be told here (no fincore)"];
   if (coldShare < 0.01) return [];
   return [`cold loads were not cold: up to ${(coldShare * 100).toFixed(0)} % of the files were in the system's cache`];
+}
+
+/** Processors; what the harness itself and an idle system's services take is well below. */
+const DISTURBED = 0.25;
+
+/** A machine that others use gives no figures to keep. */
+function disturbance({ sides }: CaseResult): string[] {
+  const samples = Object.values(sides).flatMap(({ cold, warm }) => [...cold, ...warm]);
+  const most = Math.max(...samples.map(({ otherLoad }) => otherLoad ?? 0));
+  return most < DISTURBED
+    ? []
+    : [`other programs kept up to ${most.toFixed(1)} processors busy: measure again on an idle machine`];
 }
