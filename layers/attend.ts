@@ -69,12 +69,29 @@ function attendWhole(
   const [, S, K] = k.shape;
   const rows = (N / K) * T; // the query heads of one key head, stacked along T
   const headsFirst = (x: tf.Tensor) => x.transpose([0, 2, 1, 3]);
-  return tf.tidy(() => {
+  const plainScores = () => {
     const dot = batchMatMul(headsFirst(q).reshape([B, K, rows, H]), headsFirst(k), true); // [B, K, rows, S]
     const capped = softcap(dot.mul(scaling.scale), scaling.softcap).reshape([B, N, T, S]);
-    const scores = tap("hook_attn_scores", mask ? capped.add(mask) : capped);
-    const pattern = tap("hook_pattern", scores.softmax());
+    return mask ? capped.add(mask) : capped;
+  };
+  const plainMix = (pattern: tf.Tensor) => {
     const z = batchMatMul(pattern.reshape([B, K, rows, S]), headsFirst(v)); // [B, K, rows, H]
     return headsFirst(z.reshape([B, N, T, H]));
+  };
+  return tf.tidy(() => {
+    const scores = tap("hook_attn_scores", scoresByKernel(q, k, mask, scaling) ?? plainScores());
+    const pattern = tap("hook_pattern", runKernel("PaligemmaSoftmax", { x: scores }) ?? scores.softmax());
+    return runKernel("PaligemmaMix", { pattern, v }) ?? plainMix(pattern);
   });
+}
+
+function scoresByKernel(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  mask: tf.Tensor | null,
+  { scale, softcap }: ScoreScaling,
+): tf.Tensor | null {
+  const attributes = { scale, softcap: softcap ?? 0 };
+  if (mask === null) return runKernel("PaligemmaScoresOpen", { q, k }, attributes);
+  return runKernel("PaligemmaScores", { q, k, mask }, attributes);
 }

@@ -1,15 +1,28 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** Kernels that a backend may have of its own. Each is an operation that the layers here also know in plain TensorFlow.js. */
+/**
+ * Kernels that a backend may have of its own. Each is an operation that the layers here also know in plain TensorFlow.js. Where
+ * one does several steps at once, the steps have kernels as well, for when somebody listens between them; they give the same
+ * bits: looking must not change what is seen.
+ */
 export type KernelName =
   | "PaligemmaLinear"
   | "PaligemmaLinearBias"
   | "PaligemmaGatedMlp"
+  | "PaligemmaGelu"
   | "PaligemmaRmsNorm"
+  | "PaligemmaRmsScale"
+  | "PaligemmaRmsScaled"
   | "PaligemmaLayerNorm"
+  | "PaligemmaLayerScale"
+  | "PaligemmaLayerScaled"
   | "PaligemmaRope"
   | "PaligemmaAttend"
   | "PaligemmaAttendOpen"
+  | "PaligemmaScores"
+  | "PaligemmaScoresOpen"
+  | "PaligemmaSoftmax"
+  | "PaligemmaMix"
   | "PaligemmaWriteCache"
   | "PaligemmaEmbed"
   | "PaligemmaAdd"

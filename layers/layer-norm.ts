@@ -9,9 +9,12 @@ export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps:
   const normed = listens(tap, "hook_scale") ? null : runKernel("PaligemmaLayerNorm", { x, weight, bias }, { eps });
   if (normed) return tap("hook_out", normed);
   return tf.tidy(() => {
-    const centred = x.sub(x.mean(-1, true));
-    const scale = tap("hook_scale", centred.square().mean(-1, true).add(eps).sqrt()); // [..., 1]
-    return tap("hook_out", centred.div(scale).mul(weight).add(bias));
+    const centred = () => x.sub(x.mean(-1, true));
+    const divisor =
+      runKernel("PaligemmaLayerScale", { x }, { eps }) ?? centred().square().mean(-1, true).add(eps).sqrt();
+    const scale = tap("hook_scale", divisor); // [..., 1]
+    const scaled = runKernel("PaligemmaLayerScaled", { x, scale, weight, bias });
+    return tap("hook_out", scaled ?? centred().div(scale).mul(weight).add(bias));
   });
 }
 

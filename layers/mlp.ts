@@ -34,10 +34,10 @@ export class MLP extends CheckpointLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
     return tf.tidy(() => {
-      const activated = () => geluTanh(tap("hook_pre", this.fc1.apply(x) as tf.Tensor));
-      const fused = () => this.fc1.apply(x, { gelu: true }) as tf.Tensor;
-      const post = tap("hook_post", listens(tap, "hook_pre") ? activated() : fused());
-      return this.fc2.apply(post) as tf.Tensor;
+      const fc1 = (gelu: boolean) => this.fc1.apply(x, { gelu }) as tf.Tensor;
+      if (!listens(tap, "hook_pre")) return this.fc2.apply(tap("hook_post", fc1(true))) as tf.Tensor;
+      const pre = tap("hook_pre", fc1(false));
+      return this.fc2.apply(tap("hook_post", geluTanh(pre))) as tf.Tensor;
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

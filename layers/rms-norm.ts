@@ -10,8 +10,10 @@ export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap =
   if (normed) return tap("hook_out", normed);
   return tf.tidy(() => {
     // Dividing by what the tap returns keeps the divisor editable; it costs one unit in the last place against rsqrt.
-    const scale = tap("hook_scale", x.square().mean(-1, true).add(eps).sqrt()); // [..., 1]
-    return tap("hook_out", x.div(scale).mul(weight.add(1)));
+    const divisor = runKernel("PaligemmaRmsScale", { x }, { eps }) ?? x.square().mean(-1, true).add(eps).sqrt();
+    const scale = tap("hook_scale", divisor); // [..., 1]
+    const out = runKernel("PaligemmaRmsScaled", { x, scale, weight }) ?? x.div(scale).mul(weight.add(1));
+    return tap("hook_out", out);
   });
 }
 

@@ -58,6 +58,23 @@ struct Kernels {
   void (*softcap)(Pool&, const float* x, int64_t n, float cap, float* y);
   // y = x as float32.
   void (*widen)(Pool&, const void* x, Dtype, int64_t n, float* y);
+
+  // The steps of the kernels above, for whoever looks between them: step by step gives the same bits as at once.
+  // y = gelu_tanh(x).
+  void (*gelu)(Pool&, const float* x, int64_t n, float* y);
+  // scale = sqrt(mean(x²) + eps) [m], and y = x / scale · (1 + weight).
+  void (*rmsScale)(Pool&, const float* x, int64_t m, int64_t d, float eps, float* scale);
+  void (*rmsScaled)(Pool&, const float* x, int64_t m, int64_t d, const float* scale, const float* weight, float* y);
+  // scale = sqrt(var + eps) [m], and y = (x - mean) / scale · weight + bias.
+  void (*layerScale)(Pool&, const float* x, int64_t m, int64_t d, float eps, float* scale);
+  void (*layerScaled)(Pool&, const float* x, int64_t m, int64_t d, const float* scale, const float* weight,
+                      const float* bias, float* y);
+  // softcap(q·kᵀ · scale) + mask to `z`, which is [B, N, T, S] here; v is not read.
+  void (*scores)(Pool&, const Attention&);
+  // softmax over each of m rows of S.
+  void (*softmax)(Pool&, const float* x, int64_t m, int64_t S, float* y);
+  // pattern [B, N, T, S] · v; q, k and mask are not read.
+  void (*mix)(Pool&, const float* pattern, const Attention&);
 };
 
 // The tables that this processor can run, best first; the last one runs everywhere.

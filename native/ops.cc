@@ -119,6 +119,44 @@ void layerNorm(void* kernel, TF_OpKernelContext* context) {
   });
 }
 
+// x [..., D] -> the divisor of its norm [..., 1]: sqrt(mean(x²) + eps), with `centred` of x - mean(x)
+template <bool centred>
+void scaleOf(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  if (!call.ok()) return;
+  call.require(x.rank() >= 1 && x.dim(-1) > 0, "scale: expected x [..., D]");
+  if (!call.ok()) return;
+  Tensor scale = call.output(withLast(x.shape(), 1));
+  if (!call.ok()) return;
+  float eps = of(kernel).eps;
+  int64_t d = x.dim(-1);
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    (centred ? kernels.layerScale : kernels.rmsScale)(pool, x.floats(), x.size() / d, d, eps, scale.floats());
+  });
+}
+
+// x [..., D], scale [..., 1], weight [D], for layers also bias [D] -> [..., D]
+void scaled(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0), scale = call.input(1), weight = call.input(2);
+  Tensor bias = call.inputs() > 3 ? call.input(3) : Tensor();
+  if (!call.ok()) return;
+  int64_t d = weight.size();
+  bool fits = x.rank() >= 1 && d > 0 && x.dim(-1) == d && scale.size() * d == x.size() && (!bias || bias.size() == d);
+  call.require(fits, "scaled: x, scale, weight and bias do not fit");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    if (bias) {
+      kernels.layerScaled(pool, x.floats(), scale.size(), d, scale.floats(), weight.floats(), bias.floats(), y.floats());
+    } else {
+      kernels.rmsScaled(pool, x.floats(), scale.size(), d, scale.floats(), weight.floats(), y.floats());
+    }
+  });
+}
+
 // x [B, T, N, H], cos and sin [B, T, H] -> [B, T, N, H]
 void rope(void*, TF_OpKernelContext* context) {
   Call call(context);
@@ -156,6 +194,61 @@ void attend(void* kernel, TF_OpKernelContext* context) {
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.attend(pool, {q.floats(), k.floats(), v.floats(), mask ? mask.floats() : nullptr, z.floats(), B, T, S, C, N, K,
                           H, scale, softcap});
+  });
+}
+
+// q [B, T, N, H], k [B, C, K, H], mask [B, 1, T, S] (without: S = C, all open) -> scores [B, N, T, S]
+void scores(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor q = call.input(0), k = call.input(1);
+  Tensor mask = call.inputs() > 2 ? call.input(2) : Tensor();
+  if (!call.ok()) return;
+  call.require(q.rank() == 4 && k.rank() == 4, "scores: expected q and k of four axes");
+  if (!call.ok()) return;
+  int64_t B = q.dim(0), T = q.dim(1), N = q.dim(2), H = q.dim(3), C = k.dim(1), K = k.dim(2);
+  call.require(k.dim(0) == B && k.dim(3) == H && K > 0 && N % K == 0, "scores: q does not fit k");
+  bool masked = !mask || (mask.rank() == 4 && mask.dim(0) == B && mask.dim(1) == 1 && mask.dim(2) == T);
+  call.require(masked && (!mask || mask.dim(3) <= C), "scores: expected a mask [B, 1, T, S] with S positions in k");
+  if (!call.ok()) return;
+  int64_t S = mask ? mask.dim(3) : C;
+  Tensor y = call.output({B, N, T, S});
+  if (!call.ok()) return;
+  float scale = of(kernel).scale, softcap = of(kernel).softcap;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.scores(pool, {q.floats(), k.floats(), nullptr, mask ? mask.floats() : nullptr, y.floats(), B, T, S, C, N, K, H,
+                          scale, softcap});
+  });
+}
+
+// x [..., S] -> softmax over S
+void softmax(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  if (!call.ok()) return;
+  call.require(x.rank() >= 1 && x.dim(-1) > 0, "softmax: expected x [..., S]");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  int64_t S = x.dim(-1);
+  Stream::get().enqueue(
+      [=](const Kernels& kernels, Pool& pool) { kernels.softmax(pool, x.floats(), x.size() / S, S, y.floats()); });
+}
+
+// pattern [B, N, T, S], v [B, C, K, H] with S <= C -> pattern · v [B, T, N, H]
+void mix(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor pattern = call.input(0), v = call.input(1);
+  if (!call.ok()) return;
+  call.require(pattern.rank() == 4 && v.rank() == 4, "mix: expected a pattern and v of four axes");
+  if (!call.ok()) return;
+  int64_t B = pattern.dim(0), N = pattern.dim(1), T = pattern.dim(2), S = pattern.dim(3);
+  int64_t C = v.dim(1), K = v.dim(2), H = v.dim(3);
+  call.require(v.dim(0) == B && K > 0 && N % K == 0 && S <= C, "mix: the pattern does not fit v");
+  if (!call.ok()) return;
+  Tensor z = call.output({B, T, N, H});
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    kernels.mix(pool, pattern.floats(), {nullptr, nullptr, v.floats(), nullptr, z.floats(), B, T, S, C, N, K, H, 1, 0});
   });
 }
 
@@ -219,6 +312,17 @@ void add(void*, TF_OpKernelContext* context) {
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.add(pool, a.floats(), b.floats(), a.size(), y.floats());
   });
+}
+
+// x -> gelu_tanh(x)
+void gelu(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  Stream::get().enqueue(
+      [=](const Kernels& kernels, Pool& pool) { kernels.gelu(pool, x.floats(), x.size(), y.floats()); });
 }
 
 // x -> softcap · tanh(x / softcap)
@@ -290,6 +394,15 @@ std::vector<Op> ops() {
        {W, "U: {int32, float}", "V: {int32, float}"}, "y: float"},
       {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},
       {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, "y: float"},
+      {"PaligemmaGelu", gelu, {"x: float"}, {}, "y: float"},
+      {"PaligemmaRmsScale", scaleOf<false>, {"x: float"}, {"eps: float"}, "scale: float"},
+      {"PaligemmaRmsScaled", scaled, {"x: float", "scale: float", "weight: float"}, {}, "y: float"},
+      {"PaligemmaLayerScale", scaleOf<true>, {"x: float"}, {"eps: float"}, "scale: float"},
+      {"PaligemmaLayerScaled", scaled, {"x: float", "scale: float", "weight: float", "bias: float"}, {}, "y: float"},
+      {"PaligemmaScores", scores, {"q: float", "k: float", "mask: float"}, {"scale: float", "softcap: float"}, "y: float"},
+      {"PaligemmaScoresOpen", scores, {"q: float", "k: float"}, {"scale: float", "softcap: float"}, "y: float"},
+      {"PaligemmaSoftmax", softmax, {"x: float"}, {}, "y: float"},
+      {"PaligemmaMix", mix, {"pattern: float", "v: float"}, {}, "z: float"},
       {"PaligemmaRope", rope, {"x: float", "cos: float", "sin: float"}, {}, "y: float"},
       {"PaligemmaAttend", attend, {"q: float", "k: float", "v: float", "mask: float"}, {"scale: float", "softcap: float"},
        "z: float"},

@@ -19,7 +19,6 @@ struct Block {
   int64_t b, head;       // of keys
   int64_t row, rows;     // first, and how many count
   int64_t width;         // rows of storage, kLanes or 2 · kLanes
-  int64_t begin, end;    // positions
   int64_t group() const { return a->N / a->K; }
   int64_t keyStride() const { return a->K * a->H; }
   const float* key(int64_t s) const { return a->k + ((b * a->capacity + s) * a->K + head) * a->H; }
@@ -29,14 +28,25 @@ struct Block {
     const int64_t r = row + least(i, rows - 1);
     return ((b * a->T + r / group()) * a->N + head * group() + r % group()) * a->H;
   }
+  // Offset of a row in scores and pattern.
+  int64_t pattern(int64_t i) const {
+    const int64_t r = row + least(i, rows - 1);
+    return ((b * a->N + head * group() + r % group()) * a->T + r / group()) * a->S;
+  }
   const float* mask(int64_t i) const {
     return a->mask + (b * a->T + (row + least(i, rows - 1)) / group()) * a->S;
   }
 };
 
-// Memory of one block: queries [H, width], scores [positions, width], sums [width, H], largest and total [width].
+// Memory of one block: queries [H, width], scores [S, width], sums [width, H], largest [width].
 struct BlockMemory {
-  float *queries, *scores, *sums, *largest, *total;
+  float *queries, *scores, *sums, *largest;
+  BlockMemory(const Block& block, float* memory)
+      : queries(memory),
+        scores(queries + block.width * block.a->H),
+        sums(scores + block.width * block.a->S),
+        largest(sums + block.width * block.a->H) {}
+  static int64_t floats(const Attention& a, int64_t width) { return roundUp(width * (2 * a.H + a.S + 1), 16); }
 };
 
 // queries[h][i] = q of row i.
@@ -67,14 +77,20 @@ PALIGEMMA_INLINE void scoreTile(const float* key, int64_t stride, const float* q
   }
 }
 
+// Scores of the positions [begin, end).
 template <int V>
-void scoreBlock(const Block& block, const float* queries, float* scores) {
+void scorePositions(const Block& block, const BlockMemory& memory, int64_t begin, int64_t end) {
   const int64_t H = block.a->H, stride = block.keyStride();
-  int64_t s = block.begin;
-  for (; s + kAttendRows <= block.end; s += kAttendRows, scores += kAttendRows * V * kLanes) {
-    scoreTile<kAttendRows, V>(block.key(s), stride, queries, H, scores);
+  float* scores = memory.scores + begin * block.width;
+  int64_t s = begin;
+  for (; s + kAttendRows <= end; s += kAttendRows, scores += kAttendRows * V * kLanes) {
+    scoreTile<kAttendRows, V>(block.key(s), stride, memory.queries, H, scores);
   }
-  for (; s < block.end; s++, scores += V * kLanes) scoreTile<1, V>(block.key(s), stride, queries, H, scores);
+  for (; s < end; s++, scores += V * kLanes) scoreTile<1, V>(block.key(s), stride, memory.queries, H, scores);
+}
+
+void scoreBlock(const Block& block, const BlockMemory& memory, int64_t begin, int64_t end) {
+  (block.width == kLanes ? scorePositions<1> : scorePositions<2>)(block, memory, begin, end);
 }
 
 // Scales, caps and masks the scores of one vector of rows, and finds the largest of each row.
@@ -84,8 +100,8 @@ void maskScores(const Block& block, int64_t lane, float* scores, float* largest)
   const float *rows[kLanes], cap = a.softcap;
   for (int i = 0; i < kLanes; i++) rows[i] = masked ? block.mask(lane + i) : nullptr;
   Floats top = splat(-__builtin_inff());
-  for (int64_t s = block.begin; s < block.end; s += kLanes) {
-    const int64_t count = least(kLanes, block.end - s);
+  for (int64_t s = 0; s < a.S; s += kLanes) {
+    const int64_t count = least(kLanes, a.S - s);
     Floats open[kLanes];
     if (masked) {
 #pragma GCC unroll 16
@@ -93,7 +109,7 @@ void maskScores(const Block& block, int64_t lane, float* scores, float* largest)
       transpose(open);
     }
     for (int64_t i = 0; i < count; i++) {
-      float* at = scores + (s - block.begin + i) * block.width + lane;
+      float* at = scores + (s + i) * block.width + lane;
       Floats v = load(at) * a.scale;
       if (capped) v = cap * tanh(v / cap);
       if (masked) v += open[i];
@@ -104,31 +120,33 @@ void maskScores(const Block& block, int64_t lane, float* scores, float* largest)
   store(largest + lane, top);
 }
 
-// scores = exp(scores - largest), and their total.
-void exponentiate(const Block& block, int64_t lane, float* scores, const float* largest, float* total) {
-  const Floats top = load(largest + lane);
-  const int64_t positions = block.end - block.begin;
-  Floats all = {};
+// scores = exp(scores - largest) / total: the pattern. Totals are formed piece by piece: shorter chains lose less.
+__attribute__((noinline)) void exponentiate(int64_t positions, int64_t width, float* scores, const float* largest) {
+  const Floats top = load(largest);
+  Floats total = {};
   for (int64_t begin = 0; begin < positions; begin += kPositions) {
     Floats part = {};
     for (int64_t s = begin; s < least(positions, begin + kPositions); s++) {
-      float* at = scores + s * block.width + lane;
-      const Floats e = exp(load(at) - top);
+      const Floats e = exp(load(scores + s * width) - top);
       part += e;
-      store(at, e);
+      store(scores + s * width, e);
     }
-    all += part;
+    total += part;
   }
-  store(total + lane, all);
+  const Floats inverse = 1.f / total;
+  for (int64_t s = 0; s < positions; s++) store(scores + s * width, load(scores + s * width) * inverse);
 }
 
-void softmaxBlock(const Block& block, const BlockMemory& memory) {
+void maskBlock(const Block& block, const BlockMemory& memory) {
   const bool capped = block.a->softcap > 0, masked = block.a->mask != nullptr;
   const auto run = capped ? (masked ? maskScores<true, true> : maskScores<true, false>)
                           : (masked ? maskScores<false, true> : maskScores<false, false>);
+  for (int64_t lane = 0; lane < block.width; lane += kLanes) run(block, lane, memory.scores, memory.largest);
+}
+
+void softmaxBlock(const Block& block, const BlockMemory& memory) {
   for (int64_t lane = 0; lane < block.width; lane += kLanes) {
-    run(block, lane, memory.scores, memory.largest);
-    exponentiate(block, lane, memory.scores, memory.largest, memory.total);
+    exponentiate(block.a->S, block.width, memory.scores + lane, memory.largest + lane);
   }
 }
 
@@ -159,21 +177,22 @@ PALIGEMMA_INLINE void valueTile(const float* scores, int64_t width, const float*
   }
 }
 
-void weighValues(const Block& block, const BlockMemory& memory) {
-  const int64_t H = block.a->H, width = block.width, stride = block.keyStride();
+// sums = pattern · values for the columns [from, to) of H, whole steps of two vectors but for the last.
+__attribute__((noinline)) void weighColumns(const Block& block, const BlockMemory& memory, int64_t from, int64_t to) {
+  const int64_t H = block.a->H, S = block.a->S, width = block.width, stride = block.keyStride();
   const int64_t used = roundUp(block.rows, kAttendRows);
-  for (int64_t s = block.begin; s < block.end; s += kPositions) {
-    const int64_t positions = least(kPositions, block.end - s);
-    const float *scores = memory.scores + (s - block.begin) * width, *value = block.value(s);
-    const bool first = s == block.begin;
-    for (int64_t h = 0; h < H;) {
+  for (int64_t s = 0; s < S; s += kPositions) {
+    const int64_t positions = least(kPositions, S - s);
+    const float *pattern = memory.scores + s * width, *value = block.value(s);
+    const bool first = s == 0;
+    for (int64_t h = from; h < to;) {
       const int64_t step = H - h >= 2 * kLanes ? 2 * kLanes : least(kLanes, H - h);
       for (int64_t i = 0; i < used; i += kAttendRows) {
         float* sums = memory.sums + i * H + h;
         if (step > kLanes) {
-          valueTile<2>(scores + i, width, value + h, stride, positions, first, sums, H, kLanes);
+          valueTile<2>(pattern + i, width, value + h, stride, positions, first, sums, H, kLanes);
         } else {
-          valueTile<1>(scores + i, width, value + h, stride, positions, first, sums, H, step);
+          valueTile<1>(pattern + i, width, value + h, stride, positions, first, sums, H, step);
         }
       }
       h += step;
@@ -181,86 +200,117 @@ void weighValues(const Block& block, const BlockMemory& memory) {
   }
 }
 
-void attendBlock(const Block& block, const BlockMemory& memory) {
-  packQueries(block, memory.queries);
-  if (block.width == kLanes) {
-    scoreBlock<1>(block, memory.queries, memory.scores);
-  } else {
-    scoreBlock<2>(block, memory.queries, memory.scores);
+void storeSums(const Block& block, const BlockMemory& memory) {
+  for (int64_t i = 0; i < block.rows; i++) {
+    __builtin_memcpy(block.a->z + block.query(i), memory.sums + i * block.a->H, block.a->H * sizeof(float));
   }
-  softmaxBlock(block, memory);
-  weighValues(block, memory);
 }
 
-// How the work is divided: blocks of rows, and where they are few (one token at a time) pieces of the positions, whose
-// results are joined afterwards.
-struct AttendPlan {
-  int64_t width, blocks, tasks, pieces, positions;
-  int64_t sumsFloats, memoryFloats;
+void attendBlock(const Block& block, const BlockMemory& memory) {
+  packQueries(block, memory.queries);
+  scoreBlock(block, memory, 0, block.a->S);
+  maskBlock(block, memory);
+  softmaxBlock(block, memory);
+  weighColumns(block, memory, 0, block.a->H);
+  storeSums(block, memory);
+}
 
-  AttendPlan(const Attention& a, int threads) {
-    const int64_t rows = a.T * (a.N / a.K);
-    width = rows <= kLanes ? kLanes : 2 * kLanes;
-    blocks = ceilDiv(rows, width);
-    tasks = a.B * a.K * blocks;
-    pieces = tasks >= threads ? 1 : most(1, least(ceilDiv(2 * threads, tasks), a.S / 128));
-    positions = ceilDiv(a.S, pieces);
-    pieces = ceilDiv(a.S, positions);
-    sumsFloats = roundUp(width * (a.H + 2), 16);  // sums, largest and total
-    memoryFloats = roundUp(width * (a.H + positions), 16);
-  }
-};
-
-// z = sums / total over the pieces of one block, each weighted by its largest score.
-void joinPieces(const Block& block, const AttendPlan& plan, const float* results) {
-  const int64_t H = block.a->H;
-  for (int64_t i = 0; i < block.rows; i++) {
-    float top = -__builtin_inff(), total = 0;
-    for (int64_t p = 0; p < plan.pieces; p++) {
-      const float largest = results[p * plan.sumsFloats + plan.width * H + i];
-      if (!(largest <= top)) top = largest;
-    }
-    float* z = block.a->z + block.query(i);
-    for (int64_t p = 0; p < plan.pieces; p++) {
-      const float *sums = results + p * plan.sumsFloats, *largest = sums + plan.width * H, *totals = largest + plan.width;
-      const float weight = plan.pieces == 1 ? 1.f : exp(splat(largest[i] - top))[0];
-      total += weight * totals[i];
-      mapRow(H, z, [=](int64_t h, auto read) {
-        const Floats v = read(sums + i * H + h) * weight;
-        return p ? read(z + h) + v : v;
-      });
-    }
-    const float scale = 1.f / total;
-    mapRow(H, z, [=](int64_t h, auto read) { return read(z + h) * scale; });
-  }
+// The same for the only block of one token, by all threads: positions apart, then columns apart. No sum is split, so that
+// the result has the same bits.
+void attendTogether(Pool& pool, const Block& block, const BlockMemory& memory) {
+  const int64_t S = block.a->S, H = block.a->H, threads = pool.threads();
+  const int64_t positions = roundUp(ceilDiv(S, threads), kAttendRows), columns = roundUp(ceilDiv(H, threads), 2 * kLanes);
+  packQueries(block, memory.queries);
+  pool.run(ceilDiv(S, positions), [&](int64_t task, int) {
+    scoreBlock(block, memory, task * positions, least(S, (task + 1) * positions));
+  });
+  maskBlock(block, memory);
+  softmaxBlock(block, memory);
+  pool.run(ceilDiv(H, columns), [&](int64_t task, int) {
+    weighColumns(block, memory, task * columns, least(H, (task + 1) * columns));
+  });
+  storeSums(block, memory);
 }
 
 Scratch attendMemory;
 
-void attend(Pool& pool, const Attention& a) {
-  if (a.B * a.T * a.N * a.H <= 0 || a.S <= 0) return;
-  const AttendPlan plan(a, pool.threads());
-  const int64_t results = plan.pieces == 1 ? pool.threads() : plan.tasks * plan.pieces;
-  float* memory = reinterpret_cast<float*>(
-      attendMemory.need((pool.threads() * plan.memoryFloats + results * plan.sumsFloats) * int64_t{sizeof(float)}));
-  float* sums = memory + pool.threads() * plan.memoryFloats;
-  const auto blockOf = [&](int64_t task, int64_t piece) {
-    const int64_t rows = a.T * (a.N / a.K), row = task % plan.blocks * plan.width, outer = task / plan.blocks;
-    return Block{&a,         outer / a.K,      outer % a.K,             row,
-                 least(plan.width, rows - row), plan.width, piece * plan.positions,
-                 least(a.S, (piece + 1) * plan.positions)};
-  };
-  pool.run(plan.tasks * plan.pieces, [&](int64_t task, int thread) {
-    const Block block = blockOf(task / plan.pieces, task % plan.pieces);
-    float *mine = memory + thread * plan.memoryFloats, *result = sums + (plan.pieces == 1 ? thread : task) * plan.sumsFloats;
-    float* largest = result + plan.width * a.H;
-    attendBlock(block, {mine, mine + plan.width * a.H, result, largest, largest + plan.width});
-    if (plan.pieces == 1) joinPieces(block, plan, result);
+// Below so many positions one thread is as fast as several that must meet.
+constexpr int64_t kTogether = 256;
+
+// Calls body(block, its memory) for every block of rows, on the threads of the pool.
+template <typename Body>
+void forAttendBlocks(Pool& pool, const Attention& a, const Body& body) {
+  const int64_t rows = a.T * (a.N / a.K), width = rows <= kLanes ? kLanes : 2 * kLanes, blocks = ceilDiv(rows, width);
+  const int64_t floats = BlockMemory::floats(a, width);
+  float* memory = reinterpret_cast<float*>(attendMemory.need(pool.threads() * floats * int64_t{sizeof(float)}));
+  pool.run(a.B * a.K * blocks, [&](int64_t task, int thread) {
+    const int64_t row = task % blocks * width, outer = task / blocks;
+    const Block block = {&a, outer / a.K, outer % a.K, row, least(width, rows - row), width};
+    body(block, BlockMemory(block, memory + thread * floats));
   });
-  for (int64_t task = 0; plan.pieces > 1 && task < plan.tasks; task++) {
-    joinPieces(blockOf(task, 0), plan, sums + task * plan.pieces * plan.sumsFloats);
-  }
   attendMemory.trim();
+}
+
+bool isEmpty(const Attention& a) { return a.B * a.T * a.N * a.H <= 0 || a.S <= 0; }
+
+void attend(Pool& pool, const Attention& a) {
+  if (isEmpty(a)) return;
+  const int64_t rows = a.T * (a.N / a.K);
+  if (a.B * a.K == 1 && rows <= kLanes && a.S >= kTogether && pool.threads() > 1) {
+    const Block block = {&a, 0, 0, 0, rows, kLanes};
+    const int64_t bytes = BlockMemory::floats(a, kLanes) * int64_t{sizeof(float)};
+    attendTogether(pool, block, BlockMemory(block, reinterpret_cast<float*>(attendMemory.need(bytes))));
+    return attendMemory.trim();
+  }
+  forAttendBlocks(pool, a, [](const Block& block, const BlockMemory& memory) { attendBlock(block, memory); });
+}
+
+void scores(Pool& pool, const Attention& a) {
+  if (isEmpty(a)) return;
+  forAttendBlocks(pool, a, [&](const Block& block, const BlockMemory& memory) {
+    packQueries(block, memory.queries);
+    scoreBlock(block, memory, 0, a.S);
+    maskBlock(block, memory);
+    for (int64_t i = 0; i < block.rows; i++) {
+      float* row = a.z + block.pattern(i);
+      for (int64_t s = 0; s < a.S; s++) row[s] = memory.scores[s * block.width + i];
+    }
+  });
+}
+
+void softmax(Pool& pool, const float* x, int64_t m, int64_t S, float* y) {
+  const int64_t floats = roundUp((S + 1) * kLanes, 16);
+  float* memory = reinterpret_cast<float*>(attendMemory.need(pool.threads() * floats * int64_t{sizeof(float)}));
+  pool.run(ceilDiv(m, kLanes), [&](int64_t task, int thread) {
+    float *mine = memory + thread * floats, *largest = mine + S * kLanes;
+    const int64_t first = task * kLanes, rows = least(kLanes, m - first);
+    for (int64_t i = 0; i < kLanes; i++) {
+      const float* row = x + (first + least(i, rows - 1)) * S;
+      float top = -__builtin_inff();
+      for (int64_t s = 0; s < S; s++) {
+        mine[s * kLanes + i] = row[s];
+        if (row[s] > top) top = row[s];
+      }
+      largest[i] = top;
+    }
+    exponentiate(S, kLanes, mine, largest);
+    for (int64_t i = 0; i < rows; i++) {
+      for (int64_t s = 0; s < S; s++) y[(first + i) * S + s] = mine[s * kLanes + i];
+    }
+  });
+  attendMemory.trim();
+}
+
+void mix(Pool& pool, const float* pattern, const Attention& a) {
+  if (isEmpty(a)) return;
+  forAttendBlocks(pool, a, [&](const Block& block, const BlockMemory& memory) {
+    for (int64_t i = 0; i < block.width; i++) {
+      const float* row = pattern + block.pattern(i);
+      for (int64_t s = 0; s < a.S; s++) memory.scores[s * block.width + i] = row[s];
+    }
+    weighColumns(block, memory, 0, a.H);
+    storeSums(block, memory);
+  });
 }
 
 }  // namespace

@@ -63,19 +63,15 @@ struct Output {
 };
 
 // Adds the tile's sums to y[0 .. rows)[0 .. cols).
-PALIGEMMA_INLINE void finishTile(const Floats (*sums)[2], int64_t rows, int64_t cols, const Output& out) {
-#pragma GCC unroll 14
-  for (int i = 0; i < kTileRows; i++) {
-    if (i >= rows) continue;
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-      const int64_t count = least(kLanes, cols - half * kLanes);
-      if (count <= 0) continue;
-      float* y = out.y + i * out.stride + half * kLanes;
+void finishTile(const Floats (*sums)[2], int64_t rows, int64_t cols, const Output& out) {
+  for (int64_t i = 0; i < least(rows, kTileRows); i++) {
+    for (int64_t n = 0; n < least(cols, kPanel); n += kLanes) {
+      const int64_t count = least(kLanes, cols - n);
+      float* y = out.y + i * out.stride + n;
       const auto read = [count](const float* p) { return count == kLanes ? load(p) : loadSome<Floats>(p, count); };
-      Floats v = sums[i][half];
+      Floats v = sums[i][n / kLanes];
       if (!out.first) v += read(y);
-      if (out.last && out.bias) v += read(out.bias + half * kLanes);
+      if (out.last && out.bias) v += read(out.bias + n);
       if (out.last) v = activate(out.activation, v);
       storeSome(y, v, count);
     }
@@ -94,7 +90,13 @@ void multiplyTile(const float* x, const float* panel, int64_t depth, int64_t row
       sums[i][1] += one * high;
     }
   }
-  finishTile(sums, rows, cols, out);
+  Floats stored[kTileRows][2];  // apart from `sums`, which thus stay in registers
+#pragma GCC unroll 14
+  for (int i = 0; i < kTileRows; i++) {
+    stored[i][0] = sums[i][0];
+    stored[i][1] = sums[i][1];
+  }
+  finishTile(stored, rows, cols, out);
 }
 
 // The outputs [begin, end) of up to kBlockRows packed rows.

@@ -7,8 +7,9 @@
 
 namespace paligemma {
 
-const Kernels kGenericKernels = {"generic",       generic::linear, generic::gatedMlp, generic::rmsNorm,
-                                 generic::layerNorm, generic::rope,   generic::attend,   generic::embed,
-                                 generic::add,    generic::softcap, generic::widen};
+const Kernels kGenericKernels = {"generic",
+    generic::linear, generic::gatedMlp, generic::rmsNorm, generic::layerNorm, generic::rope, generic::attend,
+    generic::embed, generic::add, generic::softcap, generic::widen, generic::gelu, generic::rmsScale,
+    generic::rmsScaled, generic::layerScale, generic::layerScaled, generic::scores, generic::softmax, generic::mix};
 
 }  // namespace paligemma

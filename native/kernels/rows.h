@@ -44,14 +44,47 @@ PALIGEMMA_INLINE float sumRow(const float* x, int64_t n, float mean) {
   return sum((total[0] + total[1]) + (total[2] + total[3])) + rest;
 }
 
+// Not inlined: a step on its own and the whole norm must not be compiled into different roundings.
+__attribute__((noinline)) float rmsDivisor(const float* x, int64_t d, float eps) {
+  return __builtin_sqrtf(sumRow<true>(x, d, 0.f) / d + eps);
+}
+
+__attribute__((noinline)) void scaleRow(const float* x, int64_t d, float divisor, const float* weight, float* y) {
+  const float inverse = 1.f / divisor;
+  mapRow(d, y, [=](int64_t i, auto read) { return read(x + i) * inverse * (1.f + read(weight + i)); });
+}
+
 void rmsNorm(Pool& pool, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y) {
   forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* from = x + row * d;
-      const float scale = 1.f / __builtin_sqrtf(sumRow<true>(from, d, 0.f) / d + eps);
-      mapRow(d, y + row * d, [=](int64_t i, auto read) { return read(from + i) * scale * (1.f + read(weight + i)); });
+      scaleRow(from, d, rmsDivisor(from, d, eps), weight, y + row * d);
     }
   });
+}
+
+void rmsScale(Pool& pool, const float* x, int64_t m, int64_t d, float eps, float* scale) {
+  forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) scale[row] = rmsDivisor(x + row * d, d, eps);
+  });
+}
+
+void rmsScaled(Pool& pool, const float* x, int64_t m, int64_t d, const float* scale, const float* weight, float* y) {
+  forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) scaleRow(x + row * d, d, scale[row], weight, y + row * d);
+  });
+}
+
+__attribute__((noinline)) float meanOf(const float* x, int64_t d) { return sumRow<false>(x, d, 0.f) / d; }
+
+__attribute__((noinline)) float layerDivisor(const float* x, int64_t d, float mean, float eps) {
+  return __builtin_sqrtf(sumRow<true>(x, d, mean) / d + eps);
+}
+
+__attribute__((noinline)) void centreRow(const float* x, int64_t d, float mean, float divisor, const float* weight,
+                                         const float* bias, float* y) {
+  const float inverse = 1.f / divisor;
+  mapRow(d, y, [=](int64_t i, auto read) { return (read(x + i) - mean) * inverse * read(weight + i) + read(bias + i); });
 }
 
 void layerNorm(Pool& pool, const float* x, int64_t m, int64_t d, const float* weight, const float* bias, float eps,
@@ -59,10 +92,26 @@ void layerNorm(Pool& pool, const float* x, int64_t m, int64_t d, const float* we
   forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* from = x + row * d;
-      const float mean = sumRow<false>(from, d, 0.f) / d;
-      const float scale = 1.f / __builtin_sqrtf(sumRow<true>(from, d, mean) / d + eps);
-      mapRow(d, y + row * d,
-             [=](int64_t i, auto read) { return (read(from + i) - mean) * scale * read(weight + i) + read(bias + i); });
+      const float mean = meanOf(from, d);
+      centreRow(from, d, mean, layerDivisor(from, d, mean, eps), weight, bias, y + row * d);
+    }
+  });
+}
+
+void layerScale(Pool& pool, const float* x, int64_t m, int64_t d, float eps, float* scale) {
+  forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      scale[row] = layerDivisor(x + row * d, d, meanOf(x + row * d, d), eps);
+    }
+  });
+}
+
+void layerScaled(Pool& pool, const float* x, int64_t m, int64_t d, const float* scale, const float* weight,
+                 const float* bias, float* y) {
+  forPieces(pool, m, d, [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      const float* from = x + row * d;
+      centreRow(from, d, meanOf(from, d), scale[row], weight, bias, y + row * d);
     }
   });
 }
@@ -117,6 +166,12 @@ void widen(Pool& pool, const void* x, Dtype dtype, int64_t n, float* y) {
 void add(Pool& pool, const float* a, const float* b, int64_t n, float* y) {
   forPieces(pool, n, 1, [=](int64_t begin, int64_t end) {
     mapRow(end - begin, y + begin, [=](int64_t i, auto read) { return read(a + begin + i) + read(b + begin + i); });
+  });
+}
+
+void gelu(Pool& pool, const float* x, int64_t n, float* y) {
+  forPieces(pool, n, 1, [=](int64_t begin, int64_t end) {
+    mapRow(end - begin, y + begin, [=](int64_t i, auto read) { return geluTanh(read(x + begin + i)); });
   });
 }
 

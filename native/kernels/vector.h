@@ -33,7 +33,7 @@ PALIGEMMA_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 PALIGEMMA_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 PALIGEMMA_INLINE int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
 
-PALIGEMMA_INLINE Floats splat(float x) { return Floats{} + x; }
+PALIGEMMA_INLINE Floats splat(float x) { return x - Floats{}; }  // x + 0 would be an addition, for the sake of -0
 
 template <typename V>
 PALIGEMMA_INLINE V loadAs(const void* p) {

@@ -30,7 +30,7 @@ export const mutations: Mutation[] = [
   ]),
   ...inFile("layers/layer-norm.ts", "tiny-pg1/prompt", "hooks", [
     ["LayerNorm without its bias", ".mul(weight).add(bias)", ".mul(weight)"],
-    ["LayerNorm that does not centre", "const centred = x.sub(x.mean(-1, true))", "const centred = x"],
+    ["LayerNorm that does not centre", "const centred = () => x.sub(x.mean(-1, true))", "const centred = () => x"],
     ["LayerNorm with an epsilon 100 times too large", ".add(eps)", ".add(eps * 100)"],
   ]),
   ...inFile("layers/mask.ts", "tiny-pg2/suffix", "hooks", [
@@ -71,15 +71,15 @@ export const mutations: Mutation[] = [
     ],
     [
       "no final norm of the decoder",
-      'run(this.unembed, run(this.lnFinal, x, "ln_final"), "unembed")',
-      'run(this.unembed, x, "unembed")',
+      'run(this.unembed, run(this.lnFinal, asked, "ln_final"), "unembed")',
+      'run(this.unembed, asked, "unembed")',
     ],
   ]),
   ...inFile("src/gemma.ts", "tiny-pg2/prompt", "greedy", [
     ["no window while generating", 'this.settings.slidingWindow === "off" ? null : this.config.slidingWindow', "null"],
   ]),
   ...inFile("layers/embedding.ts", "tiny-pg1/prompt", "hooks", [
-    ["text rows not scaled", ".mul(Math.sqrt(this.hiddenSize))", ""],
+    ["text rows not scaled", "Math.sqrt(this.hiddenSize)", "1"],
     ["text rows scaled by the top-level hidden size", "Math.sqrt(this.hiddenSize)", "Math.sqrt(2048)"],
     [
       "an output table of its own",
@@ -141,12 +141,16 @@ export const mutations: Mutation[] = [
   ...inFile("layers/kv-cache.ts", "tiny-pg1/prompt", "greedy", [
     [
       "a cache that loses its first position",
-      "tf.concat([old, added], 1)",
-      "tf.concat([old.slice([0, 1], [-1, -1]), added.slice([0, 0], [-1, -1]), added], 1)",
+      "tf.concat([upTo(old, this.count), added], 1)",
+      "tf.concat([upTo(old, this.count).slice([0, 1], [-1, -1]), added.slice([0, 0], [-1, -1]), added], 1)",
     ],
   ]),
   ...inFile("layers/kv-cache.ts", "tiny-pg2/prompt", "greedy", [
-    ["a cache in reverse order", "tf.concat([old, added], 1)", "tf.concat([added, old], 1)"],
+    [
+      "a cache in reverse order",
+      "tf.concat([upTo(old, this.count), added], 1)",
+      "tf.concat([added, upTo(old, this.count)], 1)",
+    ],
   ]),
   ...inFile("src/generate.ts", "tiny-pg2/prompt", "greedy", [
     ["generated tokens inside the block", "tokens.map(() => [1])", "tokens.map(() => [0])"],
@@ -168,7 +172,7 @@ export const mutations: Mutation[] = [
       'norm("post_attention_layernorm")',
     ],
     ["the MLP fed before its norm", 'run(this.ln2, "ln2", mid)', 'tf.tidy(() => (run(this.ln2, "ln2", mid), mid))'],
-    ["the MLP added to the block's input", "mid.add(mlpOut)", "pre.add(mlpOut)"],
+    ["the MLP added to the block's input", "add(mid, mlpOut)", "add(pre, mlpOut)"],
   ]),
   ...inFile("layers/patch-embedding.ts", "tiny-pg1/prompt", "hooks", [
     ["no vision positions", "embed.add(positions)", "embed"],
@@ -185,7 +189,7 @@ export const mutations: Mutation[] = [
     ],
   ]),
   ...inFile("src/siglip.ts", "tiny-pg1/prompt", "hooks", [
-    ["no final norm of the vision tower", 'return run(this.lnFinal, x, tapAt(tap, "ln_final"));', "return x.clone();"],
+    ["no final norm of the vision tower", 'run(this.lnFinal, x, tapAt(tap, "ln_final"))', "x"],
   ]),
   ...inFile("layers/siglip-attention.ts", "tiny-pg1/prompt", "hooks", [
     ["vision scores scaled by the width", "scale: H ** -0.5", "scale: D ** -0.5"],
@@ -198,7 +202,7 @@ export const mutations: Mutation[] = [
     ],
   ]),
   ...inFile("layers/linear.ts", "tiny-pg1/prompt", "hooks", [
-    ["biases left out", "this.bias ? y.add(this.bias.read()) : y", "y"],
+    ["biases left out", "bias: this.bias?.read()", "bias: undefined"],
   ]),
   ...inFile("layers/softcap.ts", "tiny-pg2/prompt", "hooks", [
     ["a cap that clips", "x.div(cap).tanh().mul(cap)", "x.clipByValue(-cap, cap)"],

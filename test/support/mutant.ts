@@ -14,7 +14,8 @@ const mutants = path.join(packageRoot(), ".mutants");
 /** Copies the source, plants the mistake in one file of the copy, and returns a function that imports from the copy's `src`. */
 export function plant({ file, find, replace }: Planted, id: string): <Module>(name: string) => Promise<Module> {
   const folder = path.join(mutants, id);
-  for (const part of ["layers", "src", "weights"]) copySources(path.join(packageRoot(), part), path.join(folder, part));
+  for (const part of ["layers", "src", "src/native", "weights"])
+    copySources(path.join(packageRoot(), part), path.join(folder, part));
   const text = readFileSync(path.join(packageRoot(), file), "utf8");
   const places = text.split(find).length - 1;
   assert.equal(places, 1, `the text to mutate stands ${places} times in ${file}: ${find}`);
