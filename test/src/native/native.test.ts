@@ -9,6 +9,7 @@ import path from "node:path";
 import { downloadAddon } from "../../../src/native/addon.js";
 import { atomically } from "../../../src/native/atomic.js";
 import { cacheFolder, depsLinks, nativeLayout, nvidiaLibraries, packageFolder } from "../../../src/native/layout.js";
+import { buildKernelAddon, kernelAddonPath } from "../../../src/native/kernel-addon.js";
 import { loadNative } from "../../../src/native/load.js";
 import { polyfillUtil, type OldUtil } from "../../../src/native/polyfill.js";
 import { probe, type ProbeResult } from "../../../src/native/probe.js";
@@ -35,6 +36,7 @@ const works: ProbeResult = {
   tensorflowVersion: "2.21.0",
   gpu: false,
   folder: "somewhere",
+  kernels: true,
 };
 
 describe("native setup", () => {
@@ -176,9 +178,55 @@ describe("native setup", () => {
       const [lines, seen]: string[][] = [[], []];
       const options = { cache: folder, log: (line: string) => lines.push(line), run: fakeRun({}, seen) };
       assert.equal(await setupNative({ ...options, probe: async () => works }), true);
-      assert.deepEqual(lines, ["Already done: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU. Nothing to do."]);
+      assert.deepEqual(lines, [
+        "Already done: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU, with the project's kernels. Nothing to do.",
+      ]);
       assert.deepEqual(seen, []);
       assert.deepEqual(await names(folder), []);
+    });
+
+    it("a backend that works without the project's kernels gets them, and only them", async () => {
+      await mkdir(path.join(folder, "lib"));
+      const lines: string[] = [];
+      const compile: Run = async (_command, args) => {
+        const output = args[args.indexOf("-o") + 1];
+        if (args.includes("-o")) await writeFile(output, "");
+        return { code: 0, stdout: "", stderr: "", timedOut: false };
+      };
+      const probe = async (): Promise<ProbeResult> => {
+        const kernels = existsSync(kernelAddonPath(folder));
+        return { ...works, folder, kernels } as ProbeResult;
+      };
+      const log = (line: string): void => void lines.push(line.replace(/[\d.]+ s\.$/, "_"));
+      assert.equal(await setupNative({ cache: folder, log, run: compile, probe }), true);
+      assert.deepEqual(lines, [
+        "Build the project's kernels: done in _",
+        "Ready: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU, with the project's kernels.",
+      ]);
+      assert.deepEqual(await names(path.join(folder, "lib")), [path.basename(kernelAddonPath(folder))]);
+    });
+
+    it("without a compiler the kernels are left out, and it is said", async () => {
+      const lines: string[] = [];
+      const probe = async (): Promise<ProbeResult> => ({ ...works, kernels: false }) as ProbeResult;
+      const log = (line: string): void => void lines.push(line);
+      assert.equal(await setupNative({ cache: folder, log, run: fakeRun({}), probe }), true);
+      assert.match(lines.join("\n"), /kernels: left out, weights will be float32\..*C\+\+ compiler/);
+    });
+
+    it("a compiler that lacks the newest instructions builds the kernels without them", async () => {
+      await mkdir(path.join(folder, "lib"));
+      const defines = new Set<string>();
+      const old: Run = async (_command, args) => {
+        args.filter((arg) => arg.startsWith("-DPALIGEMMA")).forEach((arg) => defines.add(arg));
+        const code = args.includes("-mamx-tile") ? 1 : 0;
+        if (code === 0) await writeFile(args[args.indexOf("-o") + 1], "");
+        return { code, stdout: "", stderr: "unrecognized command-line option", timedOut: false };
+      };
+      await buildKernelAddon(folder, { cxx: "old", make: "make" }, old);
+      assert.ok(existsSync(kernelAddonPath(folder)));
+      const expected = process.arch === "x64" ? ["-DPALIGEMMA_HAVE_AVX2", "-DPALIGEMMA_HAVE_AVX512"] : [];
+      assert.deepEqual([...defines], expected);
     });
 
     it("--check changes nothing and says what is wrong", async () => {
@@ -189,7 +237,7 @@ describe("native setup", () => {
       assert.equal(await setupNative({ check: true, cache: folder, log, probe: async () => works }), true);
       assert.deepEqual(lines, [
         "Native backend not usable: not installed.",
-        "Native backend works: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU.",
+        "Native backend works: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU, with the project's kernels.",
       ]);
       assert.deepEqual(await names(folder), []);
     });
@@ -219,7 +267,7 @@ describe("native setup", () => {
           "Fetch the wheel tensorflow-cpu 2.21.0 with pip: already done.",
           "Unpack libtensorflow: already done.",
           "Build the addon and try it: done in _",
-          "Ready: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU, in somewhere.",
+          "Ready: @tensorflow/tfjs-node with TensorFlow 2.21.0 on CPU, with the project's kernels, in somewhere.",
           "That is a package which you installed yourself; it comes before the one that setup made.",
         ],
       );
