@@ -1,0 +1,382 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import * as tf from "@tensorflow/tfjs";
+import { describe, it } from "mocha";
+import seedrandom from "seedrandom";
+
+import { MASKED } from "../../layers/axes.js";
+import { dense } from "../../layers/held.js";
+import { type KernelName, runKernel } from "../../layers/kernel.js";
+import { useBackend } from "../../src/backend.js";
+import type { KernelAddon } from "../../src/native/kernel-addon.js";
+import { kernelAddon } from "../../src/native/kernels.js";
+import { loadNative } from "../../src/native/load.js";
+import { MappingHolder } from "../../src/native/weight-holder.js";
+import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
+import { counts } from "../support/backends.js";
+
+const required = process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1";
+const DTYPES: FloatDType[] = ["BF16", "F16", "F32"];
+
+/** Numbers of a normal distribution, the same for the same seed. */
+function normal(count: number, seed: string, scale = 1): Float32Array {
+  const random = seedrandom(seed);
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    return scale * radius * Math.cos(2 * Math.PI * random());
+  });
+}
+
+const gelu = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+
+/** x·Wᵀ in float64; x [m, k], w [n, k]. */
+function product(x: ArrayLike<number>, w: ArrayLike<number>, m: number, n: number, k: number): Float64Array {
+  const y = new Float64Array(m * n);
+  for (let row = 0; row < m; row++) {
+    for (let out = 0; out < n; out++) {
+      let sum = 0;
+      for (let i = 0; i < k; i++) sum += x[row * k + i] * w[out * k + i];
+      y[row * n + out] = sum;
+    }
+  }
+  return y;
+}
+
+/** Largest difference relative to the largest value of the reference. */
+function distance(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let [worst, peak] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    const apart = Math.abs(actual[i] - expected[i]);
+    worst = apart > worst || Number.isNaN(apart) ? apart : worst;
+    peak = Math.max(peak, Math.abs(expected[i]));
+  }
+  return worst / peak;
+}
+
+function closeTo(actual: tf.Tensor | null, expected: ArrayLike<number>, limit: number, what: string): void {
+  assert.ok(actual, `${what}: there is no such kernel`);
+  const measured = distance(actual.dataSync(), expected);
+  assert.ok(measured <= limit, `${what}: differs by ${measured}, limit ${limit}`);
+}
+
+function run(name: KernelName, inputs: Record<string, tf.Tensor>, attributes: Record<string, number> = {}): tf.Tensor {
+  const result = runKernel(name, inputs, attributes);
+  assert.ok(result, `there is no kernel ${name}`);
+  return result;
+}
+
+/** Runs `body` for each instruction set of this processor; a leak fails. */
+function onEachSet(title: string, body: (addon: KernelAddon) => void): void {
+  it(title, () => {
+    const addon = kernelAddon()!;
+    try {
+      for (const set of addon.info().available) {
+        assert.ok(addon.select(set));
+        const before = { ...counts(), weights: addon.info().weights };
+        tf.tidy(() => body(addon));
+        assert.deepEqual({ ...counts(), weights: addon.info().weights }, before, `${set}: something was not freed`);
+      }
+    } finally {
+      addon.select("");
+    }
+  });
+}
+
+/** A matrix that stays in a mapped file, two bytes off every alignment, and its numbers. */
+function held(addon: KernelAddon, dtype: FloatDType, values: Float32Array, shape: number[]) {
+  const bytes = fromFloat32(values, dtype);
+  const file = path.join(folder, "weights");
+  rmSync(file, { force: true }); // an older mapping keeps the older file
+  writeFileSync(file, Buffer.concat([Buffer.alloc(2), bytes]));
+  const holder = new MappingHolder(addon, null);
+  const w = holder.mapped(file, { name: "w", dtype, shape, start: 2, end: 2 + bytes.length });
+  holder.close();
+  return { w, numbers: toFloat32(bytes, dtype) };
+}
+
+let folder: string;
+
+describe("kernels of the tensorflow backend", () => {
+  before(async function () {
+    const native = await loadNative();
+    if (!native?.kernels) {
+      if (required) assert.fail("the kernels are not built: npm run setup:native");
+      console.log("    (skipped: kernels, which are not built: npm run setup:native)");
+      this.skip();
+    }
+    await useBackend("tensorflow");
+    folder = mkdtempSync(path.join(tmpdir(), "kernels-"));
+  });
+  after(() => folder && rmSync(folder, { recursive: true, force: true }));
+
+  const sizes = [
+    { m: 1, n: 1, k: 1 },
+    { m: 1, n: 37, k: 72 },
+    { m: 2, n: 5, k: 31 },
+    { m: 3, n: 100, k: 24 },
+    { m: 4, n: 33, k: 257 },
+    { m: 7, n: 16, k: 130 },
+    { m: 9, n: 17, k: 48 },
+    { m: 17, n: 31, k: 65 },
+    { m: 33, n: 130, k: 300 },
+    { m: 70, n: 65, k: 1152 },
+    { m: 515, n: 34, k: 40 },
+  ];
+
+  for (const dtype of DTYPES) {
+    onEachSet(`linear is x·Wᵀ + bias to float32's own accuracy, W in ${dtype}, whatever the sizes`, (addon) => {
+      for (const { m, n, k } of sizes) {
+        const [x, bias] = [normal(m * k, "x"), normal(n, "b")];
+        const { w, numbers } = held(addon, dtype, normal(n * k, "w", 1 / Math.sqrt(k)), [n, k]);
+        const expected = product(x, numbers, m, n, k);
+        const what = `${addon.info().instructions} [${m}, ${k}] · [${n}, ${k}]`;
+        closeTo(run("PaligemmaLinear", { x: tf.tensor(x, [m, k]), w }, { activation: 0 }), expected, 1e-6, what);
+        const activated = expected.map((value, i) => gelu(value + bias[i % n]));
+        const operands = { x: tf.tensor(x, [m, k]), w, bias: tf.tensor(bias) };
+        closeTo(run("PaligemmaLinearBias", operands, { activation: 1 }), activated, 1e-6, `${what} with bias and GELU`);
+      }
+    });
+
+    onEachSet(`gatedMlp is down(gelu(gate(x)) · up(x)), and step by step has the same bits, in ${dtype}`, (addon) => {
+      for (const [m, D, F] of [
+        [1, 37, 70],
+        [3, 64, 33],
+        [6, 40, 48],
+        [19, 65, 130],
+        [530, 24, 50],
+      ]) {
+        const x = normal(m * D, "x");
+        const part = (name: string, rows: number, cols: number) =>
+          held(addon, dtype, normal(rows * cols, name, 1 / Math.sqrt(cols)), [rows, cols]);
+        const [gate, up, down] = [part("gate", F, D), part("up", F, D), part("down", D, F)];
+        const hidden = product(x, up.numbers, m, F, D);
+        product(x, gate.numbers, m, F, D).forEach((value, i) => (hidden[i] *= gelu(value)));
+        const what = `${addon.info().instructions} ${m} rows, ${D} -> ${F}`;
+        const operand = tf.tensor(x, [m, D]);
+        const linear = (input: tf.Tensor, w: tf.Tensor) => run("PaligemmaLinear", { x: input, w }, { activation: 0 });
+        const whole = run("PaligemmaGatedMlp", { x: operand, gate: gate.w, up: up.w, down: down.w });
+        closeTo(whole, product(hidden, down.numbers, m, D, F), 2e-6, what);
+        const inner = tf.mul(run("PaligemmaGelu", { x: linear(operand, gate.w) }), linear(operand, up.w));
+        assert.deepEqual(linear(inner, down.w).dataSync(), whole.dataSync(), what);
+      }
+    });
+
+    onEachSet(`embed and widen give the stored numbers, in ${dtype}`, (addon) => {
+      const [V, D] = [11, 37];
+      const { w, numbers } = held(addon, dtype, normal(V * D, "table"), [V, D]);
+      const ids = [3, 0, 10, 3];
+      const rows = run("PaligemmaEmbed", { ids: tf.tensor2d([ids], [1, 4], "int32"), w }, { scale: 3 });
+      assert.deepEqual(rows.shape, [1, 4, D]);
+      const expected = ids.flatMap((id) => [...numbers.subarray(id * D, (id + 1) * D)].map((x) => Math.fround(x * 3)));
+      assert.deepEqual([...rows.dataSync()], expected);
+      assert.deepEqual(dense(w).dataSync(), numbers);
+    });
+  }
+
+  onEachSet("linear takes an ordinary tensor as the weight, of any rank", () => {
+    const [x, w] = [normal(3 * 20, "x"), normal(5 * 20, "w")];
+    const weight = tf.tensor(w, [5, 2, 5, 2]);
+    const y = run("PaligemmaLinear", { x: tf.tensor(x, [3, 1, 20]), w: weight }, { activation: 0 });
+    assert.deepEqual(y.shape, [3, 1, 5]);
+    closeTo(y, product(x, w, 3, 5, 20), 1e-6, "linear");
+  });
+
+  onEachSet("the norms divide by the root, and step by step have the same bits", () => {
+    const eps = 1e-2;
+    for (const [m, D] of [
+      [1, 5],
+      [3, 64],
+      [7, 257],
+      [40, 1152],
+    ]) {
+      const [x, w, b] = [normal(m * D, "x", 0.3).map((v) => v + 0.5), normal(D, "w"), normal(D, "b")];
+      const mean = (values: Float32Array | Float64Array) => values.reduce((sum, v) => sum + v, 0) / D;
+      const eachRow = (body: (row: Float64Array) => Float64Array) =>
+        Array.from({ length: m }, (_, row) => [...body(Float64Array.from(x.subarray(row * D, (row + 1) * D)))]).flat();
+      const rms = eachRow((row) => {
+        const scale = Math.sqrt(mean(row.map((v) => v * v)) + eps);
+        return row.map((v, i) => (v / scale) * (1 + w[i]));
+      });
+      const layer = eachRow((row) => {
+        const centre = mean(row);
+        const scale = Math.sqrt(mean(row.map((v) => (v - centre) ** 2)) + eps);
+        return row.map((v, i) => ((v - centre) / scale) * w[i] + b[i]);
+      });
+      const [input, weight, bias] = [tf.tensor(x, [m, D]), tf.tensor(w), tf.tensor(b)];
+      const rmsWhole = run("PaligemmaRmsNorm", { x: input, weight }, { eps });
+      closeTo(rmsWhole, rms, 1e-6, `rmsNorm ${D}`);
+      const rmsScale = run("PaligemmaRmsScale", { x: input }, { eps });
+      assert.deepEqual(rmsScale.shape, [m, 1]);
+      const rmsSteps = run("PaligemmaRmsScaled", { x: input, scale: rmsScale, weight });
+      assert.deepEqual(rmsSteps.dataSync(), rmsWhole.dataSync());
+      const layerWhole = run("PaligemmaLayerNorm", { x: input, weight, bias }, { eps });
+      closeTo(layerWhole, layer, 1e-6, `layerNorm ${D}`);
+      const scale = run("PaligemmaLayerScale", { x: input }, { eps });
+      assert.deepEqual(
+        run("PaligemmaLayerScaled", { x: input, scale, weight, bias }).dataSync(),
+        layerWhole.dataSync(),
+      );
+    }
+  });
+
+  onEachSet("gelu and softcap keep small values and saturate at large ones", () => {
+    const x = Float32Array.from([0, 1e-30, -1e-6, 1e-3, 0.02, -0.5, 1, -3, 5, -9, 40, -40, 1e4, -1e4, 3e38, -3e38]);
+    const relative = (actual: tf.Tensor, expected: (v: number) => number, name: string) =>
+      actual.dataSync().forEach((got, i) => {
+        const want = expected(x[i]);
+        const limit = 1e-6 * Math.abs(want) + 1e-37;
+        assert.ok(Math.abs(got - want) <= limit, `${name}(${x[i]}) = ${got}, expected ${want}`);
+      });
+    relative(run("PaligemmaSoftcap", { x: tf.tensor(x) }, { softcap: 30 }), (v) => 30 * Math.tanh(v / 30), "softcap");
+    const y = run("PaligemmaGelu", { x: tf.tensor(x.filter((v) => Math.abs(v) < 1e5)) }).dataSync();
+    y.forEach((got, i) =>
+      assert.ok(Math.abs(got - gelu(x[i])) <= 1e-6 * Math.max(1e-6, Math.abs(x[i])), `gelu(${x[i]}) = ${got}`),
+    );
+  });
+
+  onEachSet("rope turns the pairs (i, i + H/2)", () => {
+    const [B, T, N, H] = [2, 3, 5, 6];
+    const [x, angle] = [normal(B * T * N * H, "x"), normal((B * T * H) / 2, "angle")];
+    const angles = (f: (a: number) => number) =>
+      Float32Array.from({ length: B * T * H }, (_, i) => f(angle[Math.floor(i / H) * (H / 2) + (i % (H / 2))]));
+    const [cos, sin] = [angles(Math.cos), angles(Math.sin)];
+    const expected = Array.from(x, (v, i) => {
+      const [h, at] = [i % H, Math.floor(i / (N * H)) * H + (i % H)];
+      const partner = h < H / 2 ? -x[i + H / 2] : x[i - H / 2];
+      return v * cos[at] + partner * sin[at];
+    });
+    const tables = { cos: tf.tensor(cos, [B, T, H]), sin: tf.tensor(sin, [B, T, H]) };
+    closeTo(run("PaligemmaRope", { x: tf.tensor(x, [B, T, N, H]), ...tables }), expected, 1e-6, "rope");
+  });
+
+  /** Attention in float64, with its scores and pattern. */
+  function attention(sizes: Sizes, q: Float32Array, k: Float32Array, v: Float32Array, mask: Float32Array | null) {
+    const { B, T, S, C, N, K, H, scale, softcap } = sizes;
+    const [scores, pattern, z] = [
+      new Float64Array(B * N * T * S),
+      new Float64Array(B * N * T * S),
+      new Float64Array(B * T * N * H),
+    ];
+    for (let b = 0; b < B; b++) {
+      for (let n = 0; n < N; n++) {
+        const head = Math.floor(n / (N / K));
+        for (let t = 0; t < T; t++) {
+          const row = ((b * N + n) * T + t) * S;
+          for (let s = 0; s < S; s++) {
+            let dot = 0;
+            for (let h = 0; h < H; h++) dot += q[((b * T + t) * N + n) * H + h] * k[((b * C + s) * K + head) * H + h];
+            dot *= scale;
+            if (softcap > 0) dot = softcap * Math.tanh(dot / softcap);
+            // In float32 the closed value swallows the score, so that a wholly closed row is uniform.
+            scores[row + s] = Math.fround(dot + (mask ? mask[(b * T + t) * S + s] : 0));
+          }
+          const top = Math.max(...scores.subarray(row, row + S));
+          const total = scores.subarray(row, row + S).reduce((sum, x) => sum + Math.exp(x - top), 0);
+          for (let s = 0; s < S; s++) {
+            pattern[row + s] = Math.exp(scores[row + s] - top) / total;
+            for (let h = 0; h < H; h++)
+              z[((b * T + t) * N + n) * H + h] += pattern[row + s] * v[((b * C + s) * K + head) * H + h];
+          }
+        }
+      }
+    }
+    return { scores, pattern, z };
+  }
+  type Sizes = {
+    B: number;
+    T: number;
+    S: number;
+    C: number;
+    N: number;
+    K: number;
+    H: number;
+    scale: number;
+    softcap: number;
+  };
+
+  const attentions: Sizes[] = [
+    { B: 2, T: 5, S: 9, C: 12, N: 4, K: 2, H: 6, scale: 0.4, softcap: 2 },
+    { B: 1, T: 1, S: 1, C: 1, N: 1, K: 1, H: 3, scale: 1, softcap: 0 },
+    { B: 1, T: 1, S: 700, C: 701, N: 8, K: 1, H: 40, scale: 0.2, softcap: 0 },
+    { B: 1, T: 1, S: 300, C: 400, N: 8, K: 4, H: 72, scale: 0.2, softcap: 5 },
+    { B: 3, T: 17, S: 17, C: 17, N: 3, K: 3, H: 72, scale: 0.1, softcap: 0 },
+    { B: 1, T: 40, S: 77, C: 90, N: 6, K: 2, H: 33, scale: 0.3, softcap: 4 },
+  ];
+
+  for (const masked of [true, false]) {
+    onEachSet(
+      `attend is softmax(softcap(q·kᵀ)${masked ? " + mask" : ""})·v, and step by step has the same bits`,
+      (addon) => {
+        for (const sizes of attentions) {
+          const { B, T, S, N, K, H, scale, softcap } = sizes;
+          const C = masked ? sizes.C : S;
+          const [q, k, v] = [normal(B * T * N * H, "q"), normal(B * C * K * H, "k"), normal(B * C * K * H, "v")];
+          const random = seedrandom("mask");
+          const mask = Float32Array.from({ length: B * T * S }, () => (random() < 0.3 ? MASKED : 0));
+          if (T > 1) mask.fill(MASKED, 0, S); // a query that sees nothing
+          const expected = attention({ ...sizes, C }, q, k, v, masked ? mask : null);
+          const inputs = { q: tf.tensor(q, [B, T, N, H]), k: tf.tensor(k, [B, C, K, H]) };
+          const values = tf.tensor(v, [B, C, K, H]);
+          const open: Record<string, tf.Tensor> = masked ? { mask: tf.tensor(mask, [B, 1, T, S]) } : {};
+          const suffix = masked ? "" : "Open";
+          const whole = run(
+            `PaligemmaAttend${suffix}` as KernelName,
+            { ...inputs, v: values, ...open },
+            { scale, softcap },
+          );
+          const what = `${addon.info().instructions} ${JSON.stringify(sizes)}`;
+          closeTo(whole, expected.z, 2e-6, what);
+          const scores = run(`PaligemmaScores${suffix}` as KernelName, { ...inputs, ...open }, { scale, softcap });
+          closeTo(scores, expected.scores, 2e-6, `scores ${what}`);
+          const pattern = run("PaligemmaSoftmax", { x: scores });
+          closeTo(pattern, expected.pattern, 2e-6, `pattern ${what}`);
+          const hidden = expected.scores.map((score) => (score < MASKED / 2 ? 1 : 0));
+          if (masked && T === 1)
+            pattern.dataSync().forEach((p, i) => assert.ok(hidden[i] === 0 || p === 0, "closed cells are 0"));
+          assert.deepEqual(run("PaligemmaMix", { pattern, v: values }).dataSync(), whole.dataSync(), what);
+        }
+      },
+    );
+  }
+
+  onEachSet("writeCache fills the positions asked for and no other", () => {
+    const [B, C, K, H, T] = [2, 7, 3, 4, 2];
+    const [keys, values] = [tf.fill([B, C, K, H], 1), tf.fill([B, C, K, H], 2)];
+    const [k, v] = [
+      tf.tensor(normal(B * T * K * H, "k"), [B, T, K, H]),
+      tf.tensor(normal(B * T * K * H, "v"), [B, T, K, H]),
+    ];
+    run("PaligemmaWriteCache", { keys, values, k, v, position: tf.tensor1d([4], "int32") });
+    const expected = (old: number, fresh: tf.Tensor) =>
+      tf.concat([tf.fill([B, 4, K, H], old), fresh, tf.fill([B, 1, K, H], old)], 1).dataSync();
+    assert.deepEqual(keys.dataSync(), expected(1, k));
+    assert.deepEqual(values.dataSync(), expected(2, v));
+  });
+
+  onEachSet("operands that do not fit are refused, and the reason says which", (addon) => {
+    const x = tf.ones([2, 5]);
+    const { w } = held(addon, "BF16", normal(12, "w"), [3, 4]);
+    assert.throws(() => runKernel("PaligemmaLinear", { x, w }, { activation: 0 }), /last axis of x/);
+    const ids = tf.tensor1d([3], "int32");
+    assert.throws(() => runKernel("PaligemmaEmbed", { ids, w }, { scale: 1 }), /outside the table/);
+    const [keys, k, position] = [tf.ones([1, 3, 1, 2]), tf.ones([1, 2, 1, 2]), tf.tensor1d([2], "int32")];
+    const write = { keys, values: keys.clone(), k, v: k.clone(), position };
+    assert.throws(() => runKernel("PaligemmaWriteCache", write), /do not fit the cache/);
+    assert.throws(() => tf.matMul(w as tf.Tensor2D, tf.ones([4, 2])), Error, "an operation of TensorFlow's own");
+  });
+
+  onEachSet("an operation of TensorFlow's own sees what the kernels before it have written", () => {
+    const n = 1 << 20;
+    let x: tf.Tensor = tf.ones([n]);
+    for (let i = 0; i < 8; i++) x = run("PaligemmaAdd", { a: x, b: x });
+    assert.equal(x.sum().dataSync()[0], 256 * n);
+  });
+
+  it("an instruction set that this processor has not got is not chosen", () => {
+    assert.equal(kernelAddon()!.select("none"), false);
+  });
+});
