@@ -294,7 +294,7 @@ void multiplyStrips(const Strips& strips, const Layout& layout, const uint8_t* p
 
 Scratch taskMemory;
 
-// Runs multiplyStrips over all strips and calls finish(strip, its sums [tile][2]) for each.
+// Runs multiplyStrips over all strips and calls finish(task) for each task with its sums.
 template <typename Finish>
 void multiply(Pool& pool, const Strips& strips, const Layout& layout, const uint8_t* packed, const Finish& finish) {
   const int64_t perStrip = layout.tiles * 2 * kTileFloats, threads = pool.threads();
@@ -312,46 +312,56 @@ void multiply(Pool& pool, const Strips& strips, const Layout& layout, const uint
     if (dtype == Dtype::kBFloat16) multiplyStrips<Dtype::kBFloat16>(strips, layout, packed, task);
     if (dtype == Dtype::kFloat16) multiplyStrips<Dtype::kFloat16>(strips, layout, packed, task);
     if (dtype == Dtype::kFloat32) multiplyStrips<Dtype::kFloat32>(strips, layout, packed, task);
-    for (int64_t strip = task.begin; strip < task.end; strip++) {
-      finish(strip, task.sums + (strip - task.begin) * perStrip);
-    }
+    finish(task);
   });
   taskMemory.trim();
 }
 
-// y[row of x][output] = activation(sums + bias) for the tiles of one strip.
-void finishLinear(const float* sums, int64_t output, int64_t m, int64_t outputs, const float* bias,
-                  Activation activation, float* y) {
-  for (int64_t tile = 0; tile * kSide < m; tile++) {
-    for (int64_t n = output; n < least(outputs, output + kStrip); n += kSide, sums += kTileFloats) {
-      const int64_t count = least(kSide, outputs - n), rows = least(kSide, m - tile * kSide);
-      const Floats shift = !bias ? Floats{} : count == kSide ? load(bias + n) : loadSome<Floats>(bias + n, count);
-      Floats block[kSide];
+// One tile of outputs: y[i][n] = activation(sums[n][i] + bias[n]) for `rows` rows and `count` columns.
+PALIGEMMA_INLINE void finishTile(const float* sums, int64_t rows, int64_t count, const float* bias,
+                                 Activation activation, float* y, int64_t stride) {
+  Floats block[kSide];
 #pragma GCC unroll 16
-      for (int i = 0; i < kSide; i++) block[i] = load(sums + i * kSide) + shift[i];
-      if (activation == Activation::kGeluTanh) {
-        for (int i = 0; i < kSide; i++) block[i] = geluTanh(block[i]);
-      }
-      transpose(block);
+  for (int i = 0; i < kSide; i++) block[i] = load(sums + i * kSide);
+  transpose(block);
+  const Floats shift = !bias ? Floats{} : count == kSide ? load(bias) : loadSome<Floats>(bias, count);
+  float kept[kSide * kSide];
 #pragma GCC unroll 16
-      for (int i = 0; i < kSide; i++) {
-        if (i < rows) storeSome(y + (tile * kSide + i) * outputs + n, block[i], count);
-      }
-    }
-    if (output + kSide >= outputs) sums += kTileFloats;
+  for (int i = 0; i < kSide; i++) store(kept + i * kSide, block[i] + shift);
+  for (int64_t i = 0; i < rows; i++) {
+    const Floats v = load(kept + i * kSide);
+    storeSome(y + i * stride, activation == Activation::kGeluTanh ? geluTanh(v) : v, count);
   }
 }
 
-// hidden = gelu(gate) · up for one strip, packed as the activations of the next product: the sums lie as it wants them.
-void finishGate(const float* sums, int64_t strip, const Layout& hidden, uint8_t* packed) {
-  const int64_t step = strip / 2, block = step / hidden.perBlock;
-  const int64_t offset = (step - block * hidden.perBlock) * kTerms * kTileBytes + strip % 2 * kTileBytes / 2;
-  for (int64_t tile = 0; tile < hidden.tiles; tile++, sums += 2 * kTileFloats) {
-    uint8_t* to = packed + hidden.at(block, tile) + offset;
-    for (int64_t i = 0; i < kSide; i += 2, to += 64) {
-      const float* gate = sums + i * kSide;
-      packPair(geluTanh(load(gate)) * load(gate + kTileFloats),
-               geluTanh(load(gate + kSide)) * load(gate + kSide + kTileFloats), to);
+// y = activation(sums + bias) for the strips of one task. Rows of x outside, so that a row's outputs are written in one
+// go: y's rows lie far apart.
+void finishLinear(const Task& task, int64_t m, int64_t outputs, const float* bias, Activation activation, float* y) {
+  const int64_t perStrip = ceilDiv(m, kSide) * 2 * kTileFloats;
+  for (int64_t tile = 0; tile * kSide < m; tile++) {
+    const int64_t row = tile * kSide, rows = least(kSide, m - row);
+    for (int64_t n = task.begin * kStrip; n < least(outputs, task.end * kStrip); n += kSide) {
+      const float* sums = task.sums + (n / kStrip - task.begin) * perStrip + (2 * tile + n / kSide % 2) * kTileFloats;
+      finishTile(sums, rows, least(kSide, outputs - n), bias ? bias + n : nullptr, activation, y + row * outputs + n,
+                 outputs);
+    }
+  }
+}
+
+// hidden = gelu(gate) · up for the strips of one task, packed as the activations of the next product: the sums lie as it
+// wants them.
+void finishGate(const Task& task, const Layout& hidden, uint8_t* packed) {
+  const float* sums = task.sums;
+  for (int64_t strip = task.begin; strip < task.end; strip++) {
+    const int64_t step = strip / 2, block = step / hidden.perBlock;
+    const int64_t offset = (step - block * hidden.perBlock) * kTerms * kTileBytes + strip % 2 * kTileBytes / 2;
+    for (int64_t tile = 0; tile < hidden.tiles; tile++, sums += 2 * kTileFloats) {
+      uint8_t* to = packed + hidden.at(block, tile) + offset;
+      for (int64_t i = 0; i < kSide; i += 2, to += 64) {
+        const float* gate = sums + i * kSide;
+        packPair(geluTanh(load(gate)) * load(gate + kTileFloats),
+                 geluTanh(load(gate + kSide)) * load(gate + kSide + kTileFloats), to);
+      }
     }
   }
 }
@@ -372,8 +382,8 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
     const Layout layout(rows, w.cols);
     uint8_t* packed = packedRows.need(layout.bytes());
     packRows(pool, x + row * w.cols, rows, w.cols, layout, packed);
-    multiply(pool, {{&w, &w}}, layout, packed, [&](int64_t strip, const float* sums) {
-      finishLinear(sums, strip * kStrip, rows, w.rows, bias, activation, y + row * w.rows);
+    multiply(pool, {{&w, &w}}, layout, packed, [&](const Task& task) {
+      finishLinear(task, rows, w.rows, bias, activation, y + row * w.rows);
     });
   });
   packedRows.trim();
@@ -395,9 +405,9 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
       }
     }
     multiply(pool, {{&gate, &up}}, layout, packed,
-             [&](int64_t strip, const float* sums) { finishGate(sums, strip, inner, hidden); });
-    multiply(pool, {{&down, &down}}, inner, hidden, [&](int64_t strip, const float* sums) {
-      finishLinear(sums, strip * kStrip, rows, down.rows, nullptr, Activation::kNone, y + row * down.rows);
+             [&](const Task& task) { finishGate(task, inner, hidden); });
+    multiply(pool, {{&down, &down}}, inner, hidden, [&](const Task& task) {
+      finishLinear(task, rows, down.rows, nullptr, Activation::kNone, y + row * down.rows);
     });
   });
   packedRows.trim();
