@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 export type KernelName =
   | "PaligemmaLinear"
   | "PaligemmaLinearBias"
+  | "PaligemmaProduct"
   | "PaligemmaGatedMlp"
   | "PaligemmaGelu"
   | "PaligemmaRmsNorm"

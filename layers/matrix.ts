@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { geluTanh } from "./gelu.js";
-import { dense } from "./held.js";
+import { dense, heldDtype } from "./held.js";
 import { runKernel } from "./kernel.js";
 import { batchMatMul } from "./matmul.js";
 
@@ -44,15 +44,19 @@ export class Matrix {
 
   private product(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const weight = dense(this.variable.read());
+      const weight = this.variable.read();
       const out = weight.shape[0];
       const width = weight.size / out;
-      const rows = x.reshape([x.size / width, width]);
-      const y = usesCopies()
-        ? tf.matMul(rows as tf.Tensor2D, this.transposed(weight, [out, width]))
-        : batchMatMul(rows, weight.rank === 2 ? weight : weight.reshape([out, width]), true);
-      return y.reshape([...x.shape.slice(0, -1), out]);
+      const rows = x.reshape([x.size / width, width]) as tf.Tensor2D;
+      const held = heldDtype(weight) === null ? null : runKernel("PaligemmaProduct", { x: rows, w: weight });
+      return (held ?? this.plainProduct(rows, dense(weight))).reshape([...x.shape.slice(0, -1), out]);
     });
+  }
+
+  private plainProduct(rows: tf.Tensor2D, weight: tf.Tensor): tf.Tensor {
+    const shape: [number, number] = [weight.shape[0], rows.shape[1]];
+    if (usesCopies()) return tf.matMul(rows, this.transposed(weight, shape));
+    return batchMatMul(rows, weight.rank === 2 ? weight : weight.reshape(shape), true);
   }
 
   /** Frees the transposed copy; the variable belongs to the layer and stays. */

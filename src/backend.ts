@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 
 import { BackendError } from "./errors.js";
+import { completeKernels } from "./native/kernels.js";
 import { loadNative, SETUP_HINT } from "./native/load.js";
 
 /** Where the mathematics runs: CUDA or CPU through libtensorflow, WebAssembly, or plain JavaScript. */
@@ -36,6 +37,7 @@ async function start(name: BackendName): Promise<BackendName> {
     throw new BackendError(`backend: "${name}" does not start here; choose one of ${BACKENDS.join(", ")}`);
   }
   await tf.ready();
+  if (name === "tensorflow") completeKernels();
   // The plain backend greets every Node program with an advertisement for tfjs-node; stderr is for our own messages.
   if (name === "cpu") (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
   return name;

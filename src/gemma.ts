@@ -87,7 +87,8 @@ export class GemmaDecoder {
         yield;
       }
       return tf.tidy(() => {
-        const asked = rows === "last" ? x.slice([0, x.shape[1]! - 1, 0], [-1, 1, -1]) : x;
+        const T = x.shape[1]!;
+        const asked = rows === "last" && T > 1 ? x.slice([0, T - 1, 0], [-1, 1, -1]) : x;
         return run(this.unembed, run(this.lnFinal, asked, "ln_final"), "unembed");
       });
     } finally {

@@ -2,9 +2,9 @@ import { freemem } from "node:os";
 
 import { bytesOf } from "../weights/dtype.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import type { DtypeChoice } from "./dtypes.js";
+import { type DtypeChoice, STORED } from "./dtypes.js";
 import { BackendError } from "./errors.js";
-import { kernelAddon } from "./native/kernels.js";
+import { hasStockKernels, kernelAddon } from "./native/kernels.js";
 
 /** Most that wasm can address. Source: WebAssembly core specification 1.0, 65536 pages of 64 KiB. */
 const WASM_HEAP = 2 ** 32;
@@ -34,12 +34,10 @@ export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }
 function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { needed: number; why: string } {
   const numbers = countNumbers(checkpoint);
   const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
-  if (backend === "tensorflow" && kernelAddon()) {
-    const width = dtype === "float32" ? 4 : 2;
-    const stored = { float32: "F32", bfloat16: "BF16", float16: "F16", auto: null }[dtype];
-    const mapped =
-      stored === null || (checkpoint.bytesByDtype.size === 1 && checkpoint.bytesByDtype.has(stored as "F32"));
-    return { needed: mapped ? 0 : numbers * width, why: `${millions} converted to ${dtype}` };
+  if (backend === "tensorflow" && (kernelAddon() || hasStockKernels())) {
+    const stored = [...checkpoint.bytesByDtype.keys()].every((type) => dtype === "auto" || type === STORED[dtype]);
+    if (stored) return { needed: kernelAddon() ? 0 : checkpoint.totalBytes, why: `${millions} as stored` };
+    return { needed: numbers * (dtype === "float32" ? 4 : 2), why: `${millions} converted to ${dtype}` };
   }
   // A transposed copy of each matrix is kept there, which is nearly everything.
   if (backend === "wasm")

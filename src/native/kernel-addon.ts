@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 
 import { packageRoot } from "../package-root.js";
+import { list } from "./layout.js";
 import type { Run } from "./process.js";
 import { commandFailed, type Toolchain } from "./tools.js";
 
@@ -66,11 +67,26 @@ export function kernelAddonPath(folder: string): string {
   return path.join(folder, "lib", `paligemma-${hash.digest("hex").slice(0, 16)}.node`);
 }
 
-/** The addon beside a package's own, or null when setup has not built it. The package's addon must be loaded already. */
+/**
+ * The addon beside a package's own, or null when setup has not built it; one of other sources is not used, and a warning of the
+ * process says so. The package's addon must be loaded already.
+ */
 export function openKernelAddon(folder: string): KernelAddon | null {
   const file = kernelAddonPath(folder);
-  return existsSync(file) ? (createRequire(import.meta.url)(file) as KernelAddon) : null;
+  if (existsSync(file)) return createRequire(import.meta.url)(file) as KernelAddon;
+  if (builtAddons(folder).length > 0) {
+    process.emitWarning(
+      "The native kernels are of another version of paligemma-tfjs and not used; run setup-native again.",
+    );
+  }
+  return null;
 }
+
+/** Addons of any sources in a package's folder. */
+const builtAddons = (folder: string): string[] =>
+  list(path.join(folder, "lib"))
+    .filter((name) => /^paligemma-[0-9a-f]{16}\.node$/.test(name))
+    .map((name) => path.join(folder, "lib", name));
 
 /**
  * Compiles `native/` against the TensorFlow that the package in `folder` was built with, into that folder (about half a
@@ -92,6 +108,7 @@ export async function buildKernelAddon(folder: string, { cxx }: Toolchain, run: 
     const result = await run(cxx, [...link, ...find, ...system], { timeoutMs: 300_000 });
     if (result.code !== 0) throw commandFailed("linking the kernels", result, "The linker's words follow.");
     await rename(path.join(work, "addon.node"), target);
+    for (const old of builtAddons(folder)) if (old !== target) await rm(old);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -5,25 +5,14 @@ import * as tf from "@tensorflow/tfjs";
 import type { KernelName } from "../../layers/kernel.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
 import type { NativeInfo } from "./load.js";
-
-/** The parts of tfjs-node's backend and addon that are needed to run operations of our own. */
-export interface NodeBackend {
-  binding: NodeBinding;
-  tensorMap: { set(dataId: object, info: object): void };
-  getInputTensorIds(tensors: tf.TensorInfo[]): number[];
-  executeSingleOutput(name: string, attributes: object[], inputs: tf.TensorInfo[]): tf.Tensor;
-}
-
-/** tfjs-node's own addon: raw operations on numbered tensors. */
-export interface NodeBinding {
-  TF_ATTR_INT: number;
-  TF_ATTR_FLOAT: number;
-  executeOp(name: string, attributes: object[], ids: number[], outputs: number): { id: number }[];
-  tensorDataSync(id: number): ArrayBufferView;
-}
+import { type NodeBackend, nodeBackend } from "./raw-ops.js";
+import { registerStockKernels } from "./stock-kernels.js";
 
 /** Order of the inputs of each operation in native/ops.cc, and the type of each of its attributes. */
-const OPERATIONS: Record<KernelName, { inputs: string[]; attributes?: Record<string, "int" | "float"> }> = {
+const OPERATIONS: Record<
+  Exclude<KernelName, "PaligemmaProduct">,
+  { inputs: string[]; attributes?: Record<string, "int" | "float"> }
+> = {
   PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int" } },
   PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int" } },
   PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"] },
@@ -53,6 +42,8 @@ const METADATA_ONLY = new Set(["Reshape", "Identity", "ExpandDims", "Squeeze"]);
 
 let addon: KernelAddon | null = null;
 
+let stock = false;
+
 /** The addon in use, or null without one. */
 export const kernelAddon = (): KernelAddon | null => addon;
 
@@ -62,15 +53,26 @@ export const kernelAddon = (): KernelAddon | null => addon;
  */
 export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gpu">): boolean {
   if (addon) return true;
-  addon = gpu ? null : openKernelAddon(folder);
+  addon = gpu || process.env.PALIGEMMA_KERNELS === "stock" ? null : openKernelAddon(folder);
   if (!addon) return false;
-  for (const kernelName of Object.keys(OPERATIONS) as KernelName[]) {
+  for (const kernelName of Object.keys(OPERATIONS) as (keyof typeof OPERATIONS)[]) {
     tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
   }
   return true;
 }
 
-function kernelOf(name: KernelName): tf.KernelFunc {
+/** Whether 16-bit weights can be uploaded and multiplied by TensorFlow's own operations. */
+export const hasStockKernels = (): boolean => stock;
+
+/**
+ * What is left to do when the backend "tensorflow" is the current one: without the addon, 16-bit weights are multiplied by
+ * TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is there.
+ */
+export function completeKernels(): void {
+  if (!addon && !stock) stock = registerStockKernels(nodeBackend());
+}
+
+function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {
   const { inputs: order, attributes: types = {} } = OPERATIONS[name];
   return ({ inputs, attrs, backend }) => {
     const node = backend as unknown as NodeBackend;

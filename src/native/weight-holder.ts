@@ -6,13 +6,13 @@ import type { WeightHolder } from "../../weights/holder.js";
 import type { TensorEntry } from "../../weights/safetensors.js";
 import { WeightsError } from "../../weights/errors.js";
 import type { KernelAddon } from "./kernel-addon.js";
-import { type NodeBackend } from "./kernels.js";
+import { labelled, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 
 /** TensorFlow's number of each type, and its name here. */
 const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
-  F32: { number: 1, name: "float32" },
-  BF16: { number: 14, name: "bfloat16" },
-  F16: { number: 19, name: "float16" },
+  F32: { number: TYPE.float32, name: "float32" },
+  BF16: { number: TYPE.bfloat16, name: "bfloat16" },
+  F16: { number: TYPE.float16, name: "float16" },
 };
 
 /**
@@ -72,14 +72,12 @@ export class MappingHolder implements WeightHolder {
     const size = shape.reduce((product, axis) => product * axis, 1);
     if (size === 0) throw new WeightsError(`${name}: has no values, its shape is [${shape}]`);
     const { number, name: heldAs } = TYPES[dtype];
-    const backend = tf.backend() as unknown as NodeBackend;
     const id = this.addon.weight(region, offset, number, rows, size / rows);
-    const number32 = tf.tensor1d([id], "int32");
-    const [handle] = backend.binding.executeOp("PaligemmaHold", [], backend.getInputTensorIds([number32]), 1);
-    number32.dispose();
     // TensorFlow sees a number, TensorFlow.js a matrix of float32; only our kernels know what is behind both.
-    const dataId = {};
-    backend.tensorMap.set(dataId, { shape: [1], dtype: 3, id: handle.id, values: null, refCount: 1 });
-    return markHeld(tf.engine().makeTensorFromTensorInfo({ dataId, shape: [...shape], dtype: "float32" }), heldAs);
+    const handle = RawOps.run(nodeBackend(), (ops) => {
+      const number32 = ops.upload([1], TYPE.int32, Int32Array.of(id));
+      return ops.keep(ops.op("PaligemmaHold", [number32], {}));
+    });
+    return markHeld(labelled(handle, shape), heldAs);
   }
 }

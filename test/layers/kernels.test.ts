@@ -194,7 +194,7 @@ describe("kernels of the tensorflow backend", () => {
       [40, 1152],
     ]) {
       const [x, w, b] = [normal(m * D, "x", 0.3).map((v) => v + 0.5), normal(D, "w"), normal(D, "b")];
-      const mean = (values: Float32Array | Float64Array) => values.reduce((sum, v) => sum + v, 0) / D;
+      const mean = (values: Float64Array) => values.reduce((sum, v) => sum + v, 0) / D;
       const eachRow = (body: (row: Float64Array) => Float64Array) =>
         Array.from({ length: m }, (_, row) => [...body(Float64Array.from(x.subarray(row * D, (row + 1) * D)))]).flat();
       const rms = eachRow((row) => {
