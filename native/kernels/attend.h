@@ -58,11 +58,17 @@ void packQueries(const Block& block, float* queries) {
   }
 }
 
-// scores[s][i] = key s · query i for M positions.
+// Positions of one head lie a page apart where there are several heads, which no hardware prefetcher follows.
+constexpr int64_t kValuesAhead = 16;
+
+// scores[s][i] = key s · query i for M positions; fetches the next M.
 template <int M, int V>
 PALIGEMMA_INLINE void scoreTile(const float* key, int64_t stride, const float* queries, int64_t H, float* scores) {
   Floats sums[M][V] = {};
   for (int64_t h = 0; h < H; h++) {
+    if (h % 16 == 0) {
+      for (int s = 0; s < M; s++) __builtin_prefetch(key + (M + s) * stride + h);
+    }
 #pragma GCC unroll 8
     for (int s = 0; s < M; s++) {
       const Floats one = splat(key[s * stride + h]);
@@ -159,7 +165,10 @@ PALIGEMMA_INLINE void valueTile(const float* scores, int64_t width, const float*
   for (int64_t s = 0; s < positions; s++) {
     Floats v[V];
 #pragma GCC unroll 2
-    for (int j = 0; j < V; j++) v[j] = read(value + s * stride + j * kLanes);
+    for (int j = 0; j < V; j++) {
+      v[j] = read(value + s * stride + j * kLanes);
+      __builtin_prefetch(value + (s + kValuesAhead) * stride + j * kLanes);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < kAttendRows; i++) {
       const Floats one = splat(scores[s * width + i]);
