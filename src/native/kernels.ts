@@ -43,6 +43,7 @@ const METADATA_ONLY = new Set(["Reshape", "Identity", "ExpandDims", "Squeeze"]);
 let addon: KernelAddon | null = null;
 
 let stock = false;
+let onGpu = false;
 
 /** The addon in use, or null without one. */
 export const kernelAddon = (): KernelAddon | null => addon;
@@ -53,7 +54,8 @@ export const kernelAddon = (): KernelAddon | null => addon;
  */
 export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gpu">): boolean {
   if (addon) return true;
-  addon = gpu || process.env.PALIGEMMA_KERNELS === "stock" ? null : openKernelAddon(folder);
+  onGpu = gpu;
+  addon = gpu || process.env.PALIGEMMA_KERNELS ? null : openKernelAddon(folder);
   if (!addon) return false;
   for (const kernelName of Object.keys(OPERATIONS) as (keyof typeof OPERATIONS)[]) {
     tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
@@ -66,10 +68,11 @@ export const hasStockKernels = (): boolean => stock;
 
 /**
  * What is left to do when the backend "tensorflow" is the current one: without the addon, 16-bit weights are multiplied by
- * TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is there.
+ * TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is there, and `PALIGEMMA_KERNELS=gpu`
+ * for those of a GPU.
  */
 export function completeKernels(): void {
-  if (!addon && !stock) stock = registerStockKernels(nodeBackend());
+  if (!addon && !stock) stock = registerStockKernels(nodeBackend(), onGpu || process.env.PALIGEMMA_KERNELS === "gpu");
 }
 
 function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {

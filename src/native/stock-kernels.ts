@@ -9,7 +9,8 @@ import { type Handle, labelled, type NodeBackend, nodeBackend, RawOps, TYPE } fr
 
 /**
  * 16-bit weights by TensorFlow's own operations: on a GPU, and on a CPU for which the project's kernels are not built. Weights
- * are uploaded once; at a product the activations are rounded to the weights' type, and so is its result.
+ * are uploaded once. On a GPU a product rounds the activations to the weights' type, and its result as well; on a CPU each
+ * weight is widened while it is used, which is exact and slow.
  */
 export class UploadingHolder implements WeightHolder {
   readonly maps = false;
@@ -49,11 +50,14 @@ function upload(ops: RawOps, bytes: Uint8Array, dtype: FloatDType, type: number,
   return ops.op("Identity", [reshaped.id], { T: type }); // moves it to the device
 }
 
-/** Registers products of 16-bit weights for the backend "tensorflow", if its TensorFlow has them; else returns false. */
-export function registerStockKernels(backend: NodeBackend): boolean {
+/**
+ * Registers what 16-bit weights need for the backend "tensorflow", if its TensorFlow knows them; else returns false. `rounding`:
+ * products in 16 bit, as on a GPU.
+ */
+export function registerStockKernels(backend: NodeBackend, rounding: boolean): boolean {
   if (![TYPE.bfloat16, TYPE.float16].every((type) => multiplies(backend, type))) return false;
   const kernels: Partial<Record<KernelName, (inputs: Inputs, attributes: Record<string, number>) => tf.Tensor>> = {
-    PaligemmaProduct: ({ x, w }) => product(x, w),
+    ...(rounding ? { PaligemmaProduct: ({ x, w }: Inputs) => product(x, w) } : {}),
     PaligemmaEmbed: ({ ids, w }, { scale }) => embed(ids, w, scale),
     PaligemmaWiden: ({ w }) => RawOps.run(nodeBackend(), (ops) => widened(ops, idOf(w), w)),
   };
