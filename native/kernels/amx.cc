@@ -376,7 +376,8 @@ void forBlocks(int64_t m, const Body& body) {
   for (int64_t row = 0; row < m; row += rows) body(row, least(rows, m - row));
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, float* y) {
+void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
+            float* y) {
   if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
     const Layout layout(rows, w.cols);

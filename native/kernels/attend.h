@@ -111,7 +111,9 @@ void maskScores(const Block& block, int64_t lane, float* scores, float* largest)
     Floats open[kLanes];
     if (masked) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) open[i] = count == kLanes ? load(rows[i] + s) : loadSome<Floats>(rows[i] + s, count);
+      for (int i = 0; i < kLanes; i++) {
+        open[i] = count == kLanes ? load(rows[i] + s) : loadSome<Floats>(rows[i] + s, count);
+      }
       transpose(open);
     }
     for (int64_t i = 0; i < count; i++) {

@@ -139,7 +139,8 @@ void linearMany(Pool& pool, const float* x, int64_t m, const Matrix& w, const fl
   packedRows.trim();
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, float* y) {
+void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
+            float* y) {
   if (m <= 0) return;
   if (m <= kFewRows) return linearFew(pool, x, m, w, bias, activation, y);
   const int64_t blocks = ceilDiv(m, kBlockRows), rows = roundUp(ceilDiv(m, blocks), kTileRows);

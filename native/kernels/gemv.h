@@ -38,7 +38,8 @@ PALIGEMMA_INLINE void dots(const float* x, int64_t k, const uint8_t* w, float* o
   for (; at < k; at += kLanes) {
     const int64_t count = least(kLanes, k - at);
     const bool whole = count == kLanes;
-    const Floats wide = whole ? Weights::load(w + at * Weights::kBytes) : Weights::loadSome(w + at * Weights::kBytes, count);
+    const uint8_t* from = w + at * Weights::kBytes;
+    const Floats wide = whole ? Weights::load(from) : Weights::loadSome(from, count);
 #pragma GCC unroll 8
     for (int i = 0; i < M; i++) {
       total[i][0] += wide * (whole ? load(x + i * k + at) : loadSome<Floats>(x + i * k + at, count));

@@ -14,8 +14,8 @@ namespace paligemma {
 namespace PALIGEMMA_ISA {
 namespace {
 
-// A buffer that grows on demand and keeps no contents. Calls of kernels are serialised by contract, so one static buffer
-// for each purpose is enough; the kernel that takes it divides it among its threads.
+// A buffer that grows on demand and keeps no contents. Calls of kernels are serialised by contract, so one static
+// buffer for each purpose is enough; the kernel that takes it divides it among its threads.
 class Scratch {
  public:
   // At least `bytes` bytes, on a page's boundary.

@@ -1,7 +1,8 @@
 // A vector of PALIGEMMA_LANES floats in the compiler's own vector extension, and what the kernels need of it.
 //
-// This file and those that include it are compiled once for each instruction set. Everything lives in a namespace of the
-// including file, without linkage: were a function shared, the linker could hand AVX-512 code to a processor without it.
+// This file and those that include it are compiled once for each instruction set. Everything lives in a namespace of
+// the including file, without linkage: were a function shared, the linker could hand AVX-512 code to a processor
+// without it.
 // For the same reason nothing here calls a template of the standard library.
 #pragma once
 
@@ -158,7 +159,8 @@ PALIGEMMA_INLINE void transpose(Floats* rows) {
 PALIGEMMA_INLINE Floats expMinusOneReduced(Floats x, Floats& n) {
   const Floats shift = splat(0x1.8p23f);  // adding it rounds to an integer
   n = (x * 0x1.715476p0f + shift) - shift;
-  const Floats r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;  // the first part of ln 2 has trailing zeros: n times it is exact
+  // In two parts, of which the first ends in zeros, so that n times it is exact.
+  const Floats r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
   Floats q = splat(1.f / 5040);
   q = q * r + 1.f / 720;
   q = q * r + 1.f / 120;
