@@ -1,3 +1,4 @@
+export * from "./add.js";
 export * from "./attend.js";
 export * from "./axes.js";
 export * from "./checkpoint-layer.js";
@@ -6,6 +7,8 @@ export * from "./gated-mlp.js";
 export * from "./gelu.js";
 export * from "./gemma-attention.js";
 export * from "./gemma-block.js";
+export * from "./held.js";
+export * from "./kernel.js";
 export * from "./kv-cache.js";
 export * from "./layer-norm.js";
 export * from "./linear.js";
