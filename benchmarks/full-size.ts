@@ -44,15 +44,23 @@ export async function measureFullSize(
 async function presentSides(sides: readonly Side[], log: (line: string) => void): Promise<Side[]> {
   const present: Side[] = [];
   for (const side of sides) {
-    if (side === "ours" && (await loadNative()) === null) {
-      log("left out: this project at full size, as tensorflow is not installed (npm run setup:native)");
-    } else if (side === "transformers" && referenceWords() === null) {
-      log(
-        `left out: transformers, as ${python()} has no transformers and torch; PALIGEMMA_PYTHON names a Python that has`,
-      );
-    } else present.push(side);
+    const absence = side === "ours" ? await ourAbsence(log) : referenceAbsence();
+    if (absence === null) present.push(side);
+    else log(`left out: ${absence}`);
   }
   return present;
+}
+
+async function ourAbsence(log: (line: string) => void): Promise<string | null> {
+  const native = await loadNative();
+  if (native === null) return "this project at full size, as tensorflow is not installed (npm run setup:native)";
+  if (!native.kernels) log("this project's kernels are not built here (npm run setup:native): others stand in");
+  return null;
+}
+
+function referenceAbsence(): string | null {
+  if (referenceWords() !== null) return null;
+  return `transformers, as ${python()} has no transformers and torch; PALIGEMMA_PYTHON names a Python that has`;
 }
 
 async function isThere(folder: string, which: Case, make: boolean, log: (line: string) => void): Promise<boolean> {

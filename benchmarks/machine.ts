@@ -13,7 +13,9 @@ export async function machineWords(): Promise<string[]> {
     `${cpus()[0].model.trim()}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
     `Node ${process.version}`,
     `TensorFlow.js ${tf.version.tfjs}`,
-    `TensorFlow ${native?.tensorflowVersion ?? "absent"}`,
+    native === null
+      ? "TensorFlow absent"
+      : `TensorFlow ${native.tensorflowVersion} ${native.kernels ? "with" : "without"} this project's kernels`,
   ];
 }
 
