@@ -34,7 +34,8 @@ struct Attention {
   float softcap;  // 0 for none
 };
 
-// Activations are float32 and contiguous; no function rounds them to fewer bits than float32 has.
+// Activations are float32 and contiguous. They are multiplied as they are but for one case: the tile unit takes 17 bits or
+// more of them for 16-bit weights (kernels/amx.cc).
 // Inputs and outputs do not overlap.
 struct Kernels {
   const char* name;

@@ -1,10 +1,10 @@
 // Flags: -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512 -mamx-tile -mamx-bf16 -mavx512bf16
 //
-// Products with many rows on the tile unit, which multiplies bfloat16 and adds in float32. A float32 is exactly the sum
-// of three bfloat16 (8 + 8 + 8 bits), a float16 of two. So x·w is the sum of the products of their terms; those whose
-// orders add up to more than two lie below float32's own rounding and are left out. Weights in bfloat16 cost three
-// products, in float16 five, in float32 six. Numbers below 2⁻¹²⁶ count as zero, and activations above 3.39e38 as
-// infinite.
+// Products with many rows on the tile unit, which multiplies bfloat16 and adds in float32. A float32 is the sum of three
+// bfloat16 (8 + 8 + 8 bits), a float16 of two, and x·w that of the products of their terms. Float32 weights take three
+// terms each of x and w, and the six products that float32's own rounding does not swallow. 16-bit weights take two terms of
+// x, 17 bits or more: as close as a sum of some thousand float32 is anyway, at two thirds of the cost. So bfloat16 costs two
+// products, float16 four, float32 six. Numbers below 2⁻¹²⁶ count as zero, and activations above 3.39e38 as infinite.
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__)
 #define PALIGEMMA_ISA amx
 #define PALIGEMMA_LANES 16
@@ -14,12 +14,6 @@
 namespace paligemma {
 namespace PALIGEMMA_ISA {
 namespace {
-
-// Terms that an activation is split into. Three are exact; two and one exist to measure what exactness costs.
-#if !defined(PALIGEMMA_AMX_TERMS)
-#define PALIGEMMA_AMX_TERMS 3
-#endif
-constexpr int kTerms = PALIGEMMA_AMX_TERMS;
 
 // A tile: 16 rows of 64 bytes, thus 16 rows x 32 bfloat16, or 16 x 16 float32.
 constexpr int64_t kSide = 16;
@@ -33,11 +27,14 @@ constexpr int64_t kManyRows = 5;
 // Rows of x at a time: bounds the memory of the packed activations.
 constexpr int64_t kBlockRows = 512;
 // Packed activations of one block along k: what stays in the second cache beside the sums.
-constexpr int64_t kBlockBytes = int64_t{1} << 20;
+constexpr int64_t kBlockBytes = int64_t{3} << 18;
 
 constexpr int termsOf(Dtype dtype) {
   return dtype == Dtype::kBFloat16 ? 1 : dtype == Dtype::kFloat16 ? 2 : 3;
 }
+
+// Terms that an activation is split into, for weights of a type.
+constexpr int activationTerms(Dtype dtype) { return dtype == Dtype::kFloat32 ? 3 : 2; }
 
 // The compiler does not know that a tile is loaded from memory that was just written.
 PALIGEMMA_INLINE void fence() { asm volatile("" ::: "memory"); }
@@ -62,27 +59,30 @@ struct Layout {
   int64_t tiles;   // of rows of x
   int64_t steps;   // along k, in all
   int64_t perBlock;  // steps in a block; the last block may have fewer
+  int64_t terms;
 
-  Layout(int64_t m, int64_t k) : tiles(ceilDiv(m, kSide)), steps(most(1, ceilDiv(k, kStep))) {
-    const int64_t fitting = kBlockBytes / (tiles * kTerms * kTileBytes);
+  Layout(int64_t m, int64_t k, Dtype weights)
+      : tiles(ceilDiv(m, kSide)), steps(most(1, ceilDiv(k, kStep))), terms(activationTerms(weights)) {
+    const int64_t fitting = kBlockBytes / (tiles * terms * kTileBytes);
     perBlock = least(steps, most(8, least(32, fitting)));
     perBlock = ceilDiv(steps, ceilDiv(steps, perBlock));
   }
   int64_t blocks() const { return ceilDiv(steps, perBlock); }
   int64_t stepsIn(int64_t block) const { return least(perBlock, steps - block * perBlock); }
-  int64_t bytes() const { return tiles * steps * kTerms * kTileBytes; }
+  int64_t bytes() const { return tiles * steps * terms * kTileBytes; }
   // Offset of a tile's first step in a block.
   int64_t at(int64_t block, int64_t tile) const {
-    return (block * perBlock * tiles + tile * stepsIn(block)) * kTerms * kTileBytes;
+    return (block * perBlock * tiles + tile * stepsIn(block)) * terms * kTileBytes;
   }
 };
 
 // Writes the terms of two neighbouring columns of x, 16 rows each, as one row of each term's tile.
+template <int terms>
 PALIGEMMA_INLINE void packPair(Floats even, Floats odd, uint8_t* to) {
   const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                               21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
 #pragma GCC unroll 3
-  for (int term = 0; term < kTerms; term++) {
+  for (int term = 0; term < terms; term++) {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
     const __m512i pairs = _mm512_permutexvar_epi16(interleave, both);
     _mm512_store_si512(to + term * kTileBytes, pairs);
@@ -92,6 +92,7 @@ PALIGEMMA_INLINE void packPair(Floats even, Floats odd, uint8_t* to) {
 }
 
 // Packs 16 rows of x, of which `rows` exist, for one step of which `count` columns exist.
+template <int terms>
 void packStep(const float* x, int64_t k, int64_t rows, int64_t count, uint8_t* to) {
   for (int64_t half = 0; half < kStep; half += kSide) {
     Floats block[kSide];
@@ -103,17 +104,18 @@ void packStep(const float* x, int64_t k, int64_t rows, int64_t count, uint8_t* t
     }
     transpose(block);
 #pragma GCC unroll 8
-    for (int i = 0; i < kSide; i += 2) packPair(block[i], block[i + 1], to + (half + i) / 2 * 64);
+    for (int i = 0; i < kSide; i += 2) packPair<terms>(block[i], block[i + 1], to + (half + i) / 2 * 64);
   }
 }
 
 void packRows(Pool& pool, const float* x, int64_t m, int64_t k, const Layout& layout, uint8_t* packed) {
+  const auto pack = layout.terms == 3 ? packStep<3> : packStep<2>;
   pool.run(layout.tiles * layout.blocks(), [&](int64_t task, int) {
     const int64_t tile = task % layout.tiles, block = task / layout.tiles, row = tile * kSide;
     uint8_t* to = packed + layout.at(block, tile);
-    for (int64_t step = 0; step < layout.stepsIn(block); step++, to += kTerms * kTileBytes) {
+    for (int64_t step = 0; step < layout.stepsIn(block); step++, to += layout.terms * kTileBytes) {
       const int64_t from = (block * layout.perBlock + step) * kStep;
-      packStep(x + row * k + from, k, m - row, k - from, to);
+      pack(x + row * k + from, k, m - row, k - from, to);
     }
   });
 }
@@ -204,15 +206,23 @@ class Prefetch {
   const uint8_t* line_ = nullptr;
 };
 
+// The next step's tiles of x lie in the second cache; they are fetched while this one's are multiplied.
+PALIGEMMA_INLINE void fetchTile(const uint8_t* tile) {
+#pragma GCC unroll 16
+  for (int line = 0; line < kTileBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(tile + line), _MM_HINT_T0);
+}
+
 // Adds the products of one step to the tiles 0 to 3: weights' tiles i and x's tiles j meet in tile 2i + j.
-template <int weightTerms, bool two>
+template <int weightTerms, int terms, bool two>
 PALIGEMMA_INLINE void multiplyStep(const uint8_t* w, const uint8_t* x0, const uint8_t* x1) {
   for (int wt = 0; wt < weightTerms; wt++) {
     _tile_loadd(4, w + wt * 2 * kTileBytes, 64);
     _tile_loadd(5, w + (wt * 2 + 1) * kTileBytes, 64);
-    for (int xt = 0; xt < (kTerms < 3 - wt ? kTerms : 3 - wt); xt++) {
+    for (int xt = 0; xt < (terms < 3 - wt ? terms : 3 - wt); xt++) {
       _tile_loadd(6, x0 + xt * kTileBytes, 64);
       if (two) _tile_loadd(7, x1 + xt * kTileBytes, 64);
+      if (wt == 0) fetchTile(x0 + (terms + xt) * kTileBytes);
+      if (wt == 0 && two) fetchTile(x1 + (terms + xt) * kTileBytes);
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(2, 5, 6);
       if (two) _tile_dpbf16ps(1, 4, 7);
@@ -237,10 +247,10 @@ PALIGEMMA_INLINE void storeSums(float* sums, bool first) {
 }
 
 // sums[tile][half] (+)= strip · xᵀ, tiles [16 outputs, 16 rows of x], over one block along k.
-template <int weightTerms>
+template <int weightTerms, int terms>
 void multiplyStrip(const uint8_t* strip, const uint8_t* x, int64_t tiles, int64_t steps, float* sums, bool first,
                    Prefetch& next) {
-  const int64_t lines = ceilDiv(next.lines(), ceilDiv(tiles, 2) * steps), tileBytes = steps * kTerms * kTileBytes;
+  const int64_t lines = ceilDiv(next.lines(), ceilDiv(tiles, 2) * steps), tileBytes = steps * terms * kTileBytes;
   fence();
   for (int64_t tile = 0; tile < tiles; tile += 2, x += 2 * tileBytes, sums += 4 * kTileFloats) {
     const bool two = tile + 1 < tiles;
@@ -249,11 +259,11 @@ void multiplyStrip(const uint8_t* strip, const uint8_t* x, int64_t tiles, int64_
     _tile_zero(2);
     _tile_zero(3);
     for (int64_t step = 0; step < steps; step++) {
-      const uint8_t *w = strip + step * weightTerms * 2 * kTileBytes, *at = x + step * kTerms * kTileBytes;
+      const uint8_t *w = strip + step * weightTerms * 2 * kTileBytes, *at = x + step * terms * kTileBytes;
       if (two) {
-        multiplyStep<weightTerms, true>(w, at, at + tileBytes);
+        multiplyStep<weightTerms, terms, true>(w, at, at + tileBytes);
       } else {
-        multiplyStep<weightTerms, false>(w, at, at);
+        multiplyStep<weightTerms, terms, false>(w, at, at);
       }
       next.advance(lines);
     }
@@ -285,7 +295,7 @@ void multiplyStrips(const Strips& strips, const Layout& layout, const uint8_t* p
       const int64_t nextBlock = turn && !end ? block + 1 : block;
       Prefetch next(strips, end ? least(strips.count() - 1, strip + 1) : turn ? task.begin : strip + 1,
                     end ? 0 : nextBlock * layout.perBlock * kStep, layout.stepsIn(end ? 0 : nextBlock));
-      multiplyStrip<termsOf(dtype)>(task.weights, packed + layout.at(block, 0), layout.tiles, steps,
+      multiplyStrip<termsOf(dtype), activationTerms(dtype)>(task.weights, packed + layout.at(block, 0), layout.tiles, steps,
                                     task.sums + (strip - task.begin) * perStrip, block == 0, next);
     }
   }
@@ -298,8 +308,8 @@ Scratch taskMemory;
 template <typename Finish>
 void multiply(Pool& pool, const Strips& strips, const Layout& layout, const uint8_t* packed, const Finish& finish) {
   const int64_t perStrip = layout.tiles * 2 * kTileFloats, threads = pool.threads();
-  const int64_t fitting = most(1, (kBlockBytes / 2) / (perStrip * int64_t{sizeof(float)}));
-  const int64_t tasks = roundUp(ceilDiv(strips.count(), least(8, fitting)), threads);
+  const int64_t fitting = most(1, kBlockBytes / (perStrip * int64_t{sizeof(float)}));
+  const int64_t tasks = roundUp(ceilDiv(strips.count(), least(32, fitting)), threads);
   const int64_t perTask = ceilDiv(strips.count(), tasks);
   const Dtype dtype = strips.matrices[0]->dtype;
   const int64_t weightBytes = layout.perBlock * termsOf(dtype) * 2 * kTileBytes;
@@ -350,16 +360,17 @@ void finishLinear(const Task& task, int64_t m, int64_t outputs, const float* bia
 
 // hidden = gelu(gate) · up for the strips of one task, packed as the activations of the next product: the sums lie as it
 // wants them.
+template <int terms>
 void finishGate(const Task& task, const Layout& hidden, uint8_t* packed) {
   const float* sums = task.sums;
   for (int64_t strip = task.begin; strip < task.end; strip++) {
     const int64_t step = strip / 2, block = step / hidden.perBlock;
-    const int64_t offset = (step - block * hidden.perBlock) * kTerms * kTileBytes + strip % 2 * kTileBytes / 2;
+    const int64_t offset = (step - block * hidden.perBlock) * terms * kTileBytes + strip % 2 * kTileBytes / 2;
     for (int64_t tile = 0; tile < hidden.tiles; tile++, sums += 2 * kTileFloats) {
       uint8_t* to = packed + hidden.at(block, tile) + offset;
       for (int64_t i = 0; i < kSide; i += 2, to += 64) {
         const float* gate = sums + i * kSide;
-        packPair(geluTanh(load(gate)) * load(gate + kTileFloats),
+        packPair<terms>(geluTanh(load(gate)) * load(gate + kTileFloats),
                  geluTanh(load(gate + kSide)) * load(gate + kSide + kTileFloats), to);
       }
     }
@@ -380,7 +391,7 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
             float* y) {
   if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, w.cols);
+    const Layout layout(rows, w.cols, w.dtype);
     uint8_t* packed = packedRows.need(layout.bytes());
     packRows(pool, x + row * w.cols, rows, w.cols, layout, packed);
     multiply(pool, {{&w, &w}}, layout, packed, [&](const Task& task) {
@@ -394,19 +405,19 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
               float* y) {
   if (m < kManyRows || gate.dtype != up.dtype) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, gate.cols), inner(rows, gate.rows);
+    const Layout layout(rows, gate.cols, gate.dtype), inner(rows, gate.rows, down.dtype);
     uint8_t *packed = packedRows.need(layout.bytes()), *hidden = packedHidden.need(inner.bytes());
     packRows(pool, x + row * gate.cols, rows, gate.cols, layout, packed);
     // Strips have 16 outputs: an odd number of them leaves half a step unwritten.
     if (ceilDiv(gate.rows, kSide) % 2) {
       for (int64_t tile = 0; tile < inner.tiles; tile++) {
         uint8_t* last = hidden + inner.at(inner.blocks() - 1, tile) +
-                        (inner.stepsIn(inner.blocks() - 1) - 1) * kTerms * kTileBytes;
-        __builtin_memset(last, 0, kTerms * kTileBytes);
+                        (inner.stepsIn(inner.blocks() - 1) - 1) * inner.terms * kTileBytes;
+        __builtin_memset(last, 0, inner.terms * kTileBytes);
       }
     }
-    multiply(pool, {{&gate, &up}}, layout, packed,
-             [&](const Task& task) { finishGate(task, inner, hidden); });
+    const auto finish = inner.terms == 3 ? finishGate<3> : finishGate<2>;
+    multiply(pool, {{&gate, &up}}, layout, packed, [&](const Task& task) { finish(task, inner, hidden); });
     multiply(pool, {{&down, &down}}, inner, hidden, [&](const Task& task) {
       finishLinear(task, rows, down.rows, nullptr, Activation::kNone, y + row * down.rows);
     });
