@@ -33,14 +33,29 @@ export function attend(
     const counted = (x: tf.Tensor) => (x.shape[1] === S ? x : x.slice([0, 0, 0, 0], [-1, S, -1, -1]));
     const [B, T, N] = q.shape;
     const rows = whole ? T : Math.max(1, Math.floor(MAX_SCORES / (4 * B * N * S)));
+    return tap("hook_z", attendInPieces(q, counted(k), counted(v), mask, scaling, { rows, tap }));
+  });
+}
+
+/** `attend` with all of k and v counting, `rows` queries at a time, without `hook_z`; the tap sees the scores of each piece. */
+export function attendInPieces(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  mask: tf.Tensor | null,
+  scaling: ScoreScaling,
+  { rows, tap = noTap }: { rows: number; tap?: Tap },
+): tf.Tensor {
+  const T = q.shape[1]!;
+  if (rows >= T) return attendWhole(q, k, v, mask, scaling, tap);
+  return tf.tidy(() => {
     const pieces: tf.Tensor[] = [];
     for (let from = 0; from < T; from += rows) {
       const count = Math.min(rows, T - from);
-      const piece = count === T ? q : q.slice([0, from, 0, 0], [-1, count, -1, -1]);
-      const open = mask === null || count === T ? mask : mask.slice([0, 0, from, 0], [-1, -1, count, -1]);
-      pieces.push(attendWhole(piece, counted(k), counted(v), open, scaling, tap));
+      const open = mask && mask.slice([0, 0, from, 0], [-1, -1, count, -1]);
+      pieces.push(attendWhole(q.slice([0, from, 0, 0], [-1, count, -1, -1]), k, v, open, scaling, tap));
     }
-    return tap("hook_z", pieces.length === 1 ? pieces[0] : tf.concat(pieces, 1));
+    return tf.concat(pieces, 1);
   });
 }
 

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import type { Epilogue, Matrix } from "./matrix.js";
+import type { Matrix, ProductOptions } from "./matrix.js";
 
 /** Sizes of a `Linear`: `units` = out. */
 export type LinearArgs = CheckpointLayerArgs & { units: number; useBias: boolean };
@@ -26,8 +26,8 @@ export class Linear extends CheckpointLayer {
     if (this.useBias) this.bias = this.addTensor("bias", [this.units]);
     this.built = true;
   }
-  override call(inputs: tf.Tensor | tf.Tensor[], { gelu }: Pick<Epilogue, "gelu"> = {}): tf.Tensor {
-    return this.weight.multiply(listOf(inputs)[0], { bias: this.bias?.read(), gelu });
+  override call(inputs: tf.Tensor | tf.Tensor[], { gelu, coarse }: Omit<ProductOptions, "bias"> = {}): tf.Tensor {
+    return this.weight.multiply(listOf(inputs)[0], { bias: this.bias?.read(), gelu, coarse });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
     return [...shapesOf(inputShape)[0].slice(0, -1), this.units];

@@ -5,8 +5,13 @@ import { dense, heldDtype } from "./held.js";
 import { runKernel } from "./kernel.js";
 import { batchMatMul } from "./matmul.js";
 
-/** What follows a product: a bias [out], and the tanh form of GELU. */
-export type Epilogue = { bias?: tf.Tensor | undefined; gelu?: boolean | undefined };
+/** How a product is formed: what follows it, a bias [out] and the tanh form of GELU, and how exactly. */
+export type ProductOptions = {
+  bias?: tf.Tensor | undefined;
+  gelu?: boolean | undefined;
+  /** x may be rounded to bfloat16 where the weight has 16 bit and the processor multiplies these faster. */
+  coarse?: boolean | undefined;
+};
 
 /**
  * A stored matrix W [out, in] in the form that the current backend multiplies by fastest: one that has a kernel of its own
@@ -28,8 +33,8 @@ export class Matrix {
   }
 
   /** gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller owns the result. */
-  multiply(x: tf.Tensor, { bias, gelu = false }: Epilogue = {}): tf.Tensor {
-    const [w, attributes] = [this.variable.read(), { activation: gelu ? 1 : 0 }];
+  multiply(x: tf.Tensor, { bias, gelu = false, coarse = false }: ProductOptions = {}): tf.Tensor {
+    const [w, attributes] = [this.variable.read(), { activation: gelu ? 1 : 0, coarse: coarse ? 1 : 0 }];
     const product = bias
       ? runKernel("PaligemmaLinearBias", { x, w, bias }, attributes)
       : runKernel("PaligemmaLinear", { x, w }, attributes);

@@ -35,13 +35,14 @@ struct Attention {
 };
 
 // Activations are float32 and contiguous. They are multiplied as they are but for one case: the tile unit takes 17 bits or
-// more of them for 16-bit weights (kernels/amx.cc).
+// more of them for 16-bit weights, and 8 in a coarse product (kernels/amx.cc).
 // Inputs and outputs do not overlap.
 struct Kernels {
   const char* name;
-  // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows].
-  void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, float* y);
-  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D].
+  // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows]. `coarse`: x may be rounded to bfloat16 where
+  // W has 16 bit.
+  void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, bool coarse, float* y);
+  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D]. Its products are coarse.
   void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down, float* y);
   // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].
   void (*rmsNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y);

@@ -18,6 +18,7 @@ struct Attributes {
   float softcap = 0;
   float eps = 0;
   int64_t activation = 0;
+  int64_t coarse = 0;
 };
 
 void readAttribute(TF_OpKernelConstruction* construction, const char* name, float* value, TF_Status* status) {
@@ -39,6 +40,7 @@ void* create(TF_OpKernelConstruction* construction) {
   readAttribute(construction, "softcap", &attributes->softcap, status);
   readAttribute(construction, "eps", &attributes->eps, status);
   readAttribute(construction, "activation", &attributes->activation, status);
+  readAttribute(construction, "coarse", &attributes->coarse, status);
   TF_DeleteStatus(status);
   return attributes;
 }
@@ -64,9 +66,10 @@ void linear(void* kernel, TF_OpKernelContext* context) {
   Tensor y = call.output(withLast(x.shape(), w.matrix.rows));
   if (!call.ok()) return;
   auto activation = static_cast<Activation>(of(kernel).activation);
+  bool coarse = of(kernel).coarse != 0;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.linear(pool, x.floats(), x.size() / w.matrix.cols, w.matrix, bias ? bias.floats() : nullptr, activation,
-                   y.floats());
+                   coarse, y.floats());
   });
 }
 
@@ -388,8 +391,9 @@ struct Op {
 std::vector<Op> ops() {
   const char* W = "W: {int32, float}";
   return {
-      {"PaligemmaLinear", linear, {"x: float", "w: W"}, {W, "activation: int"}, "y: float"},
-      {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int"}, "y: float"},
+      {"PaligemmaLinear", linear, {"x: float", "w: W"}, {W, "activation: int", "coarse: int"}, "y: float"},
+      {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int", "coarse: int"},
+       "y: float"},
       {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
        {W, "U: {int32, float}", "V: {int32, float}"}, "y: float"},
       {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},

@@ -3,8 +3,8 @@
 // Products with many rows on the tile unit, which multiplies bfloat16 and adds in float32. A float32 is the sum of three
 // bfloat16 (8 + 8 + 8 bits), a float16 of two, and x·w that of the products of their terms. Float32 weights take three
 // terms each of x and w, and the six products that float32's own rounding does not swallow. 16-bit weights take two terms of
-// x, 17 bits or more: as close as a sum of some thousand float32 is anyway, at two thirds of the cost. So bfloat16 costs two
-// products, float16 four, float32 six. Numbers below 2⁻¹²⁶ count as zero, and activations above 3.39e38 as infinite.
+// x, 17 bits or more: as close as a sum of some thousand float32 is anyway. Where the caller allows a coarse product they take
+// one, which rounds x to bfloat16. Numbers below 2⁻¹²⁶ count as zero, and activations above 3.39e38 as infinite.
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__)
 #define PALIGEMMA_ISA amx
 #define PALIGEMMA_LANES 16
@@ -34,7 +34,7 @@ constexpr int termsOf(Dtype dtype) {
 }
 
 // Terms that an activation is split into, for weights of a type.
-constexpr int activationTerms(Dtype dtype) { return dtype == Dtype::kFloat32 ? 3 : 2; }
+constexpr int activationTerms(Dtype dtype, bool coarse) { return dtype == Dtype::kFloat32 ? 3 : coarse ? 1 : 2; }
 
 // The compiler does not know that a tile is loaded from memory that was just written.
 PALIGEMMA_INLINE void fence() { asm volatile("" ::: "memory"); }
@@ -61,8 +61,8 @@ struct Layout {
   int64_t perBlock;  // steps in a block; the last block may have fewer
   int64_t terms;
 
-  Layout(int64_t m, int64_t k, Dtype weights)
-      : tiles(ceilDiv(m, kSide)), steps(most(1, ceilDiv(k, kStep))), terms(activationTerms(weights)) {
+  Layout(int64_t m, int64_t k, Dtype weights, bool coarse)
+      : tiles(ceilDiv(m, kSide)), steps(most(1, ceilDiv(k, kStep))), terms(activationTerms(weights, coarse)) {
     const int64_t fitting = kBlockBytes / (tiles * terms * kTileBytes);
     perBlock = least(steps, most(8, least(32, fitting)));
     perBlock = ceilDiv(steps, ceilDiv(steps, perBlock));
@@ -109,7 +109,7 @@ void packStep(const float* x, int64_t k, int64_t rows, int64_t count, uint8_t* t
 }
 
 void packRows(Pool& pool, const float* x, int64_t m, int64_t k, const Layout& layout, uint8_t* packed) {
-  const auto pack = layout.terms == 3 ? packStep<3> : packStep<2>;
+  const auto pack = layout.terms == 3 ? packStep<3> : layout.terms == 2 ? packStep<2> : packStep<1>;
   pool.run(layout.tiles * layout.blocks(), [&](int64_t task, int) {
     const int64_t tile = task % layout.tiles, block = task / layout.tiles, row = tile * kSide;
     uint8_t* to = packed + layout.at(block, tile);
@@ -283,7 +283,7 @@ struct Task {
 };
 
 // All sums of the task's strips. Blocks along k outside, so that the activations of one stay in the second cache.
-template <Dtype dtype>
+template <Dtype dtype, int terms>
 void multiplyStrips(const Strips& strips, const Layout& layout, const uint8_t* packed, const Task& task) {
   const int64_t perStrip = layout.tiles * 2 * kTileFloats;
   configureTiles();
@@ -295,11 +295,19 @@ void multiplyStrips(const Strips& strips, const Layout& layout, const uint8_t* p
       const int64_t nextBlock = turn && !end ? block + 1 : block;
       Prefetch next(strips, end ? least(strips.count() - 1, strip + 1) : turn ? task.begin : strip + 1,
                     end ? 0 : nextBlock * layout.perBlock * kStep, layout.stepsIn(end ? 0 : nextBlock));
-      multiplyStrip<termsOf(dtype), activationTerms(dtype)>(task.weights, packed + layout.at(block, 0), layout.tiles, steps,
+      multiplyStrip<termsOf(dtype), terms>(task.weights, packed + layout.at(block, 0), layout.tiles, steps,
                                     task.sums + (strip - task.begin) * perStrip, block == 0, next);
     }
   }
   _tile_release();
+}
+
+using MultiplyStrips = void (*)(const Strips&, const Layout&, const uint8_t*, const Task&);
+
+MultiplyStrips multiplyStripsFor(Dtype dtype, int64_t terms) {
+  if (dtype == Dtype::kFloat32) return multiplyStrips<Dtype::kFloat32, 3>;
+  if (dtype == Dtype::kFloat16) return terms == 2 ? multiplyStrips<Dtype::kFloat16, 2> : multiplyStrips<Dtype::kFloat16, 1>;
+  return terms == 2 ? multiplyStrips<Dtype::kBFloat16, 2> : multiplyStrips<Dtype::kBFloat16, 1>;
 }
 
 Scratch taskMemory;
@@ -312,6 +320,7 @@ void multiply(Pool& pool, const Strips& strips, const Layout& layout, const uint
   const int64_t tasks = roundUp(ceilDiv(strips.count(), least(32, fitting)), threads);
   const int64_t perTask = ceilDiv(strips.count(), tasks);
   const Dtype dtype = strips.matrices[0]->dtype;
+  const auto run = multiplyStripsFor(dtype, layout.terms);
   const int64_t weightBytes = layout.perBlock * termsOf(dtype) * 2 * kTileBytes;
   const int64_t bytes = weightBytes + perTask * perStrip * int64_t{sizeof(float)};
   uint8_t* memory = taskMemory.need(threads * bytes);
@@ -319,9 +328,7 @@ void multiply(Pool& pool, const Strips& strips, const Layout& layout, const uint
     uint8_t* mine = memory + thread * bytes;
     const Task task = {index * perTask, least(strips.count(), (index + 1) * perTask), mine,
                        reinterpret_cast<float*>(mine + weightBytes)};
-    if (dtype == Dtype::kBFloat16) multiplyStrips<Dtype::kBFloat16>(strips, layout, packed, task);
-    if (dtype == Dtype::kFloat16) multiplyStrips<Dtype::kFloat16>(strips, layout, packed, task);
-    if (dtype == Dtype::kFloat32) multiplyStrips<Dtype::kFloat32>(strips, layout, packed, task);
+    run(strips, layout, packed, task);
     finish(task);
   });
   taskMemory.trim();
@@ -387,11 +394,11 @@ void forBlocks(int64_t m, const Body& body) {
   for (int64_t row = 0; row < m; row += rows) body(row, least(rows, m - row));
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
+void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, bool coarse,
             float* y) {
-  if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, y);
+  if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, coarse, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, w.cols, w.dtype);
+    const Layout layout(rows, w.cols, w.dtype, coarse);
     uint8_t* packed = packedRows.need(layout.bytes());
     packRows(pool, x + row * w.cols, rows, w.cols, layout, packed);
     multiply(pool, {{&w, &w}}, layout, packed, [&](const Task& task) {
@@ -405,7 +412,7 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
               float* y) {
   if (m < kManyRows || gate.dtype != up.dtype) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, gate.cols, gate.dtype), inner(rows, gate.rows, down.dtype);
+    const Layout layout(rows, gate.cols, gate.dtype, true), inner(rows, gate.rows, down.dtype, true);
     uint8_t *packed = packedRows.need(layout.bytes()), *hidden = packedHidden.need(inner.bytes());
     packRows(pool, x + row * gate.cols, rows, gate.cols, layout, packed);
     // Strips have 16 outputs: an odd number of them leaves half a step unwritten.
@@ -416,7 +423,7 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
         __builtin_memset(last, 0, inner.terms * kTileBytes);
       }
     }
-    const auto finish = inner.terms == 3 ? finishGate<3> : finishGate<2>;
+    const auto finish = inner.terms == 3 ? finishGate<3> : finishGate<1>;
     multiply(pool, {{&gate, &up}}, layout, packed, [&](const Task& task) { finish(task, inner, hidden); });
     multiply(pool, {{&down, &down}}, inner, hidden, [&](const Task& task) {
       finishLinear(task, rows, down.rows, nullptr, Activation::kNone, y + row * down.rows);

@@ -139,7 +139,7 @@ void linearMany(Pool& pool, const float* x, int64_t m, const Matrix& w, const fl
   packedRows.trim();
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
+void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, bool,
             float* y) {
   if (m <= 0) return;
   if (m <= kFewRows) return linearFew(pool, x, m, w, bias, activation, y);
@@ -164,14 +164,14 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
       gateFew(pool, from, count, gate, up, hidden);
     } else {
       float* ups = hidden + size;
-      linear(pool, from, count, gate, nullptr, Activation::kGeluTanh, hidden);
-      linear(pool, from, count, up, nullptr, Activation::kNone, ups);
+      linear(pool, from, count, gate, nullptr, Activation::kGeluTanh, false, hidden);
+      linear(pool, from, count, up, nullptr, Activation::kNone, false, ups);
       forPieces(pool, count * gate.rows, 1, [=](int64_t begin, int64_t end) {
         mapRow(end - begin, hidden + begin,
                [=](int64_t i, auto read) { return read(hidden + begin + i) * read(ups + begin + i); });
       });
     }
-    linear(pool, hidden, count, down, nullptr, Activation::kNone, y + row * down.rows);
+    linear(pool, hidden, count, down, nullptr, Activation::kNone, false, y + row * down.rows);
   }
   hiddenRows.trim();
 }

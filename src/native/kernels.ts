@@ -13,8 +13,8 @@ const OPERATIONS: Record<
   Exclude<KernelName, "PaligemmaProduct">,
   { inputs: string[]; attributes?: Record<string, "int" | "float"> }
 > = {
-  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int" } },
-  PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int" } },
+  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int" } },
+  PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int", coarse: "int" } },
   PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"] },
   PaligemmaGelu: { inputs: ["x"] },
   PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },

@@ -112,7 +112,7 @@ function openAddon({ folder }: NativeCandidate): { binding?: Binding; problem?: 
   try {
     const local = createRequire(path.join(folder, "package.json"));
     const preGyp = local("@mapbox/node-pre-gyp") as { find(packageJson: string): string };
-    const addon = preGyp.find(path.join(folder, "package.json"));
+    const addon = withoutArguments(() => preGyp.find(path.join(folder, "package.json")));
     if (!existsSync(addon)) return { problem: `has no built addon (expected ${path.relative(folder, addon)})` };
     return { binding: quietly(folder, () => local(addon) as Binding) };
   } catch (error) {
@@ -129,7 +129,7 @@ function requirePackage({ packageName, folder }: NativeCandidate): void {
   // The last thing that the package does is tf.setBackend("tensorflow"), which is the caller's choice, not the package's.
   engine.setBackend = async () => true;
   try {
-    createRequire(path.join(folder, "package.json"))(folder);
+    withoutArguments(() => createRequire(path.join(folder, "package.json"))(folder) as unknown);
   } catch (error) {
     throw new BackendError(
       `Backend "tensorflow": ${packageName} in ${folder} cannot be loaded: ${firstLine(error)}. ${SETUP_HINT}.`,
@@ -142,6 +142,17 @@ function requirePackage({ packageName, folder }: NativeCandidate): void {
       `Backend "tensorflow": ${packageName} in ${folder} registered it on another copy of @tensorflow/tfjs than the one ` +
         "this package uses. Install one version for both (`npm ls @tensorflow/tfjs` shows them, `npm dedupe` may merge them).",
     );
+  }
+}
+
+/** node-pre-gyp takes the arguments of any program for its own: `--debug` and `--dir` would send it elsewhere. */
+function withoutArguments<T>(work: () => T): T {
+  const { argv } = process;
+  process.argv = argv.slice(0, 2);
+  try {
+    return work();
+  } finally {
+    process.argv = argv;
   }
 }
 

@@ -45,16 +45,11 @@ describe("types of weights", () => {
 
     for (const dtype of ["bfloat16", "float16"] as const) {
       it(`${dtype} agrees with float32 on another backend: KL <= 1e-3 and the same best token at 99 % of 500 positions`, async () => {
-        const { positions, largestKl, agreement, dtype: held } = await compareDtypes(dtype, "cpu", 8);
+        const { positions, meanKl, largestKl, agreement, dtype: held } = await compareDtypes(dtype, "wasm", 8);
         assert.equal(held, dtype);
         assert.ok(positions >= 500, `${positions} positions`);
-        // Activations are never rounded to 16 bit, so that of bfloat16 only what two backends differ by anyway is left; float16
-        // has not got the range of bfloat16, in which the demo is stored.
-        const limit = dtype === "bfloat16" ? 1e-5 : 1e-3;
-        assert.ok(
-          largestKl <= limit && agreement >= 0.99,
-          `KL ${largestKl}, the same best token at ${agreement * 100} %`,
-        );
+        const measured = `KL ${meanKl}, at most ${largestKl}, the same best token at ${agreement * 100} %`;
+        assert.ok(meanKl <= 1e-4 && largestKl <= 1e-3 && agreement >= 0.99, measured);
       }).timeout(120_000);
     }
 

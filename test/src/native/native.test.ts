@@ -323,6 +323,18 @@ describe("native setup", () => {
       });
     });
 
+    it("arguments of the program are not taken for node-pre-gyp's own", async () => {
+      await preGyp(folder, `module.exports = { find: () => { throw new Error(process.argv.slice(2).join("+")); } };`);
+      const { argv } = process;
+      process.argv = [...argv.slice(0, 2), "--dir", "elsewhere"];
+      try {
+        await assert.rejects(loadNative([{ packageName, folder }]), /cannot be loaded: \. Run/);
+        assert.deepEqual(process.argv.slice(2), ["--dir", "elsewhere"]);
+      } finally {
+        process.argv = argv;
+      }
+    });
+
     it("an addon that does not open is an error with the cause", async () => {
       await writeFile(path.join(folder, "broken.node"), "not a library");
       await preGyp(folder, `module.exports = { find: () => ${JSON.stringify(path.join(folder, "broken.node"))} };`);
