@@ -197,8 +197,8 @@ export const mutations: Mutation[] = [
   ...inFile("layers/matrix.ts", "tiny-pg1/prompt", "hooks", [
     [
       "a square matrix used transposed",
-      "weight.reshape([out, width]), true)",
-      "weight.reshape([out, width]), out !== width)",
+      "weight : weight.reshape(shape), true)",
+      "weight : weight.reshape(shape), shape[0] !== shape[1])",
     ],
   ]),
   ...inFile("layers/linear.ts", "tiny-pg1/prompt", "hooks", [
