@@ -8,21 +8,25 @@ import { listens, noTap, type Tap } from "./tap.js";
 
 /**
  * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
+ * `coarseProducts` (default no): activations may be rounded to bfloat16 where 16-bit weights are multiplied faster so; this is
+ * four fifths of a decoder's work, and rounding there changes logits least.
  * Checkpoint tensors: `{gate,up}_proj.weight` [F, D], `down_proj.weight` [D, F]. Taps: hook_pre, hook_pre_linear, hook_post.
  */
 export class GatedMLP extends CheckpointLayer {
   static readonly className = "GatedMLP";
   private readonly hiddenSize: number;
   private readonly intermediateSize: number;
+  private readonly coarseProducts: boolean;
   private readonly gateProj: Linear;
   private readonly upProj: Linear;
   private readonly downProj: Linear;
 
-  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number }) {
-    const { hiddenSize, intermediateSize, ...rest } = args;
+  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean }) {
+    const { hiddenSize, intermediateSize, coarseProducts = false, ...rest } = args;
     super(rest);
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
+    this.coarseProducts = coarseProducts;
     const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: false }));
     this.gateProj = linear("gate_proj", intermediateSize);
     this.upProj = linear("up_proj", intermediateSize);
@@ -38,11 +42,11 @@ export class GatedMLP extends CheckpointLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
     const [gate, up, down] = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight.read());
+    const coarse = this.coarseProducts;
     const inside = listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
-    const fused = inside ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down });
+    const fused = inside ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: coarse ? 1 : 0 });
     if (fused) return fused;
-    // Coarse, as the kernel is: four fifths of a decoder's work, and the least of what rounding does to its logits.
-    const product = (linear: Linear, input: tf.Tensor) => linear.apply(input, { coarse: true }) as tf.Tensor;
+    const product = (linear: Linear, input: tf.Tensor) => linear.apply(input, { coarse }) as tf.Tensor;
     return tf.tidy(() => {
       const pre = tap("hook_pre", product(this.gateProj, x));
       const preLinear = tap("hook_pre_linear", product(this.upProj, x));
@@ -51,7 +55,7 @@ export class GatedMLP extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize };
+    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize, coarseProducts: this.coarseProducts };
   }
 }
 tf.serialization.registerClass(GatedMLP);

@@ -12,6 +12,8 @@ export type GemmaBlockConfig = GemmaAttentionConfig & {
   intermediateSize: number;
   rmsNormEps: number;
   postNorms: boolean;
+  /** Whether the MLP's products may be coarse (`GatedMLP`); default no. */
+  coarseProducts?: boolean;
 };
 
 /**
@@ -32,11 +34,11 @@ export class GemmaBlock extends CheckpointLayer {
   constructor(args: CheckpointLayerArgs & { config: GemmaBlockConfig }) {
     const { config, ...rest } = args;
     super(rest);
-    const { hiddenSize, intermediateSize, rmsNormEps, postNorms } = config;
+    const { hiddenSize, intermediateSize, rmsNormEps, postNorms, coarseProducts = false } = config;
     const norm = (name: string) => this.own(new RMSNorm({ ...this.part(name), eps: rmsNormEps }));
     this.config = config;
     this.attn = this.own(new GemmaAttention({ ...this.part("self_attn"), config }));
-    this.mlp = this.own(new GatedMLP({ ...this.part("mlp"), hiddenSize, intermediateSize }));
+    this.mlp = this.own(new GatedMLP({ ...this.part("mlp"), hiddenSize, intermediateSize, coarseProducts }));
     this.ln1 = norm("input_layernorm");
     // One checkpoint name, two meanings: before the MLP without post-norms, after the attention with them.
     this.ln2 = norm(postNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm");

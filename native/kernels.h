@@ -42,8 +42,9 @@ struct Kernels {
   // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows]. `coarse`: x may be rounded to bfloat16 where
   // W has 16 bit.
   void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, bool coarse, float* y);
-  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D]. Its products are coarse.
-  void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down, float* y);
+  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D]. `coarse` as in linear.
+  void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
+                   bool coarse, float* y);
   // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].
   void (*rmsNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y);
   // y = (x - mean) / sqrt(var + eps) · weight + bias: x and y [m, d], weight and bias [d].

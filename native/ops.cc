@@ -74,7 +74,7 @@ void linear(void* kernel, TF_OpKernelContext* context) {
 }
 
 // x [..., D], gate and up [F, D], down [D, F] -> [..., D]
-void gatedMlp(void*, TF_OpKernelContext* context) {
+void gatedMlp(void* kernel, TF_OpKernelContext* context) {
   Call call(context);
   Tensor x = call.input(0);
   WeightInput gate = call.weight(1), up = call.weight(2), down = call.weight(3);
@@ -85,8 +85,9 @@ void gatedMlp(void*, TF_OpKernelContext* context) {
   if (!call.ok()) return;
   Tensor y = call.output(x.shape());
   if (!call.ok()) return;
+  bool coarse = of(kernel).coarse != 0;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.gatedMlp(pool, x.floats(), x.size() / d, gate.matrix, up.matrix, down.matrix, y.floats());
+    kernels.gatedMlp(pool, x.floats(), x.size() / d, gate.matrix, up.matrix, down.matrix, coarse, y.floats());
   });
 }
 
@@ -395,7 +396,7 @@ std::vector<Op> ops() {
       {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int", "coarse: int"},
        "y: float"},
       {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
-       {W, "U: {int32, float}", "V: {int32, float}"}, "y: float"},
+       {W, "U: {int32, float}", "V: {int32, float}", "coarse: int"}, "y: float"},
       {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},
       {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, "y: float"},
       {"PaligemmaGelu", gelu, {"x: float"}, {}, "y: float"},

@@ -10,6 +10,11 @@ export type Settings = {
   positionOffset: 0 | 1;
   /** How pictures are squashed to the model's square: HF inference, or big_vision training. */
   resize: "pillow-bicubic" | "bilinear-antialias";
+  /**
+   * "fast": the products of the decoder's MLP may round activations to bfloat16 where a processor multiplies 16-bit weights
+   * faster so, as 16-bit runs of other implementations do everywhere. "exact": never.
+   */
+  mlpProducts: "fast" | "exact";
 };
 
 /** What transformers 5.x computes with eager attention: the default of everything here. */
@@ -18,6 +23,7 @@ export const hf5: Settings = {
   slidingWindow: "hf",
   positionOffset: 1,
   resize: "pillow-bicubic",
+  mlpProducts: "fast",
 };
 
 /** transformers 4.41 to 4.51: the final cap is applied. */
@@ -36,6 +42,7 @@ const ALLOWED: { [K in keyof Settings]: readonly Settings[K][] } = {
   slidingWindow: ["hf", "off"],
   positionOffset: [0, 1],
   resize: ["pillow-bicubic", "bilinear-antialias"],
+  mlpProducts: ["fast", "exact"],
 };
 
 /** The given switches over the defaults (`hf5`). Throws `InputError` for an unknown switch or value. */

@@ -409,10 +409,12 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
 }
 
 void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
-              float* y) {
-  if (m < kManyRows || gate.dtype != up.dtype) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, y);
+              bool coarse, float* y) {
+  if (m < kManyRows || gate.dtype != up.dtype) {
+    return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, coarse, y);
+  }
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, gate.cols, gate.dtype, true), inner(rows, gate.rows, down.dtype, true);
+    const Layout layout(rows, gate.cols, gate.dtype, coarse), inner(rows, gate.rows, down.dtype, coarse);
     uint8_t *packed = packedRows.need(layout.bytes()), *hidden = packedHidden.need(inner.bytes());
     packRows(pool, x + row * gate.cols, rows, gate.cols, layout, packed);
     // Strips have 16 outputs: an odd number of them leaves half a step unwritten.
@@ -423,7 +425,7 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const M
         __builtin_memset(last, 0, inner.terms * kTileBytes);
       }
     }
-    const auto finish = inner.terms == 3 ? finishGate<3> : finishGate<1>;
+    const auto finish = inner.terms == 3 ? finishGate<3> : inner.terms == 2 ? finishGate<2> : finishGate<1>;
     multiply(pool, {{&gate, &up}}, layout, packed, [&](const Task& task) { finish(task, inner, hidden); });
     multiply(pool, {{&down, &down}}, inner, hidden, [&](const Task& task) {
       finishLinear(task, rows, down.rows, nullptr, Activation::kNone, y + row * down.rows);

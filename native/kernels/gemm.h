@@ -152,7 +152,7 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
 Scratch hiddenRows;
 
 void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
-              float* y) {
+              bool, float* y) {
   if (m <= 0) return;
   const bool few = m <= kFewRows;
   const int64_t blocks = ceilDiv(m, kBlockRows), rows = roundUp(ceilDiv(m, blocks), kTileRows), size = rows * gate.rows;

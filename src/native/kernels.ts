@@ -15,7 +15,7 @@ const OPERATIONS: Record<
 > = {
   PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int" } },
   PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int", coarse: "int" } },
-  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"] },
+  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int" } },
   PaligemmaGelu: { inputs: ["x"] },
   PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
   PaligemmaRmsScale: { inputs: ["x"], attributes: { eps: "float" } },

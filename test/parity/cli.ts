@@ -9,7 +9,7 @@ import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import { openFolder } from "../../weights/source.js";
 import { committedReferences, readReference } from "./reference.js";
 import { hookTable, markdown, passes, type ReportEntry, summary } from "./report.js";
-import { runParity } from "./run.js";
+import { EXACT, runParity } from "./run.js";
 
 const HOW_TO_MAKE = "python test/fixtures/make_fixtures.py --reference MODEL --image FILE --prompt TEXT --out DIR";
 
@@ -39,7 +39,7 @@ async function main(): Promise<number> {
       throw new Error(`${referenceFolder}: no reference there (case.json); make one with: ${HOW_TO_MAKE}`);
     }
     const folder = await openFolder(modelFolder);
-    const model = await loadNetwork(folder, await loadConfig(folder), undefined, { dtype: "float32" });
+    const model = await loadNetwork(folder, await loadConfig(folder), EXACT);
     const reference = await readReference(referenceFolder);
     const entry = { backend, reference, result: await runParity(model, reference) };
     model.dispose();

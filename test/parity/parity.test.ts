@@ -6,7 +6,7 @@ import type { PaliGemmaModel } from "../../src/model.js";
 import { openFolder } from "../../weights/source.js";
 import { onEachBackend } from "../support/backends.js";
 import { committedReferences, readReference } from "./reference.js";
-import { runParity, TOLERANCE } from "./run.js";
+import { EXACT, runParity, TOLERANCE } from "./run.js";
 
 onEachBackend("parity with transformers", () => {
   for (const committed of committedReferences()) {
@@ -14,7 +14,7 @@ onEachBackend("parity with transformers", () => {
       let network: PaliGemmaModel;
       before(async () => {
         const folder = await openFolder(committed.model);
-        network = await loadNetwork(folder, await loadConfig(folder), undefined, { dtype: "float32" });
+        network = await loadNetwork(folder, await loadConfig(folder), EXACT);
       });
       after(() => network.dispose());
 

@@ -1,9 +1,13 @@
 import type { PaliGemmaModel } from "../../src/model.js";
 import type { Tap } from "../../layers/tap.js";
 import { decode } from "../../src/generate.js";
+import { hf5, type Settings } from "../../src/settings.js";
 import { compare, type Difference, isConstant } from "./compare.js";
 import { compareLogits, type LogitDifference } from "./logits.js";
 import { modelInputs, type Reference } from "./reference.js";
+
+/** The settings that parity is compared with: products that round nothing, as in the float32 runs that the references are. */
+export const EXACT: Settings = { ...hf5, mlpProducts: "exact" };
 
 /** The limit of every hook's scaled error in float32. */
 export const TOLERANCE = 2e-5;
