@@ -55,7 +55,12 @@ export class GatedMLP extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize, coarseProducts: this.coarseProducts };
+    return {
+      ...super.getConfig(),
+      hiddenSize: this.hiddenSize,
+      intermediateSize: this.intermediateSize,
+      coarseProducts: this.coarseProducts,
+    };
   }
 }
 tf.serialization.registerClass(GatedMLP);

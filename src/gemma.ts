@@ -48,7 +48,11 @@ export class GemmaDecoder {
     this.embedding = new TokenEmbedding({ ...part("embed_tokens"), vocabSize, hiddenSize });
     this.blocks = Array.from(
       { length: numHiddenLayers },
-      (_, i) => new GemmaBlock({ ...part(`layers.${i}`), config: { ...blockConfig(config), coarseProducts: settings.mlpProducts === "fast" } }),
+      (_, i) =>
+        new GemmaBlock({
+          ...part(`layers.${i}`),
+          config: { ...blockConfig(config), coarseProducts: settings.mlpProducts === "fast" },
+        }),
     );
     this.lnFinal = new RMSNorm({ ...part("norm"), eps: rmsNormEps });
     const finalLogitSoftcapping = settings.finalLogitSoftcapping === "config" ? config.finalLogitSoftcapping : null;

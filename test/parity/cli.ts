@@ -39,7 +39,7 @@ async function main(): Promise<number> {
       throw new Error(`${referenceFolder}: no reference there (case.json); make one with: ${HOW_TO_MAKE}`);
     }
     const folder = await openFolder(modelFolder);
-    const model = await loadNetwork(folder, await loadConfig(folder), EXACT);
+    const model = await loadNetwork(folder, await loadConfig(folder), EXACT, { dtype: "float32" });
     const reference = await readReference(referenceFolder);
     const entry = { backend, reference, result: await runParity(model, reference) };
     model.dispose();

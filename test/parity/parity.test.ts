@@ -14,7 +14,7 @@ onEachBackend("parity with transformers", () => {
       let network: PaliGemmaModel;
       before(async () => {
         const folder = await openFolder(committed.model);
-        network = await loadNetwork(folder, await loadConfig(folder), EXACT);
+        network = await loadNetwork(folder, await loadConfig(folder), EXACT, { dtype: "float32" });
       });
       after(() => network.dispose());
 
