@@ -96,7 +96,8 @@ describe("the README", () => {
   });
 
   it("holds no figure that is still to be filled in", () => {
-    assert.equal(/\b[A-Z]+_[A-Z_]+\b/.exec(readme)?.[0], undefined);
+    const variables = /\b(PALIGEMMA|CUDA)_[A-Z_]+\b/g; // of the environment, which are documented so
+    assert.equal(/\b[A-Z]+_[A-Z_]+\b/.exec(readme.replaceAll(variables, ""))?.[0], undefined);
   });
 
   it("names files that exist", () => {
