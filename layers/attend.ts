@@ -26,7 +26,7 @@ export function attend(
   tap: Tap = noTap,
 ): tf.Tensor {
   const whole = listens(tap, "hook_attn_scores", "hook_pattern");
-  const z = whole ? null : attendByKernel(q, k, v, mask, scaling);
+  const z = whole ? null : runMasked("PaligemmaAttend", { q, k, v }, mask, scaling);
   if (z) return tap("hook_z", z);
   return tf.tidy(() => {
     const S = mask ? mask.shape[3]! : k.shape[1]!;
@@ -59,16 +59,17 @@ export function attendInPieces(
   });
 }
 
-function attendByKernel(
-  q: tf.Tensor,
-  k: tf.Tensor,
-  v: tf.Tensor,
+/** Runs a kernel that takes `mask`, or its twin without one where everything is open. */
+function runMasked(
+  name: "PaligemmaAttend" | "PaligemmaScores",
+  inputs: Record<string, tf.Tensor>,
   mask: tf.Tensor | null,
   { scale, softcap }: ScoreScaling,
 ): tf.Tensor | null {
   const attributes = { scale, softcap: softcap ?? 0 };
-  if (mask === null) return runKernel("PaligemmaAttendOpen", { q, k, v }, attributes);
-  return runKernel("PaligemmaAttend", { q, k, v, mask }, attributes);
+  return mask === null
+    ? runKernel(`${name}Open`, inputs, attributes)
+    : runKernel(name, { ...inputs, mask }, attributes);
 }
 
 // k and v [B, S, K, H]; every score at once.
@@ -94,19 +95,8 @@ function attendWhole(
     return headsFirst(z.reshape([B, N, T, H]));
   };
   return tf.tidy(() => {
-    const scores = tap("hook_attn_scores", scoresByKernel(q, k, mask, scaling) ?? plainScores());
+    const scores = tap("hook_attn_scores", runMasked("PaligemmaScores", { q, k }, mask, scaling) ?? plainScores());
     const pattern = tap("hook_pattern", runKernel("PaligemmaSoftmax", { x: scores }) ?? scores.softmax());
     return runKernel("PaligemmaMix", { pattern, v }) ?? plainMix(pattern);
   });
-}
-
-function scoresByKernel(
-  q: tf.Tensor,
-  k: tf.Tensor,
-  mask: tf.Tensor | null,
-  { scale, softcap }: ScoreScaling,
-): tf.Tensor | null {
-  const attributes = { scale, softcap: softcap ?? 0 };
-  if (mask === null) return runKernel("PaligemmaScoresOpen", { q, k }, attributes);
-  return runKernel("PaligemmaScores", { q, k, mask }, attributes);
 }

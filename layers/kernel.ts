@@ -33,6 +33,10 @@ export type KernelName =
 type Inputs = Record<string, tf.Tensor>;
 type Attributes = Record<string, number>;
 
+/** Whether `runKernel` would run that kernel now. */
+export const hasKernel = (name: KernelName): boolean =>
+  !tf.engine().isTapeOn() && tf.getKernel(name, tf.getBackend()) !== undefined;
+
 /**
  * Runs the current backend's own kernel, or returns null where it has none: the caller then computes the plain form. The same
  * while a gradient is recorded, for the tape knows the plain operations only. The caller owns the result.

@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
-import { runKernel } from "./kernel.js";
+import { hasKernel, runKernel } from "./kernel.js";
 
 /** Positions that room is made for beyond those needed, where nobody says how many will come. */
 const SPARE = 128;
@@ -71,7 +71,7 @@ export class KVCache extends CheckpointLayer {
 
   /** In place; false where the backend cannot. */
   private write(k: tf.Tensor, v: tf.Tensor): boolean {
-    if (tf.engine().isTapeOn() || !tf.getKernel("PaligemmaWriteCache", tf.getBackend())) return false;
+    if (!hasKernel("PaligemmaWriteCache")) return false;
     const needed = this.count + k.shape[1]!;
     if (this.held === null || this.held.keys.shape[1]! < needed) this.makeRoom(k.shape, needed);
     const { keys, values } = this.held!;

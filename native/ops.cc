@@ -178,50 +178,49 @@ void rope(void*, TF_OpKernelContext* context) {
   });
 }
 
-// q [B, T, N, H], k and v [B, C, K, H], mask [B, 1, T, S] with S <= C (without: all C positions are open) -> [B, T, N, H]
+// The operands that attention and its scores share: q [B, T, N, H], k [B, C, K, H] and, where there is one, a mask
+// [B, 1, T, S] with S <= C; without one all C positions are open. Everything but v and the output is filled in.
+Attention attentionOf(Call& call, const Tensor& q, const Tensor& k, const Tensor& mask, const Attributes& attributes) {
+  call.require(q.rank() == 4 && k.rank() == 4, "attention: expected q and k of four axes");
+  if (!call.ok()) return {};
+  int64_t B = q.dim(0), T = q.dim(1), N = q.dim(2), H = q.dim(3), C = k.dim(1), K = k.dim(2);
+  call.require(k.dim(0) == B && k.dim(3) == H && K > 0 && N % K == 0, "attention: q does not fit k");
+  bool masked = !mask || (mask.rank() == 4 && mask.dim(0) == B && mask.dim(1) == 1 && mask.dim(2) == T);
+  call.require(masked && (!mask || mask.dim(3) <= C), "attention: expected a mask [B, 1, T, S] with S positions in k");
+  if (!call.ok()) return {};
+  int64_t S = mask ? mask.dim(3) : C;
+  return {q.floats(), k.floats(), nullptr, mask ? mask.floats() : nullptr, nullptr, B, T, S, C, N, K, H, attributes.scale,
+          attributes.softcap};
+}
+
+// q, k and mask as above, v as k -> [B, T, N, H]
 void attend(void* kernel, TF_OpKernelContext* context) {
   Call call(context);
   Tensor q = call.input(0), k = call.input(1), v = call.input(2);
   Tensor mask = call.inputs() > 3 ? call.input(3) : Tensor();
   if (!call.ok()) return;
-  call.require(q.rank() == 4 && k.rank() == 4 && v.shape() == k.shape(), "attend: expected q, k and v of four axes");
+  Attention attention = attentionOf(call, q, k, mask, of(kernel));
+  call.require(v.shape() == k.shape(), "attend: expected v of the shape of k");
+  Tensor z = call.ok() ? call.output(q.shape()) : Tensor();
   if (!call.ok()) return;
-  int64_t B = q.dim(0), T = q.dim(1), N = q.dim(2), H = q.dim(3), C = k.dim(1), K = k.dim(2);
-  call.require(k.dim(0) == B && k.dim(3) == H && K > 0 && N % K == 0, "attend: q does not fit k");
-  bool masked = !mask || (mask.rank() == 4 && mask.dim(0) == B && mask.dim(1) == 1 && mask.dim(2) == T);
-  call.require(masked && (!mask || mask.dim(3) <= C), "attend: expected a mask [B, 1, T, S] with S positions in k");
-  if (!call.ok()) return;
-  Tensor z = call.output(q.shape());
-  if (!call.ok()) return;
-  int64_t S = mask ? mask.dim(3) : C;
-  float scale = of(kernel).scale, softcap = of(kernel).softcap;
-  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.attend(pool, {q.floats(), k.floats(), v.floats(), mask ? mask.floats() : nullptr, z.floats(), B, T, S, C, N, K,
-                          H, scale, softcap});
-  });
+  attention.v = v.floats();
+  attention.z = z.floats();
+  // The tensors are captured for their memory, which `attention` points into.
+  Stream::get().enqueue(
+      [q, k, v, mask, z, attention](const Kernels& kernels, Pool& pool) { kernels.attend(pool, attention); });
 }
 
-// q [B, T, N, H], k [B, C, K, H], mask [B, 1, T, S] (without: S = C, all open) -> scores [B, N, T, S]
+// q, k and mask as above -> scores [B, N, T, S]
 void scores(void* kernel, TF_OpKernelContext* context) {
   Call call(context);
   Tensor q = call.input(0), k = call.input(1);
   Tensor mask = call.inputs() > 2 ? call.input(2) : Tensor();
   if (!call.ok()) return;
-  call.require(q.rank() == 4 && k.rank() == 4, "scores: expected q and k of four axes");
+  Attention attention = attentionOf(call, q, k, mask, of(kernel));
+  Tensor y = call.ok() ? call.output({attention.B, attention.N, attention.T, attention.S}) : Tensor();
   if (!call.ok()) return;
-  int64_t B = q.dim(0), T = q.dim(1), N = q.dim(2), H = q.dim(3), C = k.dim(1), K = k.dim(2);
-  call.require(k.dim(0) == B && k.dim(3) == H && K > 0 && N % K == 0, "scores: q does not fit k");
-  bool masked = !mask || (mask.rank() == 4 && mask.dim(0) == B && mask.dim(1) == 1 && mask.dim(2) == T);
-  call.require(masked && (!mask || mask.dim(3) <= C), "scores: expected a mask [B, 1, T, S] with S positions in k");
-  if (!call.ok()) return;
-  int64_t S = mask ? mask.dim(3) : C;
-  Tensor y = call.output({B, N, T, S});
-  if (!call.ok()) return;
-  float scale = of(kernel).scale, softcap = of(kernel).softcap;
-  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.scores(pool, {q.floats(), k.floats(), nullptr, mask ? mask.floats() : nullptr, y.floats(), B, T, S, C, N, K, H,
-                          scale, softcap});
-  });
+  attention.z = y.floats();
+  Stream::get().enqueue([q, k, mask, y, attention](const Kernels& kernels, Pool& pool) { kernels.scores(pool, attention); });
 }
 
 // x [..., S] -> softmax over S

@@ -4,28 +4,11 @@ import * as tf from "@tensorflow/tfjs";
 
 import { findNative, loadNative, type NativeCandidate, type NativeInfo } from "./load.js";
 import { nativePackage } from "./layout.js";
+import { nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 import { run, tail, type Run } from "./process.js";
 
 /** What the probe found. */
 export type ProbeResult = ({ ok: true } & NativeInfo) | { ok: false; reason: string };
-
-/** TensorFlow's number of bf16. */
-const BF16 = 14;
-const FLOAT = 1;
-
-/** The part of the addon that runs a raw operation. */
-interface RawOps {
-  TF_ATTR_TYPE: number;
-  TF_ATTR_BOOL: number;
-  executeOp(name: string, attrs: object[], ids: number[], outputs: number): { id: number; dtype: number }[];
-  tensorDataSync(id: number): Float32Array;
-  deleteTensor(id: number): void;
-}
-
-interface NodeBackend {
-  binding: RawOps;
-  getInputTensorIds(tensors: tf.Tensor[]): number[];
-}
 
 /**
  * Tries the native backend in a child process and never throws: a broken addon can end the process that loads it, and one
@@ -70,22 +53,13 @@ function checkMatMul(): void {
 
 /** 1 + 2^-9 is a tie that bf16 (8 bits of precision) rounds to 1; -2.5 it holds exactly. */
 function checkBf16(): void {
-  const backend = tf.backend() as unknown as NodeBackend;
-  const { binding } = backend;
-  const cast = (id: number, from: number, to: number): number => {
-    const attrs = [
-      { name: "SrcT", type: binding.TF_ATTR_TYPE, value: from },
-      { name: "DstT", type: binding.TF_ATTR_TYPE, value: to },
-      { name: "Truncate", type: binding.TF_ATTR_BOOL, value: false },
-    ];
-    return binding.executeOp("Cast", attrs, [id], 1)[0]!.id;
-  };
-  const x = tf.tensor1d([1 + 2 ** -9, -2.5]);
-  const half = cast(backend.getInputTensorIds([x])[0]!, FLOAT, BF16);
-  const back = cast(half, BF16, FLOAT);
-  const got = Array.from(binding.tensorDataSync(back));
-  [half, back].forEach((id) => binding.deleteTensor(id));
-  x.dispose();
+  const backend = nodeBackend();
+  const got = RawOps.run(backend, (ops) => {
+    const x = ops.upload([2], TYPE.float32, Float32Array.of(1 + 2 ** -9, -2.5));
+    const half = ops.cast(x, TYPE.float32, TYPE.bfloat16);
+    const back = ops.cast(half.id, TYPE.bfloat16, TYPE.float32);
+    return Array.from(backend.binding.tensorDataSync(back.id) as Float32Array);
+  });
   if (got[0] !== 1 || got[1] !== -2.5)
     throw new Error(`a Cast to bf16 and back gave ${got.join(", ")}, expected 1, -2.5`);
 }

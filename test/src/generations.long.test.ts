@@ -13,7 +13,10 @@ function ownMegabytes(): number {
 
 describe("a thousand answers", () => {
   it("leave as many handles, and no more memory than two hundred", async function () {
-    if (!(await loadNative())?.kernels) this.skip();
+    if (!(await loadNative())?.kernels) {
+      console.log("      (skipped: the native kernels are not built: npm run setup:native)");
+      this.skip();
+    }
     const model = await PaliGemma.load(undefined, { backend: "tensorflow" });
     const data = Uint8Array.from({ length: 40 * 30 * 3 }, (_, i) => (i * 31) % 256);
     const answer = async (times: number) => {
