@@ -11,7 +11,7 @@ export type Settings = {
   /** How pictures are squashed to the model's square: HF inference, or big_vision training. */
   resize: "pillow-bicubic" | "bilinear-antialias";
   /**
-   * "fast": the products of the decoder's MLP may round activations to bfloat16 where a processor multiplies 16-bit weights
+   * "fast": the products of both towers' MLPs may round activations to bfloat16 where a processor multiplies 16-bit weights
    * faster so, as 16-bit runs of other implementations do everywhere. "exact": never.
    */
   mlpProducts: "fast" | "exact";
