@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
+import { heldDtype } from "./held.js";
 import { Linear } from "./linear.js";
 import { runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
@@ -43,8 +44,8 @@ export class GatedMLP extends CheckpointLayer {
     const x = listOf(inputs)[0];
     const [gate, up, down] = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight.read());
     const coarse = this.coarseProducts;
-    const inside = listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
-    const fused = inside ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: coarse ? 1 : 0 });
+    const whole = heldDtype(gate) === heldDtype(up) && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
+    const fused = !whole ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: coarse ? 1 : 0 });
     if (fused) return fused;
     const product = (linear: Linear, input: tf.Tensor) => linear.apply(input, { coarse }) as tf.Tensor;
     return tf.tidy(() => {

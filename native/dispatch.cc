@@ -1,10 +1,12 @@
-// Chooses the kernels that this processor can run. The build defines PALIGEMMA_HAVE_AVX2, PALIGEMMA_HAVE_AVX512 and
-// PALIGEMMA_HAVE_AMX for the files under kernels/ that its compiler could compile.
+// Chooses the kernels that this processor can run. The build defines PALIGEMMA_HAVE_... for the
+// files under kernels/ that its compiler could compile.
 #include "kernels.h"
 #include "kernels/tables.h"
 
-#if defined(__x86_64__) && defined(PALIGEMMA_HAVE_AMX) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(PALIGEMMA_HAVE_AMX) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #define PALIGEMMA_ASK_FOR_AMX
@@ -13,22 +15,28 @@
 namespace paligemma {
 namespace {
 
+#if defined(__x86_64__)
+// A bit of the leaf 7 of `cpuid`. GCC 8's __builtin_cpu_supports does not know these names yet.
+enum class Leaf7 { kEdx = 0, kEax1 = 1 };
+bool hasBit(Leaf7 where, unsigned bit) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, static_cast<unsigned>(where), &a, &b, &c, &d)) return false;
+  return (where == Leaf7::kEdx ? d : a) >> bit & 1;
+}
+#endif
+
 #if defined(PALIGEMMA_ASK_FOR_AMX)
 // Linux saves the 8 KiB of tile registers only for a process that asked for them.
 bool hasAmx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if (!(d & kAmxBf16) || !(d & kAmxTile)) return false;
-  constexpr unsigned kAvx512Bf16 = 1u << 5;
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & kAvx512Bf16)) return false;
+  constexpr unsigned kAmxBf16 = 22, kAmxTile = 24;
+  if (!hasBit(Leaf7::kEdx, kAmxBf16) || !hasBit(Leaf7::kEdx, kAmxTile)) return false;
   constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif
 
 struct Tables {
-  const Kernels* found[4];
+  const Kernels* found[5];
   int count = 0;
 
   Tables() {
@@ -37,8 +45,14 @@ struct Tables {
 #if defined(PALIGEMMA_HAVE_AVX512)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma")) {
+      constexpr unsigned kAvx512Bf16 = 5;
+      const bool pairs = hasBit(Leaf7::kEax1, kAvx512Bf16);
+      (void)pairs;  // a compiler may know neither of those that need it
 #if defined(PALIGEMMA_ASK_FOR_AMX)
-      if (hasAmx()) found[count++] = amxKernels();
+      if (pairs && hasAmx()) found[count++] = amxKernels();
+#endif
+#if defined(PALIGEMMA_HAVE_AVX512BF16)
+      if (pairs) found[count++] = avx512Bf16Kernels();
 #endif
       found[count++] = &kAvx512Kernels;
     }

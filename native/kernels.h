@@ -34,15 +34,16 @@ struct Attention {
   float softcap;  // 0 for none
 };
 
-// Activations are float32 and contiguous. They are multiplied as they are but for one case: the tile unit takes 17 bits or
-// more of them for 16-bit weights, and 8 in a coarse product (kernels/amx.cc).
+// Activations are float32 and contiguous. They are multiplied as they are but for two cases: the tile unit takes 17 bits
+// or more of them for 16-bit weights (kernels/amx.cc), and a coarse product 8 where bfloat16 are multiplied faster.
 // Inputs and outputs do not overlap.
 struct Kernels {
   const char* name;
   // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows]. `coarse`: x may be rounded to bfloat16 where
   // W has 16 bit.
   void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, bool coarse, float* y);
-  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D], down [D, F], y [m, D]. `coarse` as in linear.
+  // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D] of one type, down [D, F], y [m, D]. `coarse` as
+  // in linear.
   void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
                    bool coarse, float* y);
   // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].

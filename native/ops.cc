@@ -82,6 +82,7 @@ void gatedMlp(void* kernel, TF_OpKernelContext* context) {
   int64_t d = gate.matrix.cols, f = gate.matrix.rows;
   bool fits = up.matrix.cols == d && up.matrix.rows == f && down.matrix.cols == f && down.matrix.rows == d;
   call.require(x.rank() >= 1 && x.dim(-1) == d && fits, "gatedMlp: the sizes of x, gate, up and down do not fit");
+  call.require(gate.matrix.dtype == up.matrix.dtype, "gatedMlp: gate and up are of different types");
   if (!call.ok()) return;
   Tensor y = call.output(x.shape());
   if (!call.ok()) return;

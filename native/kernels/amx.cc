@@ -410,9 +410,7 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
 
 void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
               bool coarse, float* y) {
-  if (m < kManyRows || gate.dtype != up.dtype) {
-    return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, coarse, y);
-  }
+  if (m < kManyRows) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, coarse, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
     const Layout layout(rows, gate.cols, gate.dtype, coarse), inner(rows, gate.rows, down.dtype, coarse);
     uint8_t *packed = packedRows.need(layout.bytes()), *hidden = packedHidden.need(inner.bytes());

@@ -9,7 +9,8 @@ extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kGenericKernels;
 
-// The AVX-512 table with the matrix products replaced by those of the tile unit.
+// The AVX-512 table with its matrix products replaced: coarse ones by pairs of bfloat16, or all by the tile unit.
+const Kernels* avx512Bf16Kernels();
 const Kernels* amxKernels();
 
 }  // namespace paligemma

@@ -49,6 +49,7 @@ const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", 
 const INSTRUCTION_SETS = [
   { file: "avx2.cc", define: "PALIGEMMA_HAVE_AVX2", flags: ["-mavx2", "-mfma", "-mf16c"] },
   { file: "avx512.cc", define: "PALIGEMMA_HAVE_AVX512", flags: AVX512 },
+  { file: "avx512bf16.cc", define: "PALIGEMMA_HAVE_AVX512BF16", flags: [...AVX512, "-mavx512bf16"] },
   { file: "amx.cc", define: "PALIGEMMA_HAVE_AMX", flags: [...AVX512, "-mamx-tile", "-mamx-bf16", "-mavx512bf16"] },
 ];
 
