@@ -9,8 +9,7 @@ import { listens, noTap, type Tap } from "./tap.js";
 
 /**
  * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
- * `coarseProducts` (default no): activations may be rounded to bfloat16 where 16-bit weights are multiplied faster so; this is
- * four fifths of a decoder's work, and rounding there changes logits least.
+ * `coarseProducts` as in `Linear`.
  * Checkpoint tensors: `{gate,up}_proj.weight` [F, D], `down_proj.weight` [D, F]. Taps: hook_pre, hook_pre_linear, hook_post.
  */
 export class GatedMLP extends CheckpointLayer {
@@ -28,7 +27,8 @@ export class GatedMLP extends CheckpointLayer {
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
     this.coarseProducts = coarseProducts;
-    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: false }));
+    const linear = (name: string, units: number) =>
+      this.own(new Linear({ ...this.part(name), units, useBias: false, coarseProducts }));
     this.gateProj = linear("gate_proj", intermediateSize);
     this.upProj = linear("up_proj", intermediateSize);
     this.downProj = linear("down_proj", hiddenSize);
@@ -43,16 +43,16 @@ export class GatedMLP extends CheckpointLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
     const [gate, up, down] = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight.read());
-    const coarse = this.coarseProducts;
     const whole = heldDtype(gate) === heldDtype(up) && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
-    const fused = !whole ? null : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: coarse ? 1 : 0 });
+    const fused = !whole
+      ? null
+      : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: this.coarseProducts ? 1 : 0 });
     if (fused) return fused;
-    const product = (linear: Linear, input: tf.Tensor) => linear.apply(input, { coarse }) as tf.Tensor;
     return tf.tidy(() => {
-      const pre = tap("hook_pre", product(this.gateProj, x));
-      const preLinear = tap("hook_pre_linear", product(this.upProj, x));
+      const pre = tap("hook_pre", this.gateProj.apply(x) as tf.Tensor);
+      const preLinear = tap("hook_pre_linear", this.upProj.apply(x) as tf.Tensor);
       const post = tap("hook_post", geluTanh(pre).mul(preLinear));
-      return product(this.downProj, post);
+      return this.downProj.apply(post) as tf.Tensor;
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

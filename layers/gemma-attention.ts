@@ -17,6 +17,8 @@ export type GemmaAttentionConfig = {
   queryPreAttnScalar: number;
   /** Cap of the scores, or null for none. */
   attnLogitSoftcapping: number | null;
+  /** As in `Linear`. */
+  coarseProducts?: boolean | undefined;
 };
 
 /** What a decoder layer accepts besides its tensors: a listener, and the cache that new keys and values go to. */
@@ -39,8 +41,9 @@ export class GemmaAttention extends CheckpointLayer {
     const { config, ...rest } = args;
     super(rest);
     this.config = config;
-    const { hiddenSize: D, numAttentionHeads: N, numKeyValueHeads: K, headDim: H } = config;
-    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: false }));
+    const { hiddenSize: D, numAttentionHeads: N, numKeyValueHeads: K, headDim: H, coarseProducts } = config;
+    const linear = (name: string, units: number) =>
+      this.own(new Linear({ ...this.part(name), units, useBias: false, coarseProducts }));
     this.qProj = linear("q_proj", N * H);
     this.kProj = linear("k_proj", K * H);
     this.vProj = linear("v_proj", K * H);

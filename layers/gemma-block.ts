@@ -12,8 +12,6 @@ export type GemmaBlockConfig = GemmaAttentionConfig & {
   intermediateSize: number;
   rmsNormEps: number;
   postNorms: boolean;
-  /** Whether the MLP's products may be coarse (`GatedMLP`); default no. */
-  coarseProducts?: boolean;
 };
 
 /**
@@ -34,7 +32,7 @@ export class GemmaBlock extends CheckpointLayer {
   constructor(args: CheckpointLayerArgs & { config: GemmaBlockConfig }) {
     const { config, ...rest } = args;
     super(rest);
-    const { hiddenSize, intermediateSize, rmsNormEps, postNorms, coarseProducts = false } = config;
+    const { hiddenSize, intermediateSize, rmsNormEps, postNorms, coarseProducts } = config;
     const norm = (name: string) => this.own(new RMSNorm({ ...this.part(name), eps: rmsNormEps }));
     this.config = config;
     this.attn = this.own(new GemmaAttention({ ...this.part("self_attn"), config }));

@@ -7,23 +7,20 @@ import { listens, noTap, type Tap } from "./tap.js";
 
 /**
  * SigLIP's MLP: fc2(gelu_tanh(fc1(x))), with biases. Input [..., D] -> [..., D].
- * `coarseProducts` as in `GatedMLP`.
  * Checkpoint tensors: `fc1.{weight,bias}` [F, D], `fc2.{weight,bias}` [D, F]. Taps: hook_pre, hook_post.
  */
 export class MLP extends CheckpointLayer {
   static readonly className = "MLP";
   private readonly hiddenSize: number;
   private readonly intermediateSize: number;
-  private readonly coarseProducts: boolean;
   private readonly fc1: Linear;
   private readonly fc2: Linear;
 
-  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean }) {
-    const { hiddenSize, intermediateSize, coarseProducts = false, ...rest } = args;
+  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number }) {
+    const { hiddenSize, intermediateSize, ...rest } = args;
     super(rest);
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
-    this.coarseProducts = coarseProducts;
     const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: true }));
     this.fc1 = linear("fc1", intermediateSize);
     this.fc2 = linear("fc2", hiddenSize);
@@ -36,16 +33,15 @@ export class MLP extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
-    const coarse = this.coarseProducts;
     return tf.tidy(() => {
-      const fc1 = (gelu: boolean) => this.fc1.apply(x, { gelu, coarse }) as tf.Tensor;
-      const post = listens(tap, "hook_pre") ? geluTanh(tap("hook_pre", fc1(false))) : fc1(true);
-      return this.fc2.apply(tap("hook_post", post), { coarse }) as tf.Tensor;
+      const fc1 = (gelu: boolean) => this.fc1.apply(x, { gelu }) as tf.Tensor;
+      if (!listens(tap, "hook_pre")) return this.fc2.apply(tap("hook_post", fc1(true))) as tf.Tensor;
+      const pre = tap("hook_pre", fc1(false));
+      return this.fc2.apply(tap("hook_post", geluTanh(pre))) as tf.Tensor;
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    const { hiddenSize, intermediateSize, coarseProducts } = this;
-    return { ...super.getConfig(), hiddenSize, intermediateSize, coarseProducts };
+    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize };
   }
 }
 tf.serialization.registerClass(MLP);

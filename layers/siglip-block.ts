@@ -8,12 +8,7 @@ import { SiglipAttention, type SiglipAttentionConfig } from "./siglip-attention.
 import { noTap, type Tap, tapAt } from "./tap.js";
 
 /** Sizes and constants of one encoder block. */
-export type SiglipBlockConfig = SiglipAttentionConfig & {
-  intermediateSize: number;
-  layerNormEps: number;
-  /** Whether the MLP's products may be coarse (`MLP`); default no. */
-  coarseProducts?: boolean;
-};
+export type SiglipBlockConfig = SiglipAttentionConfig & { intermediateSize: number; layerNormEps: number };
 
 /**
  * One encoder block, two additions: x + attn(norm(x)), then x + mlp(norm(x)). Input [B, P, D] -> [B, P, D].
@@ -30,12 +25,12 @@ export class SiglipBlock extends CheckpointLayer {
   constructor(args: CheckpointLayerArgs & { config: SiglipBlockConfig }) {
     const { config, ...rest } = args;
     super(rest);
-    const { hiddenSize, intermediateSize, layerNormEps: eps, coarseProducts = false } = config;
+    const { hiddenSize, intermediateSize, layerNormEps: eps } = config;
     this.config = config;
     this.ln1 = this.own(new LayerNorm({ ...this.part("layer_norm1"), eps }));
     this.attn = this.own(new SiglipAttention({ ...this.part("self_attn"), config }));
     this.ln2 = this.own(new LayerNorm({ ...this.part("layer_norm2"), eps }));
-    this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize, coarseProducts }));
+    this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     for (const child of [this.ln1, this.attn, this.ln2, this.mlp]) this.buildChild(child, shapesOf(inputShape)[0]);

@@ -51,7 +51,7 @@ export class GemmaDecoder {
       (_, i) =>
         new GemmaBlock({
           ...part(`layers.${i}`),
-          config: { ...blockConfig(config), coarseProducts: settings.mlpProducts === "fast" },
+          config: { ...blockConfig(config), coarseProducts: settings.decoderProducts === "fast" },
         }),
     );
     this.lnFinal = new RMSNorm({ ...part("norm"), eps: rmsNormEps });
