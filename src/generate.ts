@@ -1,7 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { inTurn, type Tap } from "../layers/tap.js";
 import type { DecoderState } from "./decoder-state.js";
 import { InputError } from "./errors.js";
+import { hookCatalogue } from "./hook-catalogue.js";
+import { type Intervention, type Interventions as Observer, prepareInterventions } from "./inspection/edit-tap.js";
+import { laterPass, promptPass } from "./inspection/pass.js";
 import type { ModelInputs } from "./inputs.js";
 import type { PaliGemmaModel } from "./model.js";
 import { createSampler, type Sampler, type SamplingOptions } from "./sampling.js";
@@ -10,6 +14,8 @@ import { createSampler, type Sampler, type SamplingOptions } from "./sampling.js
 export type GenerationOptions = SamplingOptions & {
   /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
   maxNewTokens?: number | undefined;
+  /** Changes of activations, made in each pass of this run. */
+  edits?: readonly Intervention[] | undefined;
   /** Stops between two tokens; the iteration then throws the signal's reason. */
   signal?: AbortSignal | undefined;
 };
@@ -25,15 +31,18 @@ export const DEFAULT_MAX_NEW_TOKENS = 256;
 
 /**
  * Decodes token by token with a cache, yielding each step, until every row has ended. The end-of-sequence id is yielded too.
- * Decoding ends with "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
+ * `observe` gives a tap for each pass, which sees what `edits` have made. Decoding ends with "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
  * Throws `InputError` for options out of range or a prompt that leaves no room, and the signal's reason when aborted.
  */
 export async function* decode(
   model: PaliGemmaModel,
   inputs: ModelInputs,
   options: GenerationOptions = {},
+  observe: Observer = () => null,
 ): AsyncGenerator<Step, void, void> {
   const { signal } = options;
+  const intervene = prepareInterventions(options.edits ?? [], hookCatalogue(model.config));
+  const prompt = promptPass(model.config, inputs);
   const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
   const sampler = createSampler(options);
   const { eosTokenIds, padTokenId } = model.config;
@@ -43,7 +52,9 @@ export async function* decode(
     let next = inputs;
     for (let step = 1; step <= limit; step++) {
       signal?.throwIfAborted();
-      const chosen = await choose(model, next, state, sampler, signal);
+      const pass = step === 1 ? prompt : laterPass(prompt, step - 1);
+      const tap = inTurn(intervene(pass), observe(pass));
+      const chosen = await choose(model, next, { state, tap, signal }, sampler);
       const tokens = chosen.map((id, row) => (finished[row] === null ? id : padTokenId));
       tokens.forEach((id, row) => {
         if (finished[row] === null && eosTokenIds.includes(id)) finished[row] = "eos";
@@ -68,11 +79,10 @@ const followUp = (tokens: number[]): ModelInputs => ({
 async function choose(
   model: PaliGemmaModel,
   inputs: ModelInputs,
-  state: DecoderState,
+  run: { state: DecoderState; tap: Tap; signal: AbortSignal | undefined },
   sampler: Sampler | null,
-  signal: AbortSignal | undefined,
 ): Promise<number[]> {
-  const logits = await model.forwardAsync(inputs, { state, rows: "last", signal });
+  const logits = await model.forwardAsync(inputs, { ...run, rows: "last" });
   const picked = tf.tidy(() => {
     const last = logits.squeeze([1]); // [B, V]
     logits.dispose();

@@ -13,7 +13,7 @@ export * from "./errors.js";
 export * from "./export-run.js";
 export * from "./generate.js";
 export * from "./hook-catalogue.js";
-export * from "./hooks.js";
+export * from "./inspection/hook-filter.js";
 export * from "./image.js";
 export * from "./inputs.js";
 export * from "./info.js";

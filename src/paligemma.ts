@@ -7,15 +7,18 @@ import { demoCheckpoint } from "./demo-checkpoint.js";
 import type { Dtype, DtypeChoice } from "./dtypes.js";
 import { InputError } from "./errors.js";
 import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
-import { hookCatalogue } from "./hook-catalogue.js";
-import { ActivationCache, type HookFilter, selectHooks } from "./hooks.js";
 import type { ImageInput } from "./image.js";
-import { layoutOf, type ModelInputs } from "./inputs.js";
+import { type ModelInputs } from "./inputs.js";
+import type { ActivationCache } from "./inspection/activation-cache.js";
+import type { Intervention } from "./inspection/edit-tap.js";
+import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from "./inspection/run.js";
+import { type CapturedPiece, decodeAndKeep } from "./inspection/generation.js";
+import { promptPass } from "./inspection/pass.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import type { ForwardOptions, PaliGemmaModel } from "./model.js";
 import { type ProcessedInputs, Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
-import { type Segment, segmentsOf } from "./segments.js";
+import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
 
@@ -56,9 +59,9 @@ export type Answer = {
 export type AnswerPiece = { token: number; text: string; finishReason: FinishReason | null };
 
 /** One run with its activations. Dispose `logits` and `cache` when done. */
-export type CachedRun = {
-  /** [B, T, V] */
-  logits: tf.Tensor;
+export type CachedRun<Logits extends tf.Tensor | null = tf.Tensor> = {
+  /** [B, T, V]; null where the run ended before them. */
+  logits: Logits;
   cache: ActivationCache;
   /** The ids of each row, and what each position is. */
   tokens: number[][];
@@ -161,28 +164,39 @@ export class PaliGemma {
     return this.withInputs(inputs, (ready) => this.network.forwardAsync(ready, options));
   }
 
-  /** One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names). */
-  async runWithCache(inputs: Question | ModelInputs, { hooks }: { hooks: HookFilter }): Promise<CachedRun> {
-    const names = selectHooks(
-      hooks,
-      hookCatalogue(this.config).map(({ name }) => name),
-    );
-    const cache = new ActivationCache();
+  /**
+   * One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names), or the part of them that
+   * `positions` and `keys` select. Throws `InputError` before it runs where that would take more than the budget.
+   */
+  runWithCache(inputs: Question | ModelInputs, request: RunRequest & { stopAt?: undefined }): Promise<CachedRun>;
+  runWithCache(inputs: Question | ModelInputs, request: RunRequest): Promise<CachedRun<tf.Tensor | null>>;
+  async runWithCache(inputs: Question | ModelInputs, request: RunRequest): Promise<CachedRun<tf.Tensor | null>> {
+    return this.withInputs(inputs, async (ready) => ({
+      ...(await runAndKeep(this.network, ready, request)),
+      tokens: ready.inputIds.map((row) => [...row]),
+      segments: promptPass(this.config, ready).segments.map((row) => [...row]),
+      grid: [patchGrid(this.config), patchGrid(this.config)],
+    }));
+  }
+
+  /** Logits [B, T, V] of one forward pass in which activations are changed, by declared edits or by callbacks; the caller disposes them. */
+  async runWithHooks(inputs: Question | ModelInputs, edits: readonly Intervention[]): Promise<tf.Tensor> {
+    return this.withInputs(inputs, (ready) => editedForward(this.network, ready, edits));
+  }
+
+  /**
+   * An answer token by token, each with its log-probability and the activations of the pass that chose it: step 0 is the
+   * prompt's. The consumer disposes each `cache`.
+   */
+  async *generateWithCache(
+    question: Question,
+    { capture, ...options }: GenerationOptions & { capture: CaptureRequest },
+  ): AsyncGenerator<CapturedPiece, void, void> {
+    const ready = this.ready(await this.process(question));
     try {
-      return await this.withInputs(inputs, async (ready) => {
-        const logits = await this.network.forwardAsync(ready, { tap: cache.capture(names) });
-        const tokens = ready.inputIds.map((row) => [...row]);
-        return {
-          logits,
-          cache,
-          tokens,
-          segments: this.segments(ready),
-          grid: [patchGrid(this.config), patchGrid(this.config)],
-        };
-      });
-    } catch (error) {
-      cache.dispose();
-      throw error;
+      yield* decodeAndKeep(this.network, ready, options, capture);
+    } finally {
+      ready.pixelValues?.dispose();
     }
   }
 
@@ -237,20 +251,6 @@ export class PaliGemma {
 
   private checkAlive(): void {
     if (this.disposed) throw new InputError("model: it has been disposed; load it again");
-  }
-
-  private segments(inputs: ModelInputs): Segment[][] {
-    const { imageTokenId, bosTokenId } = this.config;
-    const { attentionMask, tokenTypeIds } = layoutOf(inputs);
-    return inputs.inputIds.map((row, b) =>
-      segmentsOf({
-        inputIds: row,
-        attentionMask: attentionMask[b],
-        tokenTypeIds: tokenTypeIds[b],
-        imageTokenId,
-        bosTokenId,
-      }),
-    );
   }
 }
 

@@ -6,7 +6,8 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tap } from "../../layers/tap.js";
 import { InputError } from "../../src/errors.js";
 import { hookCatalogue } from "../../src/hook-catalogue.js";
-import { ActivationCache, selectHooks } from "../../src/hooks.js";
+import { ActivationCache } from "../../src/inspection/activation-cache.js";
+import { selectHooks } from "../../src/inspection/hook-filter.js";
 import type { PaliGemmaModel } from "../../src/model.js";
 import { fixtures, modelInputs, readReference, type Reference } from "../parity/reference.js";
 import { counts, onEachBackend } from "../support/backends.js";
@@ -60,7 +61,7 @@ onEachBackend("laws of the hooks", () => {
         reference = await readReference(path.join(fixtures, "references", name, "suffix"));
         inputs = modelInputs(reference);
         logits = run();
-        run(cache.capture(hookCatalogue(model.config).map((hook) => hook.name)));
+        run(cache.capture(hookCatalogue(model.config)));
       });
       after(() => {
         cache.dispose();
@@ -167,7 +168,12 @@ onEachBackend("laws of the hooks", () => {
         const moved = (position: number, hook: string, rows: [number, number]) => {
           const ids = inputs.inputIds.map((row) => row.map((id, i) => (i === position ? (id === 60 ? 61 : 60) : id)));
           const other = new ActivationCache();
-          tf.tidy(() => model.forward({ ...inputs, inputIds: ids }, { tap: other.capture([hook]) }));
+          tf.tidy(() =>
+            model.forward(
+              { ...inputs, inputIds: ids },
+              { tap: other.capture(hookCatalogue(model.config).filter(({ name }) => name === hook)) },
+            ),
+          );
           const difference = tf.tidy(() => {
             const cut = (t: tf.Tensor) => t.slice([0, rows[0], 0], [-1, rows[1] - rows[0], -1]);
             return cut(other.get(hook))
@@ -192,7 +198,7 @@ onEachBackend("laws of the hooks", () => {
         run();
         const before = counts();
         const other = new ActivationCache();
-        run(other.capture(selectHooks("**.hook_pattern", cache.names)));
+        run(other.capture(hookCatalogue(model.config).filter(({ name }) => name.endsWith("hook_pattern"))));
         assert.ok(counts().tensors > before.tensors);
         other.dispose();
         assert.deepEqual(counts(), before);

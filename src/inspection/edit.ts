@@ -1,0 +1,80 @@
+import type * as tf from "@tensorflow/tfjs";
+
+import { InputError } from "../errors.js";
+import { type HookPoint } from "../hook-catalogue.js";
+import { selectHooks } from "./hook-filter.js";
+import type { Positions } from "./positions.js";
+import type { Selector } from "./selection.js";
+
+/** What an edit does to the selected part: x·0, x·factor, x + value, value, or (of scores) closing the cells. */
+export const OPERATIONS = ["suppress", "scale", "add", "set", "close"] as const;
+/** One of `OPERATIONS`. */
+export type Operation = (typeof OPERATIONS)[number];
+
+/** A number, or an array that broadcasts to the selected part. */
+export type EditValue = number | NestedNumbers | tf.Tensor;
+/** Arrays of numbers of even lengths, as JSON has them. */
+export type NestedNumbers = readonly (number | NestedNumbers)[];
+
+/**
+ * A change of activations, as JSON: which (`hook`, a glob, and the `Selector`'s parts of each), what (`op`, with `factor` or
+ * `value`), and in which passes (`steps`: 0 the prompt, then one for each generated token; default all).
+ */
+export type Edit = Selector & {
+  hook: string;
+  op: Operation;
+  factor?: number | undefined;
+  value?: EditValue | undefined;
+  steps?: Positions | undefined;
+};
+
+/** An edit with the activations that it changes. */
+export type CheckedEdit = { edit: Edit; points: HookPoint[] };
+
+const KEYS = ["hook", "op", "factor", "value", "positions", "keys", "heads", "units", "steps"];
+
+/** Checks edits as they come from outside. Throws `InputError` naming the edit and what is wrong with it. */
+export function checkEdits(edits: unknown, catalogue: readonly HookPoint[]): CheckedEdit[] {
+  if (!Array.isArray(edits)) throw new InputError(`edits: expected a list, received ${typeof edits}`);
+  return edits.map((edit, i) => checkEdit(edit, `edits[${i}]`, catalogue));
+}
+
+/** Checks one edit; `where` names it in errors. Throws as `checkEdits`. */
+export function checkEdit(received: unknown, where: string, catalogue: readonly HookPoint[]): CheckedEdit {
+  if (typeof received !== "object" || received === null || Array.isArray(received)) {
+    throw new InputError(`${where}: expected an object such as {"hook", "op"}, received ${JSON.stringify(received)}`);
+  }
+  const unknown = Object.keys(received).find((key) => !KEYS.includes(key));
+  if (unknown !== undefined) throw new InputError(`${where}: unknown key "${unknown}"; there are ${KEYS.join(", ")}`);
+  const edit = received as Edit;
+  if (typeof edit.hook !== "string")
+    throw new InputError(`${where}.hook: expected a name or glob, received ${typeof edit.hook}`);
+  if (!OPERATIONS.includes(edit.op)) {
+    throw new InputError(`${where}.op: expected one of ${OPERATIONS.join(", ")}, received ${JSON.stringify(edit.op)}`);
+  }
+  checkOperands(edit, where);
+  for (const key of ["heads", "units"] as const) {
+    if (edit[key] !== undefined && !Array.isArray(edit[key])) {
+      throw new InputError(`${where}.${key}: expected a list of indices, received ${JSON.stringify(edit[key])}`);
+    }
+  }
+  const names = catalogue.map(({ name }) => name);
+  const chosen = new Set(selectHooks(edit.hook, names));
+  const points = catalogue.filter(({ name }) => chosen.has(name));
+  if (edit.op === "close") {
+    const other = points.find(({ name }) => !name.endsWith("hook_attn_scores"));
+    if (other) throw new InputError(`${where}.op: only hook_attn_scores has cells to close, received ${other.name}`);
+  }
+  return { edit, points };
+}
+
+function checkOperands({ op, factor, value }: Edit, where: string): void {
+  const takes = { suppress: null, close: null, scale: "factor", add: "value", set: "value" }[op];
+  for (const [key, given] of Object.entries({ factor, value })) {
+    if (key !== takes && given !== undefined) throw new InputError(`${where}: "${op}" takes no ${key}`);
+    if (key === takes && given === undefined) throw new InputError(`${where}.${key}: "${op}" needs it`);
+  }
+  if (factor !== undefined && !Number.isFinite(factor)) {
+    throw new InputError(`${where}.factor: expected a finite number, received ${String(factor)}`);
+  }
+}

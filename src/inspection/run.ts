@@ -1,0 +1,110 @@
+import type * as tf from "@tensorflow/tfjs";
+
+import { inTurn, type Tap } from "../../layers/tap.js";
+import { InputError } from "../errors.js";
+import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
+import type { ModelInputs } from "../inputs.js";
+import type { PaliGemmaModel } from "../model.js";
+import { ActivationCache, type Keeping } from "./activation-cache.js";
+import { type Intervention, prepareInterventions } from "./edit-tap.js";
+import { type HookFilter, selectHooks } from "./hook-filter.js";
+import { bytesNeeded, DEFAULT_BUDGET, requireBudget } from "./memory-needed.js";
+import { type Pass, promptPass } from "./pass.js";
+import type { KeptPart } from "./selection.js";
+
+/** What is kept of a run: which activations, which part of each, and how. */
+export type CaptureRequest = KeptPart &
+  Keeping & {
+    hooks: HookFilter;
+    /** Most bytes that one pass may keep: a run that needs more is refused before it starts. Default 4 GiB. */
+    budget?: number | undefined;
+  };
+
+/** What a run that keeps activations may be asked for. */
+export type RunRequest = CaptureRequest & {
+  /** Ends the run behind that activation, or with "needed" behind the last one that is kept; there are no logits then. */
+  stopAt?: string | undefined;
+  /** Changes made on the way; what is kept is what they have made. */
+  edits?: readonly Intervention[] | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+/** The activations that a request names. Throws `InputError` where it names none, or keys of none that has any. */
+export function capturePoints(model: PaliGemmaModel, request: CaptureRequest): HookPoint[] {
+  const catalogue = hookCatalogue(model.config);
+  const names = new Set(
+    selectHooks(
+      request.hooks,
+      catalogue.map(({ name }) => name),
+    ),
+  );
+  const points = catalogue.filter(({ name }) => names.has(name));
+  if (request.keys !== undefined && !points.some(({ name }) => /hook_(attn_scores|pattern)$/.test(name))) {
+    throw new InputError("keys: only hook_attn_scores and hook_pattern have keys, and none of them is asked for");
+  }
+  return points;
+}
+
+/** A tap that keeps the activations in `cache`. Throws `InputError` where this pass would keep more than the budget. */
+export function captureTap(
+  cache: ActivationCache,
+  points: readonly HookPoint[],
+  request: CaptureRequest,
+  { pass, images }: { pass: Pass; images: number },
+): Tap {
+  const needed = points.map((point) => [point.name, bytesNeeded(point, request, pass, images, request)] as const);
+  requireBudget(new Map(needed), request.budget ?? DEFAULT_BUDGET);
+  return cache.capture(points, request, pass);
+}
+
+/** One forward pass that keeps activations. The caller owns the logits (null with `stopAt`) and the cache. */
+export async function runAndKeep(
+  model: PaliGemmaModel,
+  inputs: ModelInputs,
+  request: RunRequest,
+): Promise<{ logits: tf.Tensor | null; cache: ActivationCache }> {
+  const pass = promptPass(model.config, inputs);
+  const images = inputs.pixelValues?.shape[0] ?? 0;
+  const points = capturePoints(model, request);
+  const intervene = prepareInterventions(request.edits ?? [], hookCatalogue(model.config));
+  const cache = new ActivationCache(request);
+  try {
+    const stop = stopBehind(request.stopAt === "needed" ? points.at(-1)?.name : request.stopAt, model);
+    const tap = inTurn(intervene(pass), captureTap(cache, points, request, { pass, images }), stop);
+    const logits = await model.forwardAsync(inputs, { tap, signal: request.signal }).catch(enough);
+    return { logits, cache };
+  } catch (error) {
+    cache.dispose();
+    throw error;
+  }
+}
+
+/** Logits of one forward pass with interventions; the caller owns them. */
+export function editedForward(
+  model: PaliGemmaModel,
+  inputs: ModelInputs,
+  edits: readonly Intervention[],
+): Promise<tf.Tensor> {
+  const intervene = prepareInterventions(edits, hookCatalogue(model.config));
+  const tap = intervene(promptPass(model.config, inputs));
+  return model.forwardAsync(inputs, tap ? { tap } : {});
+}
+
+/** Thrown by a tap to end a run that has shown everything that was wanted. */
+class Enough extends Error {}
+
+function enough(error: unknown): null {
+  if (error instanceof Enough) return null;
+  throw error;
+}
+
+function stopBehind(name: string | undefined, model: PaliGemmaModel): Tap | null {
+  if (name === undefined) return null;
+  if (!hookCatalogue(model.config).some((point) => point.name === name)) {
+    throw new InputError(`stopAt: expected "needed" or the name of an activation, received "${name}"`);
+  }
+  const stop: Tap = () => {
+    throw new Enough();
+  };
+  return Object.assign(stop, { wants: (one: string) => one === name });
+}
