@@ -42,7 +42,7 @@ export async function* decode(
 ): AsyncGenerator<Step, void, void> {
   const { signal } = options;
   const intervene = prepareInterventions(options.edits ?? [], hookCatalogue(model.config));
-  const prompt = promptPass(model.config, inputs);
+  const prompt = { ...promptPass(model.config, inputs), lastRowOnly: true };
   const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
   const sampler = createSampler(options);
   const { eosTokenIds, padTokenId } = model.config;

@@ -5,7 +5,7 @@ import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js"
 import { InputError } from "../errors.js";
 import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
 import { nearest } from "./hook-filter.js";
-import { type Pass, WHOLE } from "./pass.js";
+import { type Pass, seenAt, WHOLE } from "./pass.js";
 import { type AxisIndices, cut, type KeptPart, selectKept } from "./selection.js";
 
 /** How activations are kept: where, and there in which type. */
@@ -111,7 +111,7 @@ export class ActivationCache {
       name: point.name,
       axes: point.axes,
       shape: part.shape,
-      positions: rowsOf("T")?.map((row) => row.map((at) => at + pass.from)) ?? null,
+      positions: rowsOf("T")?.map((row) => row.map((at) => at + seenAt(point.name, pass).from)) ?? null,
       keys: rowsOf("S"),
     };
     this.free(point.name);

@@ -1,7 +1,7 @@
 import { InputError } from "../errors.js";
 import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
 import type { Keeping } from "./activation-cache.js";
-import type { Pass } from "./pass.js";
+import { type Pass, seenAt } from "./pass.js";
 import { type KeptPart, selectKept } from "./selection.js";
 
 /** Bytes that a capture may take where nothing else is said: 4 GiB. */
@@ -18,7 +18,7 @@ export function bytesNeeded(
   const sizes: Partial<Record<AxisLetter, number>> = {
     I: images,
     B: pass.segments.length,
-    T: pass.to - pass.from,
+    T: pass.to - seenAt(point.name, pass).from,
     S: pass.to,
     T_text: Math.max(...pass.texts.map((row) => row.length)),
   };

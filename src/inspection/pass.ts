@@ -9,6 +9,10 @@ export type Pass = {
   step: number;
   from: number;
   to: number;
+  /** Positions of the prompt. */
+  prompt: number;
+  /** Whether only the last query meets the final norm and the output projection, as in generation. */
+  lastRowOnly: boolean;
   /** Segments of the prompt, for each row. */
   segments: readonly (readonly Segment[])[];
   /** Text positions of the prompt for each row, in reading order. */
@@ -16,7 +20,7 @@ export type Pass = {
 };
 
 /** Some pass, for what means every position: then nothing of it is read. */
-export const WHOLE: Pass = { step: 0, from: 0, to: 0, segments: [], texts: [] };
+export const WHOLE: Pass = { step: 0, from: 0, to: 0, prompt: 0, lastRowOnly: false, segments: [], texts: [] };
 
 /** The pass over a whole prompt. */
 export function promptPass(config: PaliGemmaConfig, inputs: ModelInputs): Pass {
@@ -32,7 +36,8 @@ export function promptPass(config: PaliGemmaConfig, inputs: ModelInputs): Pass {
     }),
   );
   const texts = inputs.inputIds.map((row) => row.flatMap((id, i) => (id === imageTokenId ? [] : [i])));
-  return { step: 0, from: 0, to: inputs.inputIds[0]?.length ?? 0, segments, texts };
+  const prompt = inputs.inputIds[0]?.length ?? 0;
+  return { step: 0, from: 0, to: prompt, prompt, lastRowOnly: false, segments, texts };
 }
 
 /** The pass over one generated token, `step` of them behind the prompt. */
@@ -43,11 +48,13 @@ export const laterPass = (prompt: Pass, step: number): Pass => ({
   to: prompt.to + step,
 });
 
-/** The rows of a pass as selectors count them; `prompt` is what its first pass had. */
-export function rowsOf(pass: Pass): Row[] {
-  const prompt = pass.step === 0 ? pass.to : pass.from - pass.step + 1;
-  return pass.segments.map((segments) => ({ length: pass.to, prompt, segments }));
-}
+/** The part of a pass that an activation shows: the final ones may show its last query alone. */
+export const seenAt = (name: string, pass: Pass): Pass =>
+  pass.lastRowOnly && /^language\.(ln_final|unembed)\./.test(name) ? { ...pass, from: pass.to - 1 } : pass;
+
+/** The rows of a pass as selectors count them. */
+export const rowsOf = ({ to, prompt, segments }: Pass): Row[] =>
+  segments.map((row) => ({ length: to, prompt, segments: row }));
 
 /** The queries of a pass that a selector means, for each row, counted from the pass's first. */
 export function queriesOf(pass: Pass, positions: Positions, what: string): number[][] {

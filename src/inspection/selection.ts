@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
 import type { Segment } from "../segments.js";
-import { keysOf, type Pass, queriesOf } from "./pass.js";
+import { keysOf, type Pass, queriesOf, seenAt } from "./pass.js";
 import { type Positions, resolvePositions } from "./positions.js";
 
 /** What is meant of an activation; what is not given is meant whole. */
@@ -73,7 +73,7 @@ const lastAxis = (point: HookPoint): number =>
 
 function queryRows(point: HookPoint, positions: Positions, pass: Pass): number[][] {
   if (isPatches(point)) return [patches(point, positions, "positions")];
-  const rows = queriesOf(pass, positions, `positions of ${point.name}`);
+  const rows = queriesOf(seenAt(point.name, pass), positions, `positions of ${point.name}`);
   if (!point.axes.includes("T_text")) return rows;
   const texts = pass.step === 0 ? pass.texts : pass.texts.map(() => [0]);
   if (texts.some((row) => row.length !== texts[0]!.length)) {
