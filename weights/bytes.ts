@@ -39,3 +39,17 @@ export async function readInPieces(
   }
   return bytes;
 }
+
+/** The parts one after another in one fresh array; throws `WeightsError` naming `name` where memory is short. */
+export function joinBytes(name: string, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = allocate(
+    name,
+    parts.reduce((sum, part) => sum + part.length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

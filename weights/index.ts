@@ -3,6 +3,11 @@ export { bytesOf, DTYPES, fromFloat32, isDType, isFloat, toFloat32, toInt32 } fr
 export type { DType, FloatDType } from "./dtype.js";
 export { WeightsError } from "./errors.js";
 export { canonicalName, canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+export { decodeNpy, encodeNpy, readNpy, writeNpy, type NpyArray } from "./npy.js";
+export { MAX_NPY_HEADER, MAX_NPY_RANK, type NpyOptions } from "./npy-header.js";
+export { encodeNpz, openNpz, writeNpz, type NpzArchive } from "./npz.js";
 export { encodeSafetensors, MAX_HEADER_BYTES, readHeader, writeSafetensors } from "./safetensors.js";
 export type { SafetensorsHeader, TensorData, TensorEntry } from "./safetensors.js";
 export { MAX_WHOLE_FILE, memorySource, openFile, openFolder, type ByteSource, type Folder } from "./source.js";
+export { MAX_INFLATED } from "./zip.js";
+export { MAX_DIRECTORY_BYTES } from "./zip-directory.js";

@@ -1,11 +1,12 @@
-import { randomUUID } from "node:crypto";
-import { open, rename, rm, type FileHandle } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { allocate, MAX_PIECE, reasonOf } from "./bytes.js";
+import { joinBytes } from "./bytes.js";
 import { bytesOf, isDType, DTYPES, type DType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
 import { decodeUtf8, isObject, parseStrictJson, shown, type JsonObject } from "./json.js";
 import type { ByteSource } from "./source.js";
+import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-data.js";
+import { writeWholeFile } from "./write-file.js";
+
+export type { TensorData } from "./tensor-data.js";
 
 /**
  * Longest header that is read, in bytes: the length comes from the file, and parsing takes several times as much memory. It is
@@ -27,13 +28,6 @@ export interface SafetensorsHeader {
   readonly tensors: Map<string, TensorEntry>;
   readonly metadata: Record<string, string>;
   readonly dataStart: number;
-}
-
-/** A tensor to write: little-endian bytes, or the typed array of its type. */
-export interface TensorData {
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly data: ArrayBufferView;
 }
 
 /**
@@ -100,19 +94,6 @@ function checkEntry(name: string, value: unknown, source: ByteSource, dataStart:
   return { name, dtype, shape, start, end };
 }
 
-const isSizes = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
-
-/** Bytes of a tensor; throws `WeightsError` where a product is too large to be exact. */
-function sizeOfTensor(dtype: DType, shape: readonly number[], where: string): number {
-  let size = bytesOf(dtype);
-  for (const axis of shape) {
-    size *= axis;
-    if (!Number.isSafeInteger(size)) throw new WeightsError(`${where} has shape [${shape}], more than can be counted`);
-  }
-  return size;
-}
-
 /** Tensors must fill the data part without gap or overlap, as safetensors itself demands: nothing can hide between them. */
 function checkLayout(tensors: TensorEntry[], source: ByteSource, dataStart: number): void {
   let at = dataStart;
@@ -142,17 +123,7 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
-  const parts = fileParts(tensors, metadata, "encodeSafetensors");
-  const bytes = allocate(
-    "encodeSafetensors",
-    parts.reduce((sum, part) => sum + part.length, 0),
-  );
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return joinBytes("encodeSafetensors", fileParts(tensors, metadata, "encodeSafetensors"));
 }
 
 /**
@@ -164,28 +135,7 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const parts = fileParts(tensors, metadata, path);
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.part`);
-  try {
-    const handle = await open(temporary, "wx");
-    try {
-      for (const part of parts) await writeAll(handle, part);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw new WeightsError(`${path}: cannot be written (${reasonOf(error)})`);
-  }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) {
-    const { bytesWritten } = await handle.write(bytes, at, Math.min(bytes.length - at, MAX_PIECE));
-    at += bytesWritten;
-  }
+  await writeWholeFile(path, fileParts(tensors, metadata, path));
 }
 
 /** The file in order: length and header, then each tensor's bytes. */
@@ -202,7 +152,11 @@ function fileParts(
   const data: Uint8Array[] = [];
   let at = 0;
   for (const [name, tensor] of sorted) {
-    const bytes = checkedBytes(name, tensor, where);
+    const described = `${where}: tensor ${shown(name)}`;
+    if (name === "__metadata__") {
+      throw new WeightsError(`${described} has the name that the format keeps for itself`);
+    }
+    const bytes = checkedBytes(tensor, described);
     const offsets = [at, (at += bytes.length)];
     const entry = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: offsets };
     fields.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
@@ -213,35 +167,4 @@ function fileParts(
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(header, 8);
   return [padded, ...data];
-}
-
-/** The typed array that may stand for a type's bytes, besides Uint8Array for any. */
-const ARRAYS: Partial<Record<DType, { readonly name: string }>> = {
-  F64: Float64Array,
-  F32: Float32Array,
-  I64: BigInt64Array,
-  I32: Int32Array,
-  I16: Int16Array,
-  I8: Int8Array,
-  U64: BigUint64Array,
-  U32: Uint32Array,
-  U16: Uint16Array,
-};
-
-function checkedBytes(name: string, { dtype, shape, data }: TensorData, where: string): Uint8Array {
-  const tensor = `${where}: tensor ${shown(name)}`;
-  if (name === "__metadata__") throw new WeightsError(`${tensor} has the name that the format keeps for itself`);
-  if (!isDType(dtype)) {
-    throw new WeightsError(`${tensor} has dtype ${shown(dtype)}, expected one of ${DTYPES.join(" ")}`);
-  }
-  if (!isSizes(shape)) throw new WeightsError(`${tensor} has shape ${shown(shape)}, expected a list of sizes`);
-  const kind = data.constructor.name;
-  if (!(data instanceof Uint8Array) && kind !== ARRAYS[dtype]?.name) {
-    throw new WeightsError(`${tensor} is ${dtype}, its data is a ${kind}; give its bytes or the matching array`);
-  }
-  const size = sizeOfTensor(dtype, shape, tensor);
-  if (size !== data.byteLength) {
-    throw new WeightsError(`${tensor} of ${dtype} [${shape}] needs ${size} bytes, its data has ${data.byteLength}`);
-  }
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -53,6 +53,16 @@ export function randomOf(seed: number): () => number {
 export const randomBytes = (length: number, random: () => number): Uint8Array =>
   Uint8Array.from({ length }, () => Math.floor(random() * 256));
 
+/** A copy with one to three bytes changed, often by a single bit. */
+export function damaged(bytes: Uint8Array, random: () => number): Uint8Array {
+  const copy = bytes.slice();
+  for (let count = 1 + Math.floor(random() * 3); count > 0; count--) {
+    const at = Math.floor(random() * copy.length);
+    copy[at] = random() < 0.5 ? copy[at] ^ (1 << Math.floor(random() * 8)) : Math.floor(random() * 256);
+  }
+  return copy;
+}
+
 /** Random f32 values as a tensor to write. */
 export function f32(shape: number[], random: () => number): TensorData {
   const size = shape.reduce((product, axis) => product * axis, 1);

@@ -1,0 +1,74 @@
+import { joinBytes } from "./bytes.js";
+import { WeightsError } from "./errors.js";
+import { shown } from "./json.js";
+import { decodeNpy, type NpyArray, npyParts } from "./npy.js";
+import type { NpyOptions } from "./npy-header.js";
+import type { ByteSource } from "./source.js";
+import type { TensorData } from "./tensor-data.js";
+import { writeWholeFile } from "./write-file.js";
+import { openZip } from "./zip.js";
+import { zipParts } from "./zip-write.js";
+
+const ENDING = ".npy";
+
+/** An open .npz file: arrays are read one at a time. */
+export interface NpzArchive {
+  /** The arrays' names, as `numpy.load(...).files` gives them. */
+  readonly names: readonly string[];
+  /** Names of members that are no arrays. */
+  readonly others: readonly string[];
+  /** An array. Throws `WeightsError` naming file and array when it is missing, damaged or of a type that is not read. */
+  read(name: string): Promise<NpyArray>;
+  /** A member that is no array. Throws `WeightsError` as `read` does. */
+  readOther(name: string): Promise<Uint8Array>;
+}
+
+/**
+ * Opens a .npz file, a zip archive of .npy files as `numpy.savez` and `numpy.savez_compressed` write them; only its list of members is
+ * read. Throws `WeightsError` as `openZip` does. The source stays the caller's, and open as long as arrays are read.
+ */
+export async function openNpz(source: ByteSource, options: NpyOptions = {}): Promise<NpzArchive> {
+  const archive = await openZip(source);
+  const names = archive.names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
+  const others = archive.names.filter((name) => !name.endsWith(ENDING));
+  const read = async (name: string): Promise<NpyArray> => {
+    if (!names.includes(name)) {
+      const some = names.slice(0, 8).map(shown).join(", ");
+      throw new WeightsError(`${source.name}: there is no array ${shown(name)}, it holds ${some || "none"}`);
+    }
+    return decodeNpy(await archive.read(`${name}${ENDING}`), `${source.name}: array ${shown(name)}`, options);
+  };
+  return { names, others, read, readOther: archive.read };
+}
+
+/**
+ * A .npz file in memory: arrays under their names, then `others` as they are (`numpy.load` gives these as bytes). Nothing is compressed:
+ * activations hardly shrink. Throws `WeightsError` when an array does not fit its description, or as `zipParts` does.
+ */
+export const encodeNpz = (
+  tensors: ReadonlyMap<string, TensorData>,
+  others?: ReadonlyMap<string, Uint8Array>,
+): Uint8Array<ArrayBuffer> => joinBytes("encodeNpz", npzParts(tensors, others, "encodeNpz"));
+
+/** Writes a .npz file as `encodeNpz` makes it, completely or not at all. Throws `WeightsError` naming the path. */
+export async function writeNpz(
+  path: string,
+  tensors: ReadonlyMap<string, TensorData>,
+  others?: ReadonlyMap<string, Uint8Array>,
+): Promise<void> {
+  await writeWholeFile(path, npzParts(tensors, others, path));
+}
+
+function npzParts(
+  tensors: ReadonlyMap<string, TensorData>,
+  others: ReadonlyMap<string, Uint8Array> = new Map(),
+  where: string,
+): Uint8Array[] {
+  const odd = [...others.keys()].find((name) => name.endsWith(ENDING));
+  if (odd !== undefined) throw new WeightsError(`${where}: ${shown(odd)} is to be no array, and is called like one`);
+  const arrays = [...tensors].map(([name, tensor]) => ({
+    name: `${name}${ENDING}`,
+    parts: npyParts(tensor, `${where}: array ${shown(name)}`),
+  }));
+  return zipParts([...arrays, ...[...others].map(([name, bytes]) => ({ name, parts: [bytes] }))], where);
+}
