@@ -41,6 +41,13 @@ export class TokenEmbedding extends CheckpointLayer {
   unembed(h: tf.Tensor): tf.Tensor {
     return this.weight.multiply(h);
   }
+  /** Rows of the table as they are stored, not scaled: ids [n] -> [n, D]. The caller owns the result. */
+  table(ids: readonly number[]): tf.Tensor {
+    return tf.tidy(() => {
+      const rows = this.apply(tf.tensor2d([ids as number[]], undefined, "int32")) as tf.Tensor;
+      return rows.squeeze([0]).div(Math.sqrt(this.hiddenSize));
+    });
+  }
   /** The type that the table is held in. */
   get heldAs(): HeldDtype {
     return heldDtype(this.weight.read()) ?? "float32";

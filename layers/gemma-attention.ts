@@ -73,6 +73,16 @@ export class GemmaAttention extends CheckpointLayer {
       return this.oProj.apply(z.reshape([B, T, N * H])) as tf.Tensor;
     });
   }
+  /** What each head adds to the output, `z` [B, T, N, H] -> [B, T, N, D]; their sum over N is the layer's output. The caller owns it. */
+  outputsByHead(z: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const [B, T, N, H] = z.shape as [number, number, number, number];
+      const only = tf.eye(N).reshape([N, 1, 1, N, 1]); // head n of the n-th copy
+      const rows = z.expandDims(0).mul(only).reshape([N * B, T, N * H]);
+      const outputs = this.oProj.apply(rows) as tf.Tensor;
+      return outputs.reshape([N, B, T, -1]).transpose([1, 2, 0, 3]);
+    });
+  }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), config: { ...this.config } };
   }

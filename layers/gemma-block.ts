@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { add } from "./add.js";
+import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
 import { GatedMLP } from "./gated-mlp.js";
 import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
@@ -63,6 +64,18 @@ export class GemmaBlock extends CheckpointLayer {
       const mlp = run(this.mlp, "mlp", run(this.ln2, "ln2", mid));
       const mlpOut = tap("hook_mlp_out", this.ln2Post ? run(this.ln2Post, "ln2_post", mlp) : mlp);
       return tap("hook_resid_post", add(mid, mlpOut));
+    });
+  }
+  /**
+   * The share of each head in hook_attn_out: `z` [B, T, N, H] -> [B, T, N, D]. With post-norms a share is divided by the scale
+   * that the norm had, `postScale` [B, T, 1], so that the shares still sum to the whole. The caller owns the result.
+   */
+  attnOutByHead(z: tf.Tensor, postScale: tf.Tensor | null): tf.Tensor {
+    return tf.tidy(() => {
+      const outputs = this.attn.outputsByHead(z);
+      if (this.ln1Post === null) return outputs;
+      if (postScale === null) throw new ShapeError(`${this.name}: expected the scale of ln1_post, received none`);
+      return outputs.div(postScale.expandDims(2)).mul(this.ln1Post.gain());
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

@@ -35,6 +35,10 @@ export class RMSNorm extends CheckpointLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     return rmsNorm(listOf(inputs)[0], this.weight.read(), this.eps, tap);
   }
+  /** What the normed numbers are multiplied by, 1 + weight [D]; the caller owns it. */
+  gain(): tf.Tensor {
+    return this.weight.read().add(1);
+  }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), eps: this.eps };
   }

@@ -101,6 +101,21 @@ export class GemmaDecoder {
     }
   }
 
+  /** The logits that a residual stream [..., D] would give: unembed(ln_final(x)) -> [..., V]. The caller owns them. */
+  logitsOf(residual: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => this.unembed.apply(this.lnFinal.apply(residual) as tf.Tensor) as tf.Tensor);
+  }
+
+  /** Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · E[id], ids [n] -> [n, D]. The caller owns them. */
+  directions(ids: readonly number[]): tf.Tensor {
+    return tf.tidy(() => this.embedding.table(ids).mul(this.lnFinal.gain()));
+  }
+
+  /** `GemmaBlock.attnOutByHead` of one block. */
+  attnOutByHead(layer: number, z: tf.Tensor, postScale: tf.Tensor | null): tf.Tensor {
+    return this.blocks[layer]!.attnOutByHead(z, postScale);
+  }
+
   private masks(layout: Layout): { full_attention: tf.Tensor; sliding_attention: tf.Tensor } {
     const attentionMask = tf.tensor2d(layout.attentionMask as number[][]);
     const tokenTypes = tf.tensor2d(layout.tokenTypes as number[][]);

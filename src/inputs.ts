@@ -9,6 +9,8 @@ type Rows = readonly (readonly number[])[];
 export type ModelInputs = {
   /** Pixels [I, S, S, 3] in [-1, 1] of all pictures of the batch in reading order, or null without pictures. */
   pixelValues: tf.Tensor | null;
+  /** Rows [I, P, D] of the pictures as `encodeImages` gives them, in place of pixels: the vision tower then does not run. */
+  imageRows?: tf.Tensor | null;
   /** Token ids [B, T]; each picture stands as P image tokens. */
   inputIds: Rows;
   /** 1 for real tokens, 0 for pads. Default: all real. */
@@ -47,9 +49,9 @@ export function completeInputs(
     }
   }
   tokenTypeIds.forEach(checkTypes);
-  checkPictures(config, inputIds, pixelValues);
+  checkPictures(config, inputs);
   checkContext(config, inputIds[0].length, cached);
-  return { pixelValues, inputIds, attentionMask, tokenTypeIds, positionIds };
+  return { pixelValues, imageRows: inputs.imageRows ?? null, inputIds, attentionMask, tokenTypeIds, positionIds };
 }
 
 /** Which positions are real and which lie in the open block, with the defaults of `ModelInputs` filled in. */
@@ -92,18 +94,24 @@ function checkContext(config: PaliGemmaConfig, added: number, cached: number): v
   }
 }
 
-function checkPictures(config: PaliGemmaConfig, inputIds: Rows, pixelValues: tf.Tensor | null): void {
+function checkPictures(config: PaliGemmaConfig, { inputIds, pixelValues, imageRows = null }: ModelInputs): void {
   const { imageSize, numChannels } = config.vision;
-  const shape = pixelValues?.shape ?? [0, imageSize, imageSize, numChannels];
-  const expected = [shape[0], imageSize, imageSize, numChannels];
-  if (shape.length !== 4 || expected.some((size, axis) => size !== shape[axis])) {
-    const wanted = `[pictures, ${expected.slice(1).join(", ")}]`;
-    throw new InputError(`pixelValues: expected ${wanted}, received [${shape.join(", ")}]`);
-  }
+  if (pixelValues && imageRows) throw new InputError("inputs: expected pixelValues or imageRows, received both");
+  requirePictures("pixelValues", pixelValues, [imageSize, imageSize, numChannels]);
+  requirePictures("imageRows", imageRows, [numImageTokens(config), config.text.hiddenSize]);
+  const pictures = (pixelValues ?? imageRows)?.shape[0] ?? 0;
   const marks = inputIds.flat().filter((id) => id === config.imageTokenId).length;
   const perPicture = numImageTokens(config);
-  if (marks !== shape[0] * perPicture) {
-    const fit = `${shape[0]} pictures x ${perPicture} = ${shape[0] * perPicture}`;
+  if (marks !== pictures * perPicture) {
+    const fit = `${pictures} pictures x ${perPicture} = ${pictures * perPicture}`;
     throw new InputError(`inputIds: expected ${fit} image tokens, received ${marks}`);
+  }
+}
+
+function requirePictures(name: string, tensor: tf.Tensor | null, each: number[]): void {
+  if (tensor === null) return;
+  const { shape } = tensor;
+  if (shape.length !== each.length + 1 || each.some((size, axis) => size !== shape[axis + 1])) {
+    throw new InputError(`${name}: expected [pictures, ${each.join(", ")}], received [${shape.join(", ")}]`);
   }
 }

@@ -31,7 +31,8 @@ export class PaliGemmaModel {
   readonly parts: readonly Part[];
   private readonly vision: SiglipTower;
   private readonly projector: Projector;
-  private readonly language: GemmaDecoder;
+  /** The decoder, for those who look into it. */
+  readonly language: GemmaDecoder;
   /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
   private backend: string | undefined = tf.getBackend();
 
@@ -123,6 +124,11 @@ export class PaliGemmaModel {
     return tf.tidy(() => atOnce(this.imageRows(pixelValues, tap)));
   }
 
+  /** Rows [..., D] that a residual stream of the vision tower [..., Dv] would give as its last; the caller owns them. */
+  projected(residual: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => this.projector.apply(this.vision.featuresOf(residual)) as tf.Tensor);
+  }
+
   private *imageRows(pixelValues: tf.Tensor, tap: Tap): Steps<tf.Tensor> {
     const features = yield* this.vision.forward(pixelValues, tapAt(tap, "vision"));
     return replace(features, () => this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor);
@@ -143,9 +149,9 @@ export class PaliGemmaModel {
     for (const { layer } of this.parts) if (layer.built) layer.dispose();
   }
 
-  // Text rows come scaled from the table, image rows unscaled from the projector; one gather puts both in reading order.
-  private *embed({ pixelValues, inputIds }: CompleteInputs, tap: Tap): Steps<tf.Tensor> {
-    const images = pixelValues && (yield* this.imageRows(pixelValues, tap));
+  // Text rows come scaled from the table, image rows unscaled from the projector; here both are put in reading order.
+  private *embed({ pixelValues, imageRows, inputIds }: CompleteInputs, tap: Tap): Steps<tf.Tensor> {
+    const images = imageRows?.clone() ?? (pixelValues && (yield* this.imageRows(pixelValues, tap)));
     try {
       if (images) yield; // what follows reads them
       return tf.tidy(() => this.rows(inputIds, images, tap).clone());
@@ -162,12 +168,30 @@ export class PaliGemmaModel {
     const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
     if (images === null) return text;
     const D = this.config.text.hiddenSize;
-    const table = tf.concat([images.reshape([-1, D]), text.reshape([-1, D])]);
-    let nextImage = 0;
-    let nextText = images.size / D;
-    const order = inputIds.map((row) => row.map((id) => (isImage(id) ? nextImage++ : nextText++)));
-    return tf.gather(table, tf.tensor2d(order, undefined, "int32"));
+    const tables = { image: images.reshape([-1, D]), text: text.reshape([-1, D]) };
+    const next = { image: 0, text: 0 };
+    // Runs and not a gather, whose gradient wasm has not got.
+    const rows = inputIds.map((row) => {
+      const runs = runsOf(row.map(isImage)).map(({ value, length }) => {
+        const kind = value ? "image" : "text";
+        next[kind] += length;
+        return tables[kind].slice([next[kind] - length, 0], [length, D]);
+      });
+      return tf.concat(runs).expandDims(0);
+    });
+    return tf.concat(rows);
   }
+}
+
+// Stretches of equal values, in order.
+function runsOf(values: readonly boolean[]): { value: boolean; length: number }[] {
+  const runs: { value: boolean; length: number }[] = [];
+  for (const value of values) {
+    const run = runs.at(-1);
+    if (run?.value === value) run.length++;
+    else runs.push({ value, length: 1 });
+  }
+  return runs;
 }
 
 // A replacement of another shape would be broadcast, or fail far from the hook.

@@ -230,7 +230,8 @@ export class PaliGemma {
     }
   }
 
-  private async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
+  /** Runs with a question as the network takes it, and frees its pixels afterwards; ready inputs stay the caller's. */
+  async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
     if ("inputIds" in inputs) {
       this.checkAlive();
       return run(inputs);

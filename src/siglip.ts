@@ -37,6 +37,11 @@ export class SiglipTower {
     ];
   }
 
+  /** The tower's final norm alone: a residual stream [..., Dv] -> image features [..., Dv]. The caller owns them. */
+  featuresOf(residual: tf.Tensor): tf.Tensor {
+    return this.lnFinal.apply(residual) as tf.Tensor;
+  }
+
   /** Pixels [B, S, S, 3] in [-1, 1] -> image features [B, P, Dv], a step for each block; the caller owns them. */
   *forward(pixels: tf.Tensor, tap: Tap = noTap): Steps<tf.Tensor> {
     const run = (layer: CheckpointLayer, x: tf.Tensor, at: Tap) => layer.apply(x, { tap: at }) as tf.Tensor;

@@ -1,0 +1,159 @@
+import * as tf from "@tensorflow/tfjs";
+
+import type { Tap } from "../../layers/tap.js";
+import type { ModelInputs } from "../inputs.js";
+import type { PaliGemmaModel } from "../model.js";
+import type { PaliGemma, Question } from "../paligemma.js";
+import { ActivationCache } from "./activation-cache.js";
+import type { HookFilter } from "./hook-filter.js";
+import { type Metric, measure } from "./metric.js";
+import { capturePoints, runAndKeep } from "./run.js";
+
+/** A metric, the activations of its run, and its derivative with respect to each. Dispose both caches. */
+export type GradientRun = { value: number; activations: ActivationCache; gradients: ActivationCache };
+
+/**
+ * d metric / d activation of every hook that the filter selects: zeros are added at each hook, and the metric is differentiated
+ * with respect to them. While the gradient is recorded every product is the plain one in float32, and JavaScript waits for it.
+ */
+export async function gradientsOf(
+  model: PaliGemma,
+  question: Question | ModelInputs,
+  { hooks, metric }: { hooks: HookFilter; metric: Metric },
+): Promise<GradientRun> {
+  return model.withInputs(question, async (inputs) => {
+    const { cache: activations, logits } = await runAndKeep(model.network, inputs, { hooks });
+    try {
+      const value = await measure(metric, logits!);
+      return { value, activations, gradients: differentiate(model.network, inputs, activations, metric) };
+    } catch (error) {
+      activations.dispose();
+      throw error;
+    } finally {
+      logits!.dispose();
+    }
+  });
+}
+
+function differentiate(
+  network: PaliGemmaModel,
+  inputs: ModelInputs,
+  activations: ActivationCache,
+  metric: Metric,
+): ActivationCache {
+  const names = activations.names;
+  const zeros = names.map((name) => tf.zerosLike(activations.get(name)));
+  const gradients = new ActivationCache();
+  try {
+    tf.tidy(() => {
+      const value = (...deltas: tf.Tensor[]) => metric(network.forward(inputs, { tap: adding(names, deltas) }));
+      const found = tf.grads(value)(zeros);
+      const keep = gradients.capture(capturePoints(network, { hooks: names }));
+      names.forEach((name, i) => keep(name, found[i]!));
+    });
+    return gradients;
+  } catch (error) {
+    gradients.dispose();
+    throw error;
+  } finally {
+    tf.dispose(zeros);
+  }
+}
+
+// A tap that adds a tensor to each of the named activations.
+function adding(names: readonly string[], deltas: readonly tf.Tensor[]): Tap {
+  const byName = new Map(names.map((name, i) => [name, deltas[i]!]));
+  const add: Tap = (name, value) => {
+    const delta = byName.get(name);
+    return delta ? value.add(delta) : value;
+  };
+  return Object.assign(add, { wants: (name: string) => byName.has(name) });
+}
+
+/**
+ * Attribution patching: what putting the clean activation into the corrupted run would change the metric by, to first order,
+ * Σ (clean - corrupted) · d metric / d corrupted, summed over the last axis: [B, T] of a stream, [B, T, N] of a head's values.
+ * The caller disposes the tensors.
+ */
+export async function attributionPatching(
+  model: PaliGemma,
+  questions: { clean: Question | ModelInputs; corrupted: Question | ModelInputs },
+  { hooks, metric }: { hooks: HookFilter; metric: Metric },
+): Promise<Map<string, tf.Tensor>> {
+  const { activations, gradients } = await gradientsOf(model, questions.corrupted, { hooks, metric });
+  try {
+    const { cache: clean } = await model.runWithCache(questions.clean, { hooks, stopAt: "needed" });
+    try {
+      return new Map(
+        activations.names.map((name) => [
+          name,
+          tf.tidy(() => clean.get(name).sub(activations.get(name)).mul(gradients.get(name)).sum(-1)),
+        ]),
+      );
+    } finally {
+      clean.dispose();
+    }
+  } finally {
+    activations.dispose();
+    gradients.dispose();
+  }
+}
+
+/**
+ * Integrated gradients of a metric along the straight way from a baseline to an activation, (x - baseline) · mean of the
+ * gradients at the midpoints of `steps` pieces; its sum approaches metric(x) - metric(baseline). Shape of the activation; the
+ * caller disposes it. Default baseline: zero.
+ */
+export async function integratedGradients(
+  model: PaliGemma,
+  question: Question | ModelInputs,
+  { hook, metric, steps = 16, baseline }: { hook: string; metric: Metric; steps?: number; baseline?: tf.Tensor },
+): Promise<tf.Tensor> {
+  return model.withInputs(question, async (inputs) => {
+    const { cache } = await runAndKeep(model.network, inputs, { hooks: hook, stopAt: "needed" });
+    const x = cache.get(hook);
+    try {
+      return tf.tidy(() => {
+        const from = baseline ?? tf.zerosLike(x);
+        const along = (part: number) => {
+          const point = from.add(x.sub(from).mul(part));
+          const set: Tap = Object.assign((name: string, value: tf.Tensor) => (name === hook ? moving : value), {
+            wants: (name: string) => name === hook,
+          });
+          let moving: tf.Tensor = point;
+          const value = (at: tf.Tensor) => {
+            moving = at;
+            return metric(model.network.forward(inputs, { tap: set }));
+          };
+          return tf.grad(value)(point);
+        };
+        const total = Array.from({ length: steps }, (_, i) => (i + 0.5) / steps).reduce<tf.Tensor>(
+          (sum, part) => tf.tidy(() => sum.add(along(part))),
+          tf.zerosLike(x),
+        );
+        return x.sub(from).mul(total.div(steps));
+      });
+    } finally {
+      cache.dispose();
+    }
+  });
+}
+
+/**
+ * A map over patches in the manner of Grad-CAM, relu(Σ activation · gradient) over the last axis of `projector.hook_out` or of
+ * a stream of the vision tower: [I, P]. The caller disposes it.
+ * Source: Selvaraju et al. 2017, arXiv 1610.02391, with a sum over each patch's own gradient in place of a mean over the map.
+ */
+export async function gradientMap(
+  model: PaliGemma,
+  question: Question | ModelInputs,
+  { hook = "projector.hook_out", metric }: { hook?: string; metric: Metric },
+): Promise<tf.Tensor> {
+  const { activations, gradients } = await gradientsOf(model, question, { hooks: hook, metric });
+  try {
+    return tf.tidy(() => activations.get(hook).mul(gradients.get(hook)).sum(-1).relu());
+  } finally {
+    activations.dispose();
+    gradients.dispose();
+  }
+}
