@@ -5,6 +5,8 @@ import { addGenerate } from "./generate.js";
 import { addHooks } from "./hooks.js";
 import { addInfo } from "./info.js";
 import { addInspect } from "./inspect.js";
+import { addLens } from "./lens.js";
+import { addPatch } from "./patch.js";
 import { addSetupNative } from "./setup-native.js";
 
 /**
@@ -18,7 +20,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .option("--debug", "show the stack of an error")
     .exitOverride()
     .showHelpAfterError("(--help lists the options)");
-  for (const add of [addGenerate, addInspect, addHooks, addInfo, addSetupNative]) add(program);
+  for (const add of [addGenerate, addInspect, addLens, addPatch, addHooks, addInfo, addSetupNative]) add(program);
   for (const command of program.commands) {
     command
       .exitOverride()
