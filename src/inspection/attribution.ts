@@ -32,21 +32,28 @@ export type AttributionRequest = {
   heads?: boolean | undefined;
 };
 
+/** The residual stream at one position as the sum of what was added to it. Dispose `rows` and `scale`. */
+export type Decomposition = {
+  position: number;
+  components: Component[];
+  /** What each component adds, [components, D]; heads stand beside their block's attention and are not to be counted again. */
+  rows: tf.Tensor2D;
+  /** The stream behind the last block, [1, D]: the sum of all rows but those of heads. */
+  stream: tf.Tensor2D;
+  /** The divisor of the final norm there, [1, 1]. */
+  scale: tf.Tensor2D;
+};
+
 /**
- * Direct logit attribution: a component c adds (c / scale) · (1 + w) · E[token] to a token's logit, with the final norm's own
- * scale and weight. Components are what enters the first block and what each block adds; the shares sum to the logit before the cap.
- * Throws `InputError` for tokens outside the vocabulary or more than one position.
+ * Decomposes the residual stream behind the last block at one position of the first row: what enters the first block, and what
+ * each block's attention (and each head of it, if asked) and MLP add. The caller disposes the tensors.
  */
-export async function directLogitAttribution(
+export async function residualDecomposition(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { tokens, positions = "last", heads = false }: AttributionRequest,
-): Promise<Attribution> {
-  const { vocabSize, numHiddenLayers, postNorms } = model.config.text;
-  const wrong = tokens.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabSize);
-  if (tokens.length === 0 || wrong !== undefined) {
-    throw new InputError(`tokens: expected ids in [0, ${vocabSize}), received ${wrong ?? "none"}`);
-  }
+  { positions = "last", heads = false }: Omit<AttributionRequest, "tokens"> = {},
+): Promise<Decomposition> {
+  const { numHiddenLayers, postNorms } = model.config.text;
   const hooks = [
     "language.blocks.0.hook_resid_pre",
     "language.blocks.*.{hook_attn_out,hook_mlp_out}",
@@ -57,20 +64,43 @@ export async function directLogitAttribution(
   ];
   const { cache } = await model.runWithCache(question, { hooks, positions, stopAt: "needed" });
   try {
-    const at = cache.describe("language.ln_final.hook_scale").positions!;
-    if (at[0]!.length !== 1) throw new InputError(`positions: expected one position, received ${at[0]!.length}`);
-    const get = (name: string) => cache.get(`language.${name}`);
-    const all = tf.tidy(() => sharesOf(model, [...tokens], get, heads));
-    const numbers = (await all.shares.array()) as number[][];
-    const logits = Array.from(await all.logits.data());
-    tf.dispose([all.shares, all.logits]);
-    const components = componentsOf(model, heads).map((component, i) => ({ ...component, shares: numbers[i]! }));
-    const counted = components.filter(({ kind }) => kind !== "head");
-    const sums = tokens.map((_, i) => counted.reduce((sum, { shares }) => sum + shares[i]!, 0));
-    return { position: at[0]![0]!, tokens: [...tokens], components, logits, sums };
+    const [at] = cache.describe("language.ln_final.hook_scale").positions!;
+    if (at!.length !== 1) throw new InputError(`positions: expected one position, received ${at!.length}`);
+    const tensors = tf.tidy(() => decompose(model, (name) => cache.get(`language.${name}`), heads));
+    return { position: at![0]!, components: componentsOf(model, heads), ...tensors };
   } finally {
     cache.dispose();
   }
+}
+
+/**
+ * Direct logit attribution: a component c adds (c / scale) · (1 + w) · E[token] to a token's logit, with the final norm's own
+ * scale and weight; the shares sum to the logit before the cap. Throws `InputError` for tokens outside the vocabulary or more
+ * than one position.
+ */
+export async function directLogitAttribution(
+  model: PaliGemma,
+  question: Question | ModelInputs,
+  { tokens, ...where }: AttributionRequest,
+): Promise<Attribution> {
+  const { vocabSize } = model.config.text;
+  const wrong = tokens.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabSize);
+  if (tokens.length === 0 || wrong !== undefined) {
+    throw new InputError(`tokens: expected ids in [0, ${vocabSize}), received ${wrong ?? "none"}`);
+  }
+  const { position, components: parts, rows, stream, scale } = await residualDecomposition(model, question, where);
+  const found = tf.tidy(() => {
+    const directions = model.network.language.directions(tokens) as tf.Tensor2D;
+    const against = (x: tf.Tensor2D) => tf.matMul(x.div<tf.Tensor2D>(scale), directions, false, true);
+    return { shares: against(rows), logits: against(stream) };
+  });
+  const shares = (await found.shares.array()) as number[][];
+  const [logits] = (await found.logits.array()) as number[][];
+  tf.dispose([rows, stream, scale, found.shares, found.logits]);
+  const components = parts.map((component, i) => ({ ...component, shares: shares[i]! }));
+  const counted = components.filter(({ kind }) => kind !== "head");
+  const sums = tokens.map((_, i) => counted.reduce((sum, one) => sum + one.shares[i]!, 0));
+  return { position, tokens: [...tokens], components, logits: logits!, sums };
 }
 
 function componentsOf(model: PaliGemma, heads: boolean): Component[] {
@@ -84,25 +114,26 @@ function componentsOf(model: PaliGemma, heads: boolean): Component[] {
   return components;
 }
 
-// Shares [components, tokens], in the order of `componentsOf`, and the logits [tokens].
-function sharesOf(model: PaliGemma, tokens: number[], get: (name: string) => tf.Tensor, heads: boolean) {
-  const { numHiddenLayers, numAttentionHeads, hiddenSize, postNorms } = model.config.text;
-  const rows = [first(get("blocks.0.hook_resid_pre"), hiddenSize)];
+// Rows in the order of `componentsOf`.
+function decompose(model: PaliGemma, get: (name: string) => tf.Tensor, heads: boolean) {
+  const { numHiddenLayers, numAttentionHeads: N, hiddenSize: D, postNorms } = model.config.text;
+  const rows = [firstRows(get("blocks.0.hook_resid_pre"), [1, D])];
   for (let layer = 0; layer < numHiddenLayers; layer++) {
-    rows.push(first(get(`blocks.${layer}.hook_attn_out`), hiddenSize));
+    rows.push(firstRows(get(`blocks.${layer}.hook_attn_out`), [1, D]));
     if (heads) {
       const scale = postNorms ? get(`blocks.${layer}.ln1_post.hook_scale`) : null;
-      const shares = model.network.language.attnOutByHead(layer, get(`blocks.${layer}.attn.hook_z`), scale);
-      rows.push(first(shares, numAttentionHeads * hiddenSize).reshape([numAttentionHeads, hiddenSize]));
+      const outputs = model.network.language.attnOutByHead(layer, get(`blocks.${layer}.attn.hook_z`), scale);
+      rows.push(firstRows(outputs, [N, D]));
     }
-    rows.push(first(get(`blocks.${layer}.hook_mlp_out`), hiddenSize));
+    rows.push(firstRows(get(`blocks.${layer}.hook_mlp_out`), [1, D]));
   }
-  const scale = first(get("ln_final.hook_scale"), 1);
-  const directions = model.network.language.directions(tokens);
-  const against = (x: tf.Tensor) => tf.matMul(x.div(scale) as tf.Tensor2D, directions as tf.Tensor2D, false, true);
-  const final = first(get(`blocks.${numHiddenLayers - 1}.hook_resid_post`), hiddenSize);
-  return { shares: against(tf.concat(rows)), logits: against(final).flatten() };
+  const stream = firstRows(get(`blocks.${numHiddenLayers - 1}.hook_resid_post`), [1, D]).clone();
+  return { rows: tf.concat(rows), stream, scale: firstRows(get("ln_final.hook_scale"), [1, 1]).clone() };
 }
 
-// The row of the first batch entry.
-const first = (x: tf.Tensor, size: number): tf.Tensor => x.flatten().slice([0], [size]).reshape([1, size]);
+// What belongs to the first batch row.
+const firstRows = (x: tf.Tensor, shape: [number, number]): tf.Tensor2D =>
+  x
+    .flatten()
+    .slice([0], [shape[0] * shape[1]])
+    .reshape(shape);

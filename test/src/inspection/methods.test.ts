@@ -4,7 +4,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../../../src/errors.js";
-import { directLogitAttribution } from "../../../src/inspection/attribution.js";
+import { directLogitAttribution, residualDecomposition } from "../../../src/inspection/attribution.js";
 import {
   attributionPatching,
   gradientMap,
@@ -125,6 +125,22 @@ onEachBackend("methods of inspection", (backend) => {
           rows.dispose();
         },
       );
+
+      leakFree("the residual stream is the sum of its components, at any position", async () => {
+        for (const positions of ["last", 3] as const) {
+          const { components, rows, stream, scale, position } = await residualDecomposition(model, inputs, {
+            positions,
+            heads: true,
+          });
+          assert.equal(position, positions === 3 ? 3 : T - 1);
+          const error = tf.tidy(() => {
+            const counted = components.flatMap(({ kind }, i) => (kind === "head" ? [] : [i]));
+            return tf.gather(rows, counted).sum(0, true).sub(stream).abs().max().dataSync()[0];
+          });
+          assert.ok(error < 1e-4, `${error}`);
+          tf.dispose([rows, stream, scale]);
+        }
+      });
 
       leakFree("shares of the components sum to the logits, and those of heads to their block's", async () => {
         const logits = await lastLogits();
