@@ -1,0 +1,10 @@
+export * from "./attention-map.js";
+export * from "./colour-map.js";
+export * from "./head-gallery.js";
+export * from "./logit-lens-grid.js";
+export * from "./mask-drawing.js";
+export * from "./overview.js";
+export type { Normalisation } from "./page/scale.js";
+export * from "./png.js";
+export type { SeenPicture } from "./seen-picture.js";
+export * from "./sinks.js";
