@@ -59,10 +59,14 @@ export type Answer = {
 export type AnswerPiece = { token: number; text: string; finishReason: FinishReason | null };
 
 /** One run with its activations. Dispose `logits` and `cache` when done. */
-export type CachedRun<Logits extends tf.Tensor | null = tf.Tensor> = {
+export type CachedRun<Logits extends tf.Tensor | null = tf.Tensor> = RunLayout & {
   /** [B, T, V]; null where the run ended before them. */
   logits: Logits;
   cache: ActivationCache;
+};
+
+/** What the positions of a run are. */
+export type RunLayout = {
   /** The ids of each row, and what each position is. */
   tokens: number[][];
   segments: Segment[][];
@@ -173,10 +177,13 @@ export class PaliGemma {
   async runWithCache(inputs: Question | ModelInputs, request: RunRequest): Promise<CachedRun<tf.Tensor | null>> {
     return this.withInputs(inputs, async (ready) => ({
       ...(await runAndKeep(this.network, ready, request)),
-      tokens: ready.inputIds.map((row) => [...row]),
-      segments: promptPass(this.config, ready).segments.map((row) => [...row]),
-      grid: [patchGrid(this.config), patchGrid(this.config)],
+      ...this.layoutOf(ready),
     }));
+  }
+
+  /** The ids of a question, what each position is, and the patches along each side of a picture. */
+  describe(inputs: Question | ModelInputs): Promise<RunLayout> {
+    return this.withInputs(inputs, async (ready) => this.layoutOf(ready));
   }
 
   /** Logits [B, T, V] of one forward pass in which activations are changed, by declared edits or by callbacks; the caller disposes them. */
@@ -212,6 +219,12 @@ export class PaliGemma {
   dispose(): void {
     if (!this.disposed) this.network.dispose();
     this.disposed = true;
+  }
+
+  private layoutOf(ready: ModelInputs): RunLayout {
+    const segments = promptPass(this.config, ready).segments.map((row) => [...row]);
+    const side = patchGrid(this.config);
+    return { tokens: ready.inputIds.map((row) => [...row]), segments, grid: [side, side] };
   }
 
   private async *pieces(inputs: ProcessedInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {

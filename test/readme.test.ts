@@ -1,8 +1,10 @@
 import { strict as assert } from "node:assert";
+import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 
 import { demoCheckpoint } from "../src/demo-checkpoint.js";
 import { packageRoot } from "../src/package-root.js";
@@ -24,14 +26,15 @@ describe("the README", () => {
   let scratch: string;
   before(() => {
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
+    writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
   });
   after(() => rmSync(scratch, { recursive: true, force: true }));
 
   const ours = (text: string) =>
     text
       .replaceAll("path/to/paligemma", demoCheckpoint())
-      .replaceAll("photo.jpg", PICTURE)
-      .replaceAll(/[\w-]+\.safetensors/g, (name) => path.join(scratch, name));
+      .replaceAll(/[\w-]+\.(safetensors|npz|json|png|html)/g, (name) => path.join(scratch, name))
+      .replaceAll("photo.jpg", PICTURE);
 
   const commands = blocks("sh").flatMap((block) =>
     block.split("\n").filter((line) => line !== "" && !line.startsWith("#")),
@@ -93,6 +96,18 @@ describe("the README", () => {
         rmSync(file);
       }
     });
+  });
+
+  it("its Python reads the files that its commands have written", async function () {
+    const python = process.env.PALIGEMMA_PYTHON ?? "python3";
+    const run = (source: string) => promisify(execFile)(python, ["-c", source], { cwd: scratch });
+    if (!(await run("import numpy, safetensors").catch(() => null))) {
+      assert.notEqual(process.env.PALIGEMMA_REQUIRE_PYTHON, "1", "numpy and safetensors are not installed");
+      console.log("      (skipped: Python with numpy and safetensors, named by PALIGEMMA_PYTHON)");
+      this.skip();
+    }
+    const { stdout } = await run(`${blocks("python")[0]}\nprint(stream.shape, plain.shape, stream.dtype)`);
+    assert.match(stdout, /^\(1, 1, \d+\) \(1, 1, \d+\) float32$/m);
   });
 
   it("holds no figure that is still to be filled in", () => {

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 
 import { packageVersion } from "../version.js";
+import { addAttention } from "./attention.js";
+import { addDiff } from "./diff.js";
 import { addGenerate } from "./generate.js";
 import { addHooks } from "./hooks.js";
 import { addInfo } from "./info.js";
@@ -20,7 +22,18 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .option("--debug", "show the stack of an error")
     .exitOverride()
     .showHelpAfterError("(--help lists the options)");
-  for (const add of [addGenerate, addInspect, addLens, addPatch, addHooks, addInfo, addSetupNative]) add(program);
+  for (const add of [
+    addGenerate,
+    addInspect,
+    addAttention,
+    addLens,
+    addPatch,
+    addDiff,
+    addHooks,
+    addInfo,
+    addSetupNative,
+  ])
+    add(program);
   for (const command of program.commands) {
     command
       .exitOverride()

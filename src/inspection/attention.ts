@@ -113,19 +113,6 @@ function assemble(rows: readonly QueryRows[], cells: number, keys: number): Floa
   return values;
 }
 
-/** The share of one query's attention that falls on each segment, in one layer and head or on average over those given. */
-export function massBySegment(
-  rows: AttentionRows,
-  query: number,
-  { layers, heads }: { layers?: readonly number[]; heads?: readonly number[] } = {},
-): { name: Segment["name"]; mass: number }[] {
-  const row = meanRow(rows, query, { layers, heads });
-  return rows.segments.map(({ name, start, end }) => ({
-    name,
-    mass: row.subarray(start, end).reduce((sum, value) => sum + value, 0),
-  }));
-}
-
 /**
  * The attention of one query, given by its index in `rows.queries`, on average over layers and heads (default all): [keys].
  * Throws `InputError` for a query, layer or head that is not there.
