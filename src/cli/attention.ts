@@ -6,12 +6,14 @@ import { type Command, Option } from "commander";
 import { InputError } from "../errors.js";
 import { attentionRows, type AttentionRows, meanRow } from "../inspection/attention.js";
 import { parsePositions } from "../inspection/positions.js";
+import { seenPictures } from "../inspection/seen-pictures.js";
 import type { PaliGemma } from "../paligemma.js";
 import { drawAttentionMap } from "../pictures/attention-map.js";
 import { drawHeadGallery } from "../pictures/head-gallery.js";
 import { drawOverview } from "../pictures/overview.js";
 import { NORMALISATIONS, type Normalisation } from "../pictures/page/scale.js";
 import { toPng } from "../pictures/png.js";
+import type { SeenPicture } from "../pictures/seen-picture.js";
 import { massBySegment } from "../pictures/sinks.js";
 import type { SegmentName } from "../segments.js";
 import {
@@ -24,7 +26,6 @@ import {
 } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";
-import { seenPicture } from "./seen-picture.js";
 
 type View = "map" | "gallery" | "overview";
 type Flags = InspectionFlags & {
@@ -134,7 +135,7 @@ async function svgOf(
       normalisation,
     });
   }
-  const picture = await seenPicture(model, images);
+  const [picture] = (await seenPictures(model, images)) as [SeenPicture];
   const common = { grid, picture, normalisation, undoSquash };
   if (view === "gallery") {
     const values = cells.flatMap((row) => Array.from(row.subarray(0, patches)));

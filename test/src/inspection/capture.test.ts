@@ -153,6 +153,41 @@ onEachBackend("keeping activations", () => {
     });
   }
 
+  leakFree(
+    "positions are counted through a whole answer: each pass keeps its own of them, and knows which",
+    async () => {
+      const model = await tinyNetwork("tiny-pg2");
+      const inputs = modelInputs(await readReference(path.join(fixtures, "references", "tiny-pg2", "prompt")));
+      const T = inputs.inputIds[0].length;
+      const hooks = [
+        "language.blocks.2.hook_resid_post",
+        "language.ln_final.hook_out",
+        "language.blocks.1.attn.hook_pattern",
+      ];
+      const request = { hooks, positions: [3, "last", "generated"], keys: [0, "generated"] };
+      const whole: Float32Array[] = [];
+      for await (const { cache } of decodeAndKeep(model, inputs, { maxNewTokens: 4 }, { hooks })) {
+        whole.push(await cache.values(hooks[0]));
+        cache.dispose();
+      }
+      const D = model.config.text.hiddenSize;
+      for await (const { step, cache } of decodeAndKeep(model, inputs, { maxNewTokens: 4 }, request)) {
+        const at = step === 0 ? [3, T - 1] : [T + step - 1];
+        assert.deepEqual(cache.describe(hooks[0]).positions, [at], `step ${step}`);
+        assert.deepEqual(cache.describe(hooks[1]).positions, [[at.at(-1)!]]);
+        assert.deepEqual(cache.get(hooks[1]).shape, [1, 1, D]);
+        assert.deepEqual(cache.describe(hooks[2]).keys, [[0, ...Array.from({ length: step }, (_, i) => T + i)]]);
+        const rows = at.flatMap((one) =>
+          Array.from(whole[step].subarray(...(step === 0 ? [one * D, (one + 1) * D] : [0, D]))),
+        );
+        assert.deepEqual(Array.from(await cache.values(hooks[0])), rows);
+        cache.dispose();
+      }
+      inputs.pixelValues.dispose();
+      model.dispose();
+    },
+  );
+
   for (const name of ["tiny-pg1", "tiny-pg2"]) {
     leakFree(`what ${name} shows while it generates is what one pass over everything shows`, async () => {
       const model = await tinyNetwork(name);

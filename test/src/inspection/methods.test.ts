@@ -4,6 +4,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../../../src/errors.js";
+import { attentionRows, meanRow } from "../../../src/inspection/attention.js";
 import { directLogitAttribution, residualDecomposition } from "../../../src/inspection/attribution.js";
 import {
   attributionPatching,
@@ -271,6 +272,41 @@ onEachBackend("methods of inspection", (backend) => {
         },
       );
 
+      leakFree(
+        "attention rows are the rows of the patterns, by query, layer and head, and their mean is theirs",
+        async () => {
+          const prompt = modelInputs(await readReference(path.join(fixtures, "references", name, "prompt")));
+          const found = await attentionRows(model, prompt, { queries: [2, "last"], generate: true, maxNewTokens: 3 });
+          const P = prompt.inputIds[0].length;
+          assert.deepEqual(found.queries, [2, P - 1, P, P + 1]);
+          assert.deepEqual([found.layers, found.heads, found.keys], [model.config.text.numHiddenLayers, 4, P + 2]);
+          const run = await model.runWithCache(prompt, {
+            hooks: "language.blocks.*.attn.hook_pattern",
+            stopAt: "needed",
+          });
+          for (let layer = 0; layer < found.layers; layer++) {
+            const pattern = (await run.cache.get("pattern", layer).array()) as number[][][][];
+            for (let head = 0; head < found.heads; head++) {
+              for (const [q, at] of [2, P - 1].entries()) {
+                const own = Array.from(meanRow(found, q, { layers: [layer], heads: [head] }));
+                assert.deepEqual(own.slice(0, P), pattern[0][head][at], `block ${layer}, head ${head}, query ${at}`);
+                assert.deepEqual(own.slice(P), [0, 0]);
+              }
+            }
+          }
+          const mean = meanRow(found, 3);
+          assert.ok(Math.abs(mean.reduce((sum, value) => sum + value, 0) - 1) < 1e-5 && mean[P + 1] > 0);
+          const some = [meanRow(found, 0, { layers: [1], heads: [0] }), meanRow(found, 0, { layers: [1], heads: [3] })];
+          const both = meanRow(found, 0, { layers: [1], heads: [0, 3] });
+          both.forEach((value, key) => assert.ok(Math.abs(value - (some[0][key] + some[1][key]) / 2) < 1e-7));
+          assert.deepEqual(found.segments.at(-1), { name: "suffix", start: P, end: P + 3 });
+          assert.throws(() => meanRow(found, 4), InputError);
+          assert.throws(() => meanRow(found, 0, { heads: [4] }), InputError);
+          run.cache.dispose();
+          prompt.pixelValues.dispose();
+        },
+      );
+
       leakFree("ablations and knock-outs are the edits that they say", async () => {
         const logitsOf = async (edits: Parameters<PaliGemma["runWithHooks"]>[1]) => {
           const logits = await model.runWithHooks(inputs, edits);
@@ -291,6 +327,18 @@ onEachBackend("methods of inspection", (backend) => {
         const z = means.get("language.blocks.1.attn.hook_z")!;
         assert.deepEqual(z.shape, [model.config.text.numAttentionHeads, model.config.text.headDim]);
         const mean = z.slice([2, 0], [1, -1]);
+        const [one, two] = [
+          await model.runWithCache(inputs, { hooks: "language.blocks.1.attn.hook_z" }),
+          await model.runWithCache(other, { hooks: "language.blocks.1.attn.hook_z" }),
+        ];
+        const apart = tf.tidy(
+          () => one.cache.get("z", 1).add(two.cache.get("z", 1)).mean([0, 1]).div(2).sub(z).abs().max().dataSync()[0],
+        );
+        assert.ok(apart < 1e-6, `the mean is off by ${apart}`);
+        for (const run of [one, two]) {
+          run.cache.dispose();
+          run.logits.dispose();
+        }
         const meaned = await logitsOf([ablateHeads(1, [2], { mean })]);
         assert.notDeepEqual(meaned, zero);
         assert.deepEqual(
