@@ -31,11 +31,11 @@ export class TokenEmbedding extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return tf.tidy(() => {
-      const [ids, w, scale] = [listOf(inputs)[0].toInt(), this.weight.read(), Math.sqrt(this.hiddenSize)];
-      const rows = runKernel("PaligemmaEmbed", { ids, w }, { scale }) ?? tf.gather(dense(w), ids).mul(scale);
-      return tap("hook_embed", rows);
-    });
+    return tf.tidy(() => tap("hook_embed", this.scaledRows(listOf(inputs)[0].toInt(), Math.sqrt(this.hiddenSize))));
+  }
+  private scaledRows(ids: tf.Tensor, scale: number): tf.Tensor {
+    const w = this.weight.read();
+    return runKernel("PaligemmaEmbed", { ids, w }, { scale }) ?? tf.gather(dense(w), ids).mul(scale);
   }
   /** h · Eᵀ, the same table read the other way; `h` [..., D] -> [..., V]. The caller owns the result. */
   unembed(h: tf.Tensor): tf.Tensor {
@@ -43,10 +43,7 @@ export class TokenEmbedding extends CheckpointLayer {
   }
   /** Rows of the table as they are stored, not scaled: ids [n] -> [n, D]. The caller owns the result. */
   table(ids: readonly number[]): tf.Tensor {
-    return tf.tidy(() => {
-      const rows = this.apply(tf.tensor2d([ids as number[]], undefined, "int32")) as tf.Tensor;
-      return rows.squeeze([0]).div(Math.sqrt(this.hiddenSize));
-    });
+    return tf.tidy(() => this.scaledRows(tf.tensor2d([ids as number[]], undefined, "int32"), 1).squeeze([0]));
   }
   /** The type that the table is held in. */
   get heldAs(): HeldDtype {

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -14,8 +14,7 @@ const mutants = path.join(packageRoot(), ".mutants");
 /** Copies the source, plants the mistake in one file of the copy, and returns a function that imports from the copy's `src`. */
 export function plant({ file, find, replace }: Planted, id: string): <Module>(name: string) => Promise<Module> {
   const folder = path.join(mutants, id);
-  for (const part of ["layers", "src", "src/native", "weights"])
-    copySources(path.join(packageRoot(), part), path.join(folder, part));
+  for (const part of ["layers", "src", "weights"]) copySources(path.join(packageRoot(), part), path.join(folder, part));
   const text = readFileSync(path.join(packageRoot(), file), "utf8");
   const places = text.split(find).length - 1;
   assert.equal(places, 1, `the text to mutate stands ${places} times in ${file}: ${find}`);
@@ -32,9 +31,5 @@ export function plant({ file, find, replace }: Planted, id: string): <Module>(na
 export const removeMutants = (): void => rmSync(mutants, { recursive: true, force: true });
 
 function copySources(from: string, to: string): void {
-  mkdirSync(to, { recursive: true });
-  for (const entry of readdirSync(from, { withFileTypes: true })) {
-    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
-    if (entry.isFile() && entry.name.endsWith(".ts")) cpSync(source, target);
-  }
+  cpSync(from, to, { recursive: true, filter: (file) => statSync(file).isDirectory() || /\.[jt]s$/.test(file) });
 }
