@@ -3,9 +3,12 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import type { PaliGemmaConfig } from "../../../src/config.js";
 import { InputError } from "../../../src/errors.js";
 import { hookCatalogue } from "../../../src/hook-catalogue.js";
 import { decodeAndKeep } from "../../../src/inspection/generation.js";
+import { bytesNeeded } from "../../../src/inspection/memory-needed.js";
+import type { Positions } from "../../../src/inspection/positions.js";
 import { type RunRequest, runAndKeep } from "../../../src/inspection/run.js";
 import type { PaliGemmaModel } from "../../../src/model.js";
 import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
@@ -17,6 +20,61 @@ const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   assert.equal(a.length, b.length);
   return Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
 };
+
+describe("memory that a capture needs", () => {
+  // PaliGemma 2 3B at 448 pixels, with sixteen text positions: sizes of the published config.
+  const config = {
+    vision: {
+      hiddenSize: 1152,
+      intermediateSize: 4304,
+      numAttentionHeads: 16,
+      numHiddenLayers: 27,
+      imageSize: 448,
+      patchSize: 14,
+    },
+    text: {
+      hiddenSize: 2304,
+      intermediateSize: 9216,
+      headDim: 256,
+      numAttentionHeads: 8,
+      numKeyValueHeads: 4,
+      numHiddenLayers: 26,
+      vocabSize: 257216,
+      postNorms: true,
+    },
+  } as unknown as PaliGemmaConfig;
+  const [P, T] = [1024, 1040];
+  const segments = [
+    [
+      { name: "image", start: 0, end: P },
+      { name: "prefix", start: P, end: T },
+    ],
+  ] as const;
+  const pass = {
+    step: 0,
+    from: 0,
+    to: T,
+    prompt: T,
+    lastRowOnly: false,
+    segments: segments.map((row) => [...row]),
+    texts: [Array.from({ length: 16 }, (_, i) => P + i)],
+  };
+  const needed = (hook: RegExp, part: { positions?: Positions; keys?: Positions }) =>
+    hookCatalogue(config)
+      .filter(({ name }) => hook.test(name))
+      .reduce((sum, point) => sum + bytesNeeded(point, part, pass, 1), 0);
+
+  it("of one query's attention in all layers and heads of the decoder at 448 pixels is below 1 MB", () => {
+    assert.equal(needed(/^language.*hook_pattern$/, { positions: "last" }), 26 * 8 * T * 4);
+    assert.ok(needed(/^language.*hook_pattern$/, { positions: "last" }) < 1e6);
+    assert.equal(needed(/^language.*hook_pattern$/, { positions: "last", keys: "image" }), 26 * 8 * P * 4);
+  });
+  it("of whole patterns and streams is what the shapes say", () => {
+    assert.equal(needed(/^language.*hook_pattern$/, {}), 26 * 8 * T * T * 4);
+    assert.equal(needed(/^vision.*hook_pattern$/, {}), 27 * 16 * P * P * 4);
+    assert.equal(needed(/^language.*hook_resid_post$/, { positions: ["image", -1] }), 26 * (P + 1) * 2304 * 4);
+  });
+});
 
 onEachBackend("keeping activations", () => {
   for (const [name, kase] of [
