@@ -4,6 +4,7 @@ import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, INK, LINE, svgDocument } from "./markup.js";
 import { leaveOut } from "./page/attention-rows.js";
 import { type Normalisation, normalise } from "./page/scale.js";
+import { sentence } from "./page/text.js";
 import { paragraph } from "./paragraph.js";
 import { patchOverlay } from "./patch-overlay.js";
 import { drawnSize, pictureUri, type SeenPicture } from "./seen-picture.js";
@@ -52,7 +53,7 @@ export function drawAttentionMap(data: AttentionMapData): string {
   const legendTop = frame.y + frame.height + 10;
   const squash = undoSquash ? "in the proportions before the squash" : "on the square that the model saw";
   const out = exclude.length === 0 ? "" : ` Left out (crossed): patches ${exclude.join(", ")}.`;
-  const caption = `${words}. ${describeSinks(data.values, data.masses)}.${out} Drawn ${squash}.`;
+  const caption = `${sentence(words)}. ${sentence(describeSinks(data.values, data.masses))}.${out} Drawn ${squash}.`;
   const foot = paragraph(MARGIN, legendTop + LEGEND_HEIGHT + 6, width, caption);
   return svgDocument(
     width + 2 * MARGIN,

@@ -3,6 +3,7 @@ import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, LINE, svgDocument, textAt } from "./markup.js";
 import { InputError } from "../errors.js";
 import { type Normalisation, normalise } from "./page/scale.js";
+import { sentence } from "./page/text.js";
 import { paragraph } from "./paragraph.js";
 import { type Frame, patchOverlay } from "./patch-overlay.js";
 import { drawnSize, pictureUri, type SeenPicture } from "./seen-picture.js";
@@ -61,7 +62,7 @@ export function drawHeadGallery(data: HeadGalleryData): string {
   // Maps with a scale each have no legend in common.
   const legend = normalisation === "min-max" ? "" : legendStrip(scaled.scales[0], MARGIN, legendTop, width);
   const footTop = legendTop + (legend === "" ? 0 : LEGEND_HEIGHT + 6);
-  const foot = paragraph(MARGIN, footTop, width, `${scaled.words}.`);
+  const foot = paragraph(MARGIN, footTop, width, `${sentence(scaled.words)}.`);
   const height = footTop + foot.height + MARGIN;
   return svgDocument(
     width + 2 * MARGIN,

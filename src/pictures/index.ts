@@ -8,3 +8,4 @@ export type { Normalisation } from "./page/scale.js";
 export * from "./png.js";
 export type { SeenPicture } from "./seen-picture.js";
 export * from "./sinks.js";
+export * from "./report.js";

@@ -4,6 +4,7 @@ import { colourAt, hexOf } from "./colour-map.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, LINE, svgDocument, textAt } from "./markup.js";
 import { fractionOf, type Normalisation, normalise } from "./page/scale.js";
+import { sentence } from "./page/text.js";
 import { paragraph } from "./paragraph.js";
 
 /** A number for every layer and head, such as the mass that a query puts on the picture. */
@@ -37,7 +38,12 @@ export function drawOverview(data: OverviewData): string {
   const colourOf = (layer: number, h: number) =>
     hexOf(colourAt(scales[0].colours, fractionOf(maps[0][layer * heads + h], scales[0])));
   const legendTop = frame.y + frame.height + 12;
-  const foot = paragraph(MARGIN, legendTop + LEGEND_HEIGHT + 6, AXIS + size.width, `Cell: ${meaning}. ${words}.`);
+  const foot = paragraph(
+    MARGIN,
+    legendTop + LEGEND_HEIGHT + 6,
+    AXIS + size.width,
+    `Cell: ${meaning}. ${sentence(words)}.`,
+  );
   return svgDocument(
     frame.x + frame.width + MARGIN,
     legendTop + LEGEND_HEIGHT + 6 + foot.height + MARGIN,

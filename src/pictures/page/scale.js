@@ -36,7 +36,8 @@ export function normalise(maps, how, high) {
   const sums = given.map((map) => map.reduce((sum, value) => sum + (value || 0), 0));
   const shown = how === "renormalised" ? given.map((map, i) => map.map((value) => value / (sums[i] || 1))) : given;
   const scales = how === "min-max" ? shown.map((map) => scaleOf([map], how)) : sharedScales(shown, how, high);
-  return { maps: shown, scales, words: wordsFor(how, scales, sums) };
+  const dropped = sums.map((sum) => 1 - sum);
+  return { maps: shown, scales, words: normalisationWords(how, scales[0], maps.length, dropped) };
 }
 
 /**
@@ -86,21 +87,22 @@ function rangeOf(maps) {
 }
 
 /**
+ * What was done to `count` maps, in words, with the numbers of one scale and the mass that renormalising dropped.
  * @param {Normalisation} how
- * @param {readonly Scale[]} scales
- * @param {readonly number[]} sums
+ * @param {Scale} scale
+ * @param {number} count
+ * @param {readonly number[]} dropped
  */
-function wordsFor(how, scales, sums) {
-  const shared = sums.length > 1 ? `, one scale for ${sums.length} maps` : "";
-  const { low, high } = scales[0] ?? { low: 0, high: 0 };
+export function normalisationWords(how, { low, high }, count, dropped) {
+  const shared = count > 1 ? `, one scale for ${count} maps` : "";
   const range = `${numberText(low)} to ${numberText(high)}`;
   switch (how) {
     case "raw":
       return `raw values${shared}: ${range}`;
     case "renormalised":
-      return `renormalised over image${shared}: ${range}; dropped mass (elsewhere or left out) ${spanOf(sums.map((sum) => 1 - sum))}`;
+      return `renormalised over image${shared}: ${range}; dropped mass (elsewhere or left out) ${spanOf(dropped)}`;
     case "min-max":
-      return `min-max per map${sums.length > 1 ? "" : `: ${range}`}; brightness cannot be compared between maps, and noise looks like structure`;
+      return `min-max per map${count > 1 ? "" : `: ${range}`}; brightness cannot be compared between maps, and noise looks like structure`;
     case "log":
       return `log scale${shared}: ${range}; what is smaller is drawn as ${numberText(low)}`;
   }

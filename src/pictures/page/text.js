@@ -32,3 +32,11 @@ export function numberText(value) {
   if (size !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(1);
   return String(Number(value.toPrecision(3)));
 }
+
+/**
+ * Words as the beginning of a sentence.
+ * @param {string} words
+ */
+export function sentence(words) {
+  return `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`;
+}

@@ -54,11 +54,11 @@ describe("drawAttentionMap", () => {
     } as const;
     const svg = drawAttentionMap({ ...data, masses });
     const words = [...svg.matchAll(/<text[^>]*>([^<]*)</g)].map((found) => found[1]).join(" ");
-    assert.match(words, /raw values: 0 to 0\.2\. image 0\.5, bos 0\.5; largest patches 2: 0\.2, 4: 0\.15, 0: 0\.1\./);
+    assert.match(words, /Raw values: 0 to 0\.2\. Image 0\.5, bos 0\.5; largest patches 2: 0\.2, 4: 0\.15, 0: 0\.1\./);
     const rest = drawAttentionMap({ ...data, normalisation: "renormalised", exclude: [2] });
     assert.match(
       rest.replace(/<[^>]*>/g, " ").replace(/\s+/g, " "),
-      /renormalised over image: .*left out\) 0\.7\. .*Left out \(crossed\): patches 2\./,
+      /Renormalised over image: .*left out\) 0\.7\. .*Left out \(crossed\): patches 2\./,
     );
   });
 
