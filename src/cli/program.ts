@@ -9,6 +9,7 @@ import { addInfo } from "./info.js";
 import { addInspect } from "./inspect.js";
 import { addLens } from "./lens.js";
 import { addPatch } from "./patch.js";
+import { addReport } from "./report.js";
 import { addSetupNative } from "./setup-native.js";
 
 /**
@@ -29,6 +30,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addLens,
     addPatch,
     addDiff,
+    addReport,
     addHooks,
     addInfo,
     addSetupNative,
