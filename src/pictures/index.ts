@@ -4,7 +4,7 @@ export * from "./head-gallery.js";
 export * from "./logit-lens-grid.js";
 export * from "./mask-drawing.js";
 export * from "./overview.js";
-export type { Normalisation } from "./page/scale.js";
+export { type Normalisation, NORMALISATIONS } from "./page/scale.js";
 export * from "./png.js";
 export type { SeenPicture } from "./seen-picture.js";
 export * from "./sinks.js";

@@ -94,7 +94,7 @@ aria-label="Layers by positions, the likeliest token in each cell. Arrow keys mo
 <p class="words">Cell: the likeliest token after that layer, coloured by its probability (raw, 0 to 1). Layers go down.</p></div>
 <div><h3 id="lens-title" aria-live="polite"></h3><ol id="lens-candidates"></ol><p id="lens-numbers" class="words"></p>
 <div class="charts"><div class="chart"><p>Entropy in nats</p><div class="canvas"><canvas id="lens-entropy"></canvas></div></div>
-<div class="chart"><p>Rank of the final token (logarithmic, 1 is the first)</p><div class="canvas"><canvas id="lens-finalRank"></canvas></div></div>
+<div class="chart"><p>Rank of the final token, logarithmic</p><div class="canvas"><canvas id="lens-finalRank"></canvas></div></div>
 <div class="chart"><p>KL to the final distribution in nats</p><div class="canvas"><canvas id="lens-klToFinal"></canvas></div></div></div>
 </div></div></section>`;
 

@@ -51,6 +51,9 @@ export type ReportData = {
   edits?: readonly ReportEdit[];
 };
 
+/** More numbers do not fit a page: a third more letters in base64, of the 2^29 that JavaScript allows a text. */
+export const MAX_REPORT_VALUES = 64 * 2 ** 20;
+
 /** Throws `InputError` that names the first part of a report that does not fit the others. */
 export function checkReport(data: ReportData): void {
   const { grid, pictures, segments, tokens } = data;
@@ -91,6 +94,11 @@ function checkSteps({ steps, tokens }: ReportData): void {
 
 function checkAttention({ attention, tokens }: ReportData): void {
   const { queries, layers, heads, keys, values } = attention;
+  const count = queries.length * layers * heads * keys;
+  if (count > MAX_REPORT_VALUES) {
+    const limit = `a page holds ${MAX_REPORT_VALUES}`;
+    throw new InputError(`report: attention: ${queries.length} queries are ${count} weights, ${limit}; choose fewer`);
+  }
   expectValues(values, { queries: queries.length, layers, heads, keys }, "report: attention");
   const below = values.findIndex((value) => value < 0);
   if (below >= 0) {

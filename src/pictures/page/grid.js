@@ -21,51 +21,73 @@ export function createGrid(canvas, hears) {
   cursor.className = "cursor";
   cursor.hidden = true;
   canvas.after(cursor);
-  /** @type {GridPicture | null} */
-  let shown = null;
-  /** @type {Cell | null} */
-  let at = null;
-  /** @type {Cell | null} */
-  let from = null;
-
-  const moveTo = (/** @type {Cell | null} */ cell) => {
-    at = cell;
-    if (shown) placeCursor(cursor, shown, cell);
-    hears.move(cell);
+  /** @type {Hand} */
+  const hand = {
+    shown: null,
+    at: null,
+    from: null,
+    moveTo(cell) {
+      hand.at = cell;
+      if (hand.shown) placeCursor(cursor, hand.shown, cell);
+      hears.move(cell);
+    },
+    choose(extend) {
+      if (hand.at === null) return;
+      if (!extend || hand.from === null) hand.from = hand.at;
+      hears.choose(hand.at, hand.from);
+    },
   };
-  const choose = (/** @type {boolean} */ extend) => {
-    if (at === null) return;
-    if (!extend || from === null) from = at;
-    hears.choose(at, from);
-  };
-  const under = (/** @type {MouseEvent} */ event) => shown && cellUnder(canvas, shown, event);
-  canvas.addEventListener("pointermove", (event) => moveTo(under(event)));
-  canvas.addEventListener("pointerleave", () => moveTo(null));
-  canvas.addEventListener("pointerdown", (event) => {
-    if (!event.shiftKey) from = under(event);
-  });
-  canvas.addEventListener("click", (event) => {
-    moveTo(under(event));
-    choose(true);
-  });
-  canvas.addEventListener("keydown", (event) => {
-    const step = STEPS[event.key];
-    if (step && shown) moveTo(stepped(at, step, shown));
-    else if (event.key === "Enter" || event.key === " ") choose(event.shiftKey);
-    else return;
-    event.preventDefault();
-  });
-  canvas.addEventListener("blur", () => moveTo(null));
-
+  connectPointer(canvas, hand);
+  connectKeys(canvas, hand);
   return {
     /** @param {GridPicture} picture */
     show(picture) {
-      shown = picture;
-      if (at && (at.row >= picture.rows || at.column >= picture.columns)) at = null;
+      hand.shown = picture;
+      if (hand.at && (hand.at.row >= picture.rows || hand.at.column >= picture.columns)) hand.at = null;
       picture.paint(fresh(canvas, picture.width, picture.height));
-      placeCursor(cursor, picture, at);
+      placeCursor(cursor, picture, hand.at);
     },
   };
+}
+
+/**
+ * Where a reader is on a grid: what is shown, the cell under the cursor, and the cell where a choice of several began.
+ * @typedef {{
+ *   shown: GridPicture | null, at: Cell | null, from: Cell | null,
+ *   moveTo: (cell: Cell | null) => void, choose: (extend: boolean) => void,
+ * }} Hand
+ */
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Hand} hand
+ */
+function connectPointer(canvas, hand) {
+  const under = (/** @type {MouseEvent} */ event) => hand.shown && cellUnder(canvas, hand.shown, event);
+  canvas.addEventListener("pointermove", (event) => hand.moveTo(under(event)));
+  canvas.addEventListener("pointerleave", () => hand.moveTo(null));
+  canvas.addEventListener("pointerdown", (event) => {
+    if (!event.shiftKey) hand.from = under(event);
+  });
+  canvas.addEventListener("click", (event) => {
+    hand.moveTo(under(event));
+    hand.choose(true);
+  });
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Hand} hand
+ */
+function connectKeys(canvas, hand) {
+  canvas.addEventListener("keydown", (event) => {
+    const step = STEPS[event.key];
+    if (step && hand.shown) hand.moveTo(stepped(hand.at, step, hand.shown));
+    else if (event.key === "Enter" || event.key === " ") hand.choose(event.shiftKey);
+    else return;
+    event.preventDefault();
+  });
+  canvas.addEventListener("blur", () => hand.moveTo(null));
 }
 
 /** @type {Record<string, Cell>} */

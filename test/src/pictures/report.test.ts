@@ -75,6 +75,7 @@ describe("renderReport", () => {
       { attention: { ...attention, values: attention.values.map(() => -1) } },
       /weights of at least 0, got -1 at 0/,
     );
+    refused({ attention: { ...attention, layers: 10 ** 6 } }, /8 queries are 352000000 weights, a page holds 67108864/);
     refused({ tokens: data.tokens.slice(0, 20), segments: segments.slice(0, 2), steps: [] }, /22 keys, but 20 tokens/);
     refused(
       { steps: [{ ...steps[0], probability: 2 }] },
