@@ -14,6 +14,8 @@ import { createSampler, type Sampler, type SamplingOptions } from "./sampling.js
 export type GenerationOptions = SamplingOptions & {
   /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
   maxNewTokens?: number | undefined;
+  /** Whether each token's log-probability is wanted, before temperature and cuts; it costs a sum over the vocabulary. Default no. */
+  logProbabilities?: boolean | undefined;
   /** Changes of activations, made in each pass of this run. */
   edits?: readonly Intervention[] | undefined;
   /** Stops between two tokens; the iteration then throws the signal's reason. */
@@ -23,8 +25,8 @@ export type GenerationOptions = SamplingOptions & {
 /** Why a row ended: an end-of-sequence token came, or the limit was reached. */
 export type FinishReason = "eos" | "length";
 
-/** One decoding step: the new id of each row (the pad id for rows that have ended). */
-export type Step = { tokens: number[]; finished: (FinishReason | null)[] };
+/** One decoding step: the new id of each row (the pad id for rows that have ended), and its log-probability where that was asked for. */
+export type Step = { tokens: number[]; finished: (FinishReason | null)[]; logProbabilities: number[] | null };
 
 /** The default of `maxNewTokens`. */
 export const DEFAULT_MAX_NEW_TOKENS = 256;
@@ -40,7 +42,7 @@ export async function* decode(
   options: GenerationOptions = {},
   observe: Observer = () => null,
 ): AsyncGenerator<Step, void, void> {
-  const { signal } = options;
+  const { signal, logProbabilities: wantsProbabilities = false } = options;
   const intervene = prepareInterventions(options.edits ?? [], hookCatalogue(model.config));
   const prompt = { ...promptPass(model.config, inputs), lastRowOnly: true };
   const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
@@ -54,13 +56,13 @@ export async function* decode(
       signal?.throwIfAborted();
       const pass = step === 1 ? prompt : laterPass(prompt, step - 1);
       const tap = inTurn(intervene(pass), observe(pass));
-      const chosen = await choose(model, next, { state, tap, signal }, sampler);
-      const tokens = chosen.map((id, row) => (finished[row] === null ? id : padTokenId));
+      const chosen = await choose(model, next, { state, tap, signal }, { sampler, wantsProbabilities });
+      const tokens = chosen.tokens.map((id, row) => (finished[row] === null ? id : padTokenId));
       tokens.forEach((id, row) => {
         if (finished[row] === null && eosTokenIds.includes(id)) finished[row] = "eos";
         if (finished[row] === null && step === limit) finished[row] = "length";
       });
-      yield { tokens, finished: [...finished] };
+      yield { tokens, finished: [...finished], logProbabilities: chosen.logProbabilities };
       if (finished.every((reason) => reason !== null)) return;
       next = followUp(tokens);
     }
@@ -80,21 +82,43 @@ async function choose(
   model: PaliGemmaModel,
   inputs: ModelInputs,
   run: { state: DecoderState; tap: Tap; signal: AbortSignal | undefined },
-  sampler: Sampler | null,
-): Promise<number[]> {
+  { sampler, wantsProbabilities }: { sampler: Sampler | null; wantsProbabilities: boolean },
+): Promise<{ tokens: number[]; logProbabilities: number[] | null }> {
   const logits = await model.forwardAsync(inputs, { ...run, rows: "last" });
-  const picked = tf.tidy(() => {
-    const last = logits.squeeze([1]); // [B, V]
-    logits.dispose();
-    return sampler ? last : last.argMax(-1);
+  const last = tf.tidy(() => logits.squeeze([1]) as tf.Tensor2D); // [B, V]
+  logits.dispose();
+  try {
+    const tokens = await pick(last, sampler);
+    return { tokens, logProbabilities: wantsProbabilities ? await logProbabilitiesOf(last, tokens) : null };
+  } finally {
+    last.dispose();
+  }
+}
+
+async function pick(logits: tf.Tensor2D, sampler: Sampler | null): Promise<number[]> {
+  if (sampler) {
+    const V = logits.shape[1];
+    const values = (await logits.data()) as Float32Array;
+    return Array.from({ length: logits.shape[0] }, (_, row) => sampler(values.subarray(row * V, (row + 1) * V)));
+  }
+  const best = logits.argMax(-1);
+  try {
+    return Array.from(await best.data());
+  } finally {
+    best.dispose();
+  }
+}
+
+// log softmax at one token of each row, without V numbers on the host.
+async function logProbabilitiesOf(logits: tf.Tensor2D, tokens: readonly number[]): Promise<number[]> {
+  const values = tf.tidy(() => {
+    const chosen = tokens.map((id, row) => logits.slice([row, id], [1, 1]));
+    return tf.concat(chosen).squeeze([1]).sub(logits.logSumExp(-1));
   });
   try {
-    const values = await picked.data();
-    if (!sampler) return Array.from(values);
-    const V = picked.shape[1]!;
-    return inputs.inputIds.map((_, row) => sampler((values as Float32Array).subarray(row * V, (row + 1) * V)));
+    return Array.from(await values.data());
   } finally {
-    picked.dispose();
+    values.dispose();
   }
 }
 

@@ -7,7 +7,7 @@ import { demoCheckpoint } from "./demo-checkpoint.js";
 import type { Dtype, DtypeChoice } from "./dtypes.js";
 import { InputError } from "./errors.js";
 import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
-import type { ImageInput } from "./image.js";
+import { decodeImage, type ImageInput, isPixelTensor } from "./image.js";
 import { type ModelInputs } from "./inputs.js";
 import type { ActivationCache } from "./inspection/activation-cache.js";
 import type { Intervention } from "./inspection/edit-tap.js";
@@ -20,6 +20,8 @@ import { type ProcessedInputs, Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
+import { type DetectionOptions, type Detections, readDetections } from "./tasks/detect.js";
+import { answerPrompt, captionPrompt, type CaptionStyle, detectPrompt, ocrPrompt } from "./tasks/prompts.js";
 import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
 
 /** What `PaliGemma.load` may be told. */
@@ -41,6 +43,12 @@ export type Picture = ImageInput | tf.Tensor3D;
 /** One picture, or several for one prompt, and what is asked of it. */
 export type Question = { image: Picture | Picture[]; prompt: string };
 
+/** How an answer is generated, and in which language (default "en"; one of `LANGUAGES`). */
+export type LanguageOptions = GenerationOptions & { language?: string | undefined };
+
+/** How a caption is generated, in which language, and how it is worded (default "caption"). */
+export type CaptionOptions = LanguageOptions & { style?: CaptionStyle | undefined };
+
 /** Where the time of one answer went, in milliseconds. */
 export type Timings = { preprocess: number; prefill: number; decode: number; total: number };
 
@@ -53,10 +61,18 @@ export type Answer = {
   backend: BackendName;
   dtype: Dtype;
   timings: Timings;
+  /** Of each token, where `logProbabilities` was asked for. */
+  logProbabilities?: number[];
 };
 
 /** A piece of an answer: one new id, and the text that became certain with it (it may be empty). */
-export type AnswerPiece = { token: number; text: string; finishReason: FinishReason | null };
+export type AnswerPiece = {
+  token: number;
+  text: string;
+  finishReason: FinishReason | null;
+  /** Where `logProbabilities` was asked for. */
+  logProbability?: number;
+};
 
 /** One run with its activations. Dispose `logits` and `cache` when done. */
 export type CachedRun<Logits extends tf.Tensor | null = tf.Tensor> = RunLayout & {
@@ -137,10 +153,12 @@ export class PaliGemma {
     const preprocess = timer();
     let prefill = preprocess;
     const tokens: number[] = [];
+    const logProbabilities: number[] = [];
     let finishReason: FinishReason = "length";
     for await (const piece of this.pieces(inputs, options)) {
       if (tokens.length === 0) prefill = timer();
       tokens.push(piece.token);
+      if (piece.logProbability !== undefined) logProbabilities.push(piece.logProbability);
       finishReason = piece.finishReason ?? finishReason;
     }
     const total = timer();
@@ -152,7 +170,39 @@ export class PaliGemma {
       backend: this.backend,
       dtype: this.dtype,
       timings: { preprocess, prefill: prefill - preprocess, decode: total - prefill, total },
+      ...(options.logProbabilities && { logProbabilities }),
     };
+  }
+
+  /** A caption: `{style} {language}`. */
+  caption(image: Question["image"], options: CaptionOptions = {}): Promise<Answer> {
+    const { language, style, ...rest } = options;
+    return this.generate({ image, prompt: captionPrompt(language, style) }, rest);
+  }
+
+  /** The text in a picture, in reading order. */
+  ocr(image: Question["image"], options: GenerationOptions = {}): Promise<Answer> {
+    return this.generate({ image, prompt: ocrPrompt() }, options);
+  }
+
+  /** A short answer to a question: `answer {language} {question}`. */
+  answer(image: Question["image"], question: string, options: LanguageOptions = {}): Promise<Answer> {
+    const { language, ...rest } = options;
+    return this.generate({ image, prompt: answerPrompt(question, language) }, rest);
+  }
+
+  /** Where things are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */
+  async detect(
+    image: Exclude<Question["image"], unknown[]>,
+    things: readonly string[],
+    options: DetectionOptions = {},
+  ): Promise<Detections> {
+    const { divisor, maxOverlap, ...rest } = options;
+    const { width, height } = await sizeOf(image);
+    const prompt = detectPrompt(...things);
+    const { tokens, logProbabilities } = await this.generate({ image, prompt }, { ...rest, logProbabilities: true });
+    const source = { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size: { width, height } };
+    return readDetections(source, { divisor, maxOverlap });
   }
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
@@ -234,8 +284,9 @@ export class PaliGemma {
       for await (const step of decode(this.network, ready, options)) {
         const [token] = step.tokens;
         const [finishReason] = step.finished;
+        const logProbability = step.logProbabilities?.[0];
         const piece = text.push(token) + (finishReason === null ? "" : text.end());
-        yield { token, text: piece, finishReason };
+        yield { token, text: piece, finishReason, ...(logProbability !== undefined && { logProbability }) };
         this.checkAlive();
       }
     } finally {
@@ -266,6 +317,12 @@ export class PaliGemma {
   private checkAlive(): void {
     if (this.disposed) throw new InputError("model: it has been disposed; load it again");
   }
+}
+
+// The size of a picture as it is seen upright.
+async function sizeOf(picture: Picture): Promise<{ width: number; height: number }> {
+  const pixels = await readPixels(picture);
+  return isPixelTensor(pixels) ? pixels : decodeImage(pixels);
 }
 
 async function readPixels(picture: Picture): Promise<ImageInput> {

@@ -1,7 +1,9 @@
 import { Command, CommanderError } from "commander";
 
 import { packageVersion } from "../version.js";
+import { addTasks } from "./ask.js";
 import { addAttention } from "./attention.js";
+import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
 import { addGenerate } from "./generate.js";
 import { addHooks } from "./hooks.js";
@@ -25,6 +27,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .showHelpAfterError("(--help lists the options)");
   for (const add of [
     addGenerate,
+    addTasks,
+    addDetect,
     addInspect,
     addAttention,
     addLens,

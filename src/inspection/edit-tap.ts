@@ -1,13 +1,12 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import type { Tap } from "../../layers/tap.js";
+import { listens, type Tap } from "../../layers/tap.js";
 import type { HookPoint } from "../hook-catalogue.js";
 import type { Segment } from "../segments.js";
 import { applyEdit } from "./apply-edit.js";
 import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
 import { type HookFilter, selectHooks } from "./hook-filter.js";
 import type { Pass } from "./pass.js";
-import { resolvePositions } from "./positions.js";
 
 /** What a callback is told of the activation that it sees. */
 export type HookContext = {
@@ -26,8 +25,8 @@ export type HookContext = {
  */
 export type HookCallback = (value: tf.Tensor, context: HookContext) => tf.Tensor | void;
 
-/** A change of activations: declared, or done by a callback for each name that the filter selects. */
-export type Intervention = Edit | readonly [HookFilter, HookCallback];
+/** A change of activations: declared, done by a callback for each name that the filter selects, or a tap such as `spliceSae` gives. */
+export type Intervention = Edit | readonly [HookFilter, HookCallback] | Tap;
 
 /** Interventions ready for a run: the tap that makes them in a pass. */
 export type Interventions = (pass: Pass) => Tap | null;
@@ -52,6 +51,13 @@ export function prepareInterventions(given: readonly Intervention[], catalogue: 
 type Change = (value: tf.Tensor, pass: Pass) => tf.Tensor;
 
 function changesOf(one: Intervention, i: number, catalogue: readonly HookPoint[], names: readonly string[]) {
+  if (typeof one === "function") {
+    const tap =
+      (name: string): Change =>
+      (value) =>
+        one(name, value);
+    return names.filter((name) => listens(one, name)).map((name) => ({ name, change: tap(name) }));
+  }
   if (isCallback(one)) {
     const [filter, callback] = one;
     return selectHooks(filter, names).map((name) => ({ name, change: called(name, callback) }));
@@ -69,17 +75,7 @@ function called(name: string, callback: HookCallback): Change {
   return (value, { step, segments }) => callback(value, { name, layer, step, segments }) ?? value;
 }
 
-function declared({ edit }: CheckedEdit, point: HookPoint): Change {
-  return (value, pass) => (inSteps(edit, pass) ? applyEdit(value, edit, point, pass) : value);
-}
-
-// Steps have no end that is known: a range without one goes on.
-function inSteps({ steps }: Edit, { step }: Pass): boolean {
-  if (steps === undefined) return true;
-  const list = Array.isArray(steps) ? (steps as readonly (number | string)[]) : [steps as number | string];
-  return list.some((one) => {
-    const range = typeof one === "string" ? /^(\d+)?:(\d+)?$/.exec(one) : null;
-    if (range) return step >= Number(range[1] ?? 0) && step < Number(range[2] ?? Infinity);
-    return resolvePositions(one, { length: Number.MAX_SAFE_INTEGER, prompt: 0, segments: [] }, "steps")[0] === step;
-  });
-}
+const declared =
+  ({ edit, inStep }: CheckedEdit, point: HookPoint): Change =>
+  (value, pass) =>
+    inStep(pass.step) ? applyEdit(value, edit, point, pass) : value;

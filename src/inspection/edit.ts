@@ -3,7 +3,6 @@ import type * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import { type HookPoint } from "../hook-catalogue.js";
 import { selectHooks } from "./hook-filter.js";
-import type { Positions } from "./positions.js";
 import type { Selector } from "./selection.js";
 
 /** What an edit does to the selected part: x·0, x·factor, x + value, value, or (of scores) closing the cells. */
@@ -25,21 +24,18 @@ export type Edit = Selector & {
   op: Operation;
   factor?: number | undefined;
   value?: EditValue | undefined;
-  steps?: Positions | undefined;
+  steps?: Steps | undefined;
 };
 
-/** An edit with the activations that it changes. */
-export type CheckedEdit = { edit: Edit; points: HookPoint[] };
+/** An edit with the activations that it changes, and whether it is made in a pass. */
+export type CheckedEdit = { edit: Edit; points: HookPoint[]; inStep: (step: number) => boolean };
+
+/** Passes: a number of one, a half-open range such as "1:4" or "2:", or a list of these. 0 is the prompt's. */
+export type Steps = number | string | readonly (number | string)[];
 
 const KEYS = ["hook", "op", "factor", "value", "positions", "keys", "heads", "units", "steps"];
 
-/** Checks edits as they come from outside. Throws `InputError` naming the edit and what is wrong with it. */
-export function checkEdits(edits: unknown, catalogue: readonly HookPoint[]): CheckedEdit[] {
-  if (!Array.isArray(edits)) throw new InputError(`edits: expected a list, received ${typeof edits}`);
-  return edits.map((edit, i) => checkEdit(edit, `edits[${i}]`, catalogue));
-}
-
-/** Checks one edit; `where` names it in errors. Throws as `checkEdits`. */
+/** Checks an edit as it comes from outside; `where` names it in errors. Throws `InputError` that says what is wrong with it. */
 export function checkEdit(received: unknown, where: string, catalogue: readonly HookPoint[]): CheckedEdit {
   if (typeof received !== "object" || received === null || Array.isArray(received)) {
     throw new InputError(`${where}: expected an object such as {"hook", "op"}, received ${JSON.stringify(received)}`);
@@ -65,7 +61,7 @@ export function checkEdit(received: unknown, where: string, catalogue: readonly 
     const other = points.find(({ name }) => !name.endsWith("hook_attn_scores"));
     if (other) throw new InputError(`${where}.op: only hook_attn_scores has cells to close, received ${other.name}`);
   }
-  return { edit, points };
+  return { edit, points, inStep: parseSteps(edit.steps, `${where}.steps`) };
 }
 
 function checkOperands({ op, factor, value }: Edit, where: string): void {
@@ -77,4 +73,15 @@ function checkOperands({ op, factor, value }: Edit, where: string): void {
   if (factor !== undefined && !Number.isFinite(factor)) {
     throw new InputError(`${where}.factor: expected a finite number, received ${String(factor)}`);
   }
+}
+
+function parseSteps(steps: Steps | undefined, where: string): (step: number) => boolean {
+  if (steps === undefined) return () => true;
+  const ranges = (Array.isArray(steps) ? (steps as unknown[]) : [steps]).map((one) => {
+    if (Number.isSafeInteger(one) && (one as number) >= 0) return [one as number, (one as number) + 1];
+    const range = typeof one === "string" ? /^(\d+)?:(\d+)?$/.exec(one) : null;
+    if (range) return [Number(range[1] ?? 0), Number(range[2] ?? Infinity)];
+    throw new InputError(`${where}: expected a number or a range such as "1:4", received ${JSON.stringify(one)}`);
+  });
+  return (step) => ranges.some(([from, to]) => step >= from! && step < to!);
 }

@@ -1,6 +1,3 @@
-import * as tf from "@tensorflow/tfjs";
-
-import { inTurn, type Tap } from "../../layers/tap.js";
 import { decode, type FinishReason, type GenerationOptions } from "../generate.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
@@ -27,47 +24,21 @@ export async function* decodeAndKeep(
   request: CaptureRequest,
 ): AsyncGenerator<CapturedPiece, void, void> {
   const images = inputs.pixelValues?.shape[0] ?? 0;
-  let cache: ActivationCache | null = null;
-  let logits: tf.Tensor | null = null;
-  let step = 0;
   const points = capturePoints(model, request);
-  const free = () => tf.dispose([logits].filter((tensor) => tensor !== null));
-  const seeLogits: Tap = Object.assign(
-    (_name: string, value: tf.Tensor) => {
-      logits = tf.keep(value.clone());
-      return value;
-    },
-    { wants: (name: string) => name === "language.unembed.hook_out" },
-  );
+  let cache: ActivationCache | null = null;
+  let step = 0;
   try {
-    const passes = decode(model, inputs, options, (pass) => {
+    const passes = decode(model, inputs, { ...options, logProbabilities: true }, (pass) => {
       cache = new ActivationCache(request);
-      return inTurn(captureTap(cache, points, request, { pass, images }), seeLogits);
+      return captureTap(cache, points, request, { pass, images });
     });
-    for await (const { tokens, finished } of passes) {
-      const [token] = tokens;
-      const logProbability = await logProbabilityOf(logits!, token);
-      free();
-      logits = null;
-      const piece = { step: step++, token, logProbability, finishReason: finished[0], cache: cache! };
+    for await (const { tokens, finished, logProbabilities } of passes) {
+      const [token, logProbability] = [tokens[0]!, logProbabilities![0]!];
+      const piece = { step: step++, token, logProbability, finishReason: finished[0]!, cache: cache! };
       cache = null;
       yield piece;
     }
   } finally {
-    free();
     (cache as ActivationCache | null)?.dispose();
-  }
-}
-
-// log softmax of the last row at one token, without a second table of V numbers on the host.
-async function logProbabilityOf(logits: tf.Tensor, token: number): Promise<number> {
-  const value = tf.tidy(() => {
-    const row = logits.slice([0, logits.shape[1]! - 1, 0], [1, 1, -1]).flatten();
-    return row.slice([token], [1]).sub(row.logSumExp());
-  });
-  try {
-    return (await value.data())[0]!;
-  } finally {
-    value.dispose();
   }
 }

@@ -1,4 +1,5 @@
 export * from "./attention-map.js";
+export * from "./box-drawing.js";
 export * from "./colour-map.js";
 export * from "./head-gallery.js";
 export * from "./logit-lens-grid.js";

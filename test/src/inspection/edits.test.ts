@@ -78,6 +78,17 @@ onEachBackend("edits of activations", () => {
         );
       });
 
+      leakFree("a tap is an intervention too, in its place among the others", async () => {
+        const hook = "language.blocks.1.hook_mlp_out";
+        const doubled = Object.assign((_name: string, value: tf.Tensor) => value.mul(2), {
+          wants: (one: string) => one === hook,
+        });
+        const added: Edit = { hook, op: "add", value: 1 };
+        assert.deepEqual(await logitsOf([doubled]), await logitsOf([{ hook, op: "scale", factor: 2 }]));
+        assert.deepEqual(await logitsOf([added, doubled]), await logitsOf([added, { hook, op: "scale", factor: 2 }]));
+        assert.notDeepEqual(await logitsOf([added, doubled]), await logitsOf([doubled, added]));
+      });
+
       leakFree("`set` with what the run has shown reproduces it, at every name", async () => {
         const run = await runAndKeep(model, inputs, { hooks: "**" });
         const logits = run.logits!.dataSync();
@@ -201,6 +212,7 @@ onEachBackend("edits of activations", () => {
         "a value of another size": { hook: "language.hook_embed", op: "set", value: [1, 2, 3] },
         "a ragged value": { hook: "language.hook_embed", op: "set", value: [[1, 2], [3]] },
         "a value that is no number": { hook: "language.hook_embed", op: "set", value: "one" },
+        "steps that are none": { hook: "language.hook_embed", op: "suppress", steps: "last" },
         "text among patches": { hook: "vision.blocks.0.hook_mlp_out", op: "suppress", positions: "prefix" },
         "a list": [1],
         nothing: null,

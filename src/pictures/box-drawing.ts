@@ -1,0 +1,60 @@
+import { InputError } from "../errors.js";
+import { element, INK, PAPER, svgDocument, textAt } from "./markup.js";
+import { shortText } from "./page/text.js";
+import { pngSize } from "./seen-picture.js";
+
+/** One box with its label, in pixels of the picture. */
+export type DrawnBox = {
+  label: string;
+  box: { left: number; top: number; right: number; bottom: number };
+  /** In [0, 1]; printed where it is given. */
+  score?: number;
+};
+
+/** Boxes over the picture that they were found in. */
+export type BoxesData = {
+  /** The picture itself, upright and unsquashed, as a PNG file. */
+  png: Uint8Array;
+  objects: readonly DrawnBox[];
+  title: string;
+};
+
+/**
+ * Colours that stay apart for the colour-blind, dark enough for white letters, one for each label in turn.
+ * Source: Okabe and Ito, "Color Universal Design" (2008), without yellow and black.
+ */
+const COLOURS = ["#0072b2", "#d55e00", "#00795a", "#a8417c", "#2f6f93", "#8a5a00"];
+
+/** Draws boxes, labels and scores over a picture in its own pixels, as SVG. Throws `InputError` for a box that is no box. */
+export function drawBoxes({ png, objects, title }: BoxesData): string {
+  const { width, height } = pngSize(png, "drawBoxes: png");
+  const uri = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
+  const labels = [...new Set(objects.map(({ label }) => label))];
+  const unit = Math.max(width, height) / 100;
+  const marks = objects.map((object, i) => {
+    expectBox(object, `drawBoxes: objects[${i}]`);
+    return mark(object, COLOURS[labels.indexOf(object.label) % COLOURS.length]!, unit, width);
+  });
+  return svgDocument(width, height, title, element("image", { href: uri, width, height }), ...marks);
+}
+
+function mark({ label, box, score }: DrawnBox, colour: string, unit: number, width: number): string {
+  const size = { x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top };
+  const words = `${shortText(label, 32)}${score === undefined ? "" : ` ${score.toFixed(2)}`}`;
+  const letter = Math.max(3.2 * unit, 8);
+  const plate = { width: Math.min(width, words.length * 0.62 * letter + letter), height: 1.5 * letter };
+  // Over the box, or inside of it where there is no room.
+  const y = box.top >= plate.height ? box.top - plate.height : box.top;
+  const x = Math.max(0, Math.min(box.left, width - plate.width));
+  return (
+    element("rect", { ...size, fill: "none", stroke: PAPER, "stroke-width": 1.1 * unit }) +
+    element("rect", { ...size, fill: "none", stroke: colour, "stroke-width": 0.7 * unit }) +
+    element("rect", { x, y, ...plate, fill: colour, stroke: INK, "stroke-width": 0.1 * unit }) +
+    textAt(x + letter / 2, y + 1.1 * letter, words, { size: letter, fill: PAPER, weight: "bold" })
+  );
+}
+
+function expectBox({ box: { left, top, right, bottom } }: DrawnBox, label: string): void {
+  if ([left, top, right, bottom].every(Number.isFinite) && right > left && bottom > top) return;
+  throw new InputError(`${label}: expected a box with an area, got (${left}, ${top}) to (${right}, ${bottom})`);
+}
