@@ -78,7 +78,10 @@ export class GemmaAttention extends CheckpointLayer {
     return tf.tidy(() => {
       const [B, T, N, H] = z.shape as [number, number, number, number];
       const only = tf.eye(N).reshape([N, 1, 1, N, 1]); // head n of the n-th copy
-      const rows = z.expandDims(0).mul(only).reshape([N * B, T, N * H]);
+      const rows = z
+        .expandDims(0)
+        .mul(only)
+        .reshape([N * B, T, N * H]);
       const outputs = this.oProj.apply(rows) as tf.Tensor;
       return outputs.reshape([N, B, T, -1]).transpose([1, 2, 0, 3]);
     });
