@@ -51,4 +51,5 @@ export * from "./tasks/export-detections.js";
 export * from "./tasks/languages.js";
 export * from "./tasks/parse-objects.js";
 export * from "./tasks/prompts.js";
+export * from "./tasks/score.js";
 export * from "./tokenizer.js";

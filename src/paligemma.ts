@@ -21,6 +21,7 @@ import { loadImageProcessorConfig } from "./processor-config.js";
 import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { type DetectionOptions, type Detections, readDetections } from "./tasks/detect.js";
+import { type AnswerInputs, scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
 import { answerPrompt, captionPrompt, type CaptionStyle, detectPrompt, ocrPrompt } from "./tasks/prompts.js";
 import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
 
@@ -189,6 +190,25 @@ export class PaliGemma {
   answer(image: Question["image"], question: string, options: LanguageOptions = {}): Promise<Answer> {
     const { language, ...rest } = options;
     return this.generate({ image, prompt: answerPrompt(question, language) }, rest);
+  }
+
+  /**
+   * The log-likelihood of given answers to a question, in their order: for multiple choice, or for a perplexity. The picture is
+   * encoded once.
+   */
+  async score(
+    question: Question,
+    answers: readonly string[],
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<ScoredAnswer[]> {
+    this.checkAlive();
+    const { image, prompt } = question;
+    const images = await Promise.all((Array.isArray(image) ? image : [image]).map(readPixels));
+    const laidOut: AnswerInputs[] = [];
+    for (const answer of answers) {
+      laidOut.push({ answer, inputs: await this.processor.process([images], [prompt], { suffix: [answer] }) });
+    }
+    return scoreAnswers(this.network, laidOut, options);
   }
 
   /** Where things are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */

@@ -12,6 +12,7 @@ import { addInspect } from "./inspect.js";
 import { addLens } from "./lens.js";
 import { addPatch } from "./patch.js";
 import { addReport } from "./report.js";
+import { addScore } from "./score.js";
 import { addSetupNative } from "./setup-native.js";
 
 /**
@@ -29,6 +30,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addGenerate,
     addTasks,
     addDetect,
+    addScore,
     addInspect,
     addAttention,
     addLens,

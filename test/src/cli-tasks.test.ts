@@ -33,6 +33,14 @@ describe("commands of the tasks", () => {
       assert.notEqual(await run("caption", picture, "--language", "fr"), `${text}\n`);
     });
 
+    it("score puts the right answer first", async () => {
+      const args = ["score", picture, "green", "yellow", "red", "--prompt", "answer en what color is the heart?"];
+      assert.match(await run(...args), /^answer +log-likelihood +tokens +perplexity\nyellow +-?\d/);
+      const scored = JSON.parse(await run(...args, "--json"));
+      assert.deepEqual(scored.map(({ answer }: { answer: string }) => answer)[0], "yellow");
+      assert.ok(scored[0].logLikelihood > scored[1].logLikelihood + 1);
+    });
+
     it("detect prints a table, JSON, COCO and YOLO, and draws the boxes on the shapes", async () => {
       const out = path.join(scratch, `${backend}.png`);
       assert.match(

@@ -96,6 +96,25 @@ onEachBackend("detection", (backend) => {
     assert.equal((await model.ocr(picture)).text, (await model.generate({ image: picture, prompt: "ocr" })).text);
   });
 
+  leakFree(
+    "the score of the greedy answer is the sum of its log-probabilities, and the right answer scores best",
+    async () => {
+      const question = { image: picture, prompt: "answer en what color is the heart?" };
+      const { tokens, logProbabilities } = await model.generate(question, { logProbabilities: true });
+      const scored = await model.score(question, ["green", "yellow", "orange", "a very long answer"]);
+      assert.deepEqual(
+        scored.map(({ answer }) => answer),
+        ["green", "yellow", "orange", "a very long answer"],
+      );
+      const best = scored.reduce((top, one) => (one.logLikelihood > top.logLikelihood ? one : top));
+      assert.deepEqual([best.answer, best.tokens], ["yellow", tokens]);
+      const sum = logProbabilities!.reduce((total, value) => total + value, 0);
+      assert.ok(Math.abs(best.logLikelihood - sum) < 5e-3, `${best.logLikelihood}, expected ${sum}`);
+      assert.ok(Math.abs(Math.log(best.perplexity) * tokens.length + best.logLikelihood) < 1e-9);
+      await assert.rejects(model.score(question, []), /answers: expected at least one/);
+    },
+  );
+
   leakFree("log-probabilities are those of the tokens, and cost no difference", async () => {
     const question = { image: picture, prompt: "describe en" };
     const [plain, asked] = [await model.generate(question), await model.generate(question, { logProbabilities: true })];

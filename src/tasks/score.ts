@@ -1,0 +1,74 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { InputError } from "../errors.js";
+import type { ModelInputs } from "../inputs.js";
+import type { PaliGemmaModel } from "../model.js";
+import { IGNORED_LABEL, type ProcessedInputs } from "../processor.js";
+
+/** How likely a given answer is. */
+export type ScoredAnswer = {
+  answer: string;
+  /** Ids of the answer, the end of the sequence included. */
+  tokens: number[];
+  /** log of the probability of each id after those before it, in nats. */
+  logProbabilities: number[];
+  /** Their sum: the log-likelihood of the answer. */
+  logLikelihood: number;
+  /** exp(-logLikelihood / tokens). */
+  perplexity: number;
+};
+
+/** One answer as the processor lays it out behind its picture and prompt, with `labels`. */
+export type AnswerInputs = { answer: string; inputs: ProcessedInputs };
+
+/**
+ * The log-likelihood of given answers to one question: each is read as what follows the prompt, `<eos>` included, and costs one pass;
+ * the picture is encoded once, and its rows [I, P, D] are shared. (Keys and values of the prompt could not be: under the prefix
+ * mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws `InputError` without answers.
+ */
+export async function scoreAnswers(
+  model: PaliGemmaModel,
+  answers: readonly AnswerInputs[],
+  { signal }: { signal?: AbortSignal | undefined } = {},
+): Promise<ScoredAnswer[]> {
+  if (answers.length === 0) throw new InputError("answers: expected at least one, received none");
+  const { pixelValues, pixelShape } = answers[0]!.inputs;
+  const pixels = tf.tensor(pixelValues, pixelShape);
+  const imageRows = model.encodeImages(pixels);
+  pixels.dispose();
+  try {
+    const scored: ScoredAnswer[] = [];
+    for (const { answer, inputs } of answers) {
+      const { inputIds, attentionMask, tokenTypeIds, labels } = inputs;
+      const run = { pixelValues: null, imageRows, inputIds, attentionMask, tokenTypeIds };
+      scored.push(await scoreOne(model, answer, run, labels![0]!, signal));
+    }
+    return scored;
+  } finally {
+    imageRows.dispose();
+  }
+}
+
+async function scoreOne(
+  model: PaliGemmaModel,
+  answer: string,
+  inputs: ModelInputs,
+  labels: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<ScoredAnswer> {
+  const from = labels.findIndex((label) => label !== IGNORED_LABEL);
+  const tokens = labels.slice(from);
+  const logits = await model.forwardAsync(inputs, { signal });
+  const chosen = tf.tidy(() => {
+    const V = logits.shape[2]!;
+    // A position's logits are about the token behind it.
+    const rows = logits.slice([0, from - 1, 0], [1, tokens.length, V]).reshape([tokens.length, V]) as tf.Tensor2D;
+    const own = rows.mul(tf.oneHot(tf.tensor1d(tokens, "int32"), V)).sum(-1);
+    return own.sub(rows.logSumExp(-1));
+  });
+  logits.dispose();
+  const logProbabilities = Array.from(await chosen.data());
+  chosen.dispose();
+  const logLikelihood = logProbabilities.reduce((sum, value) => sum + value, 0);
+  return { answer, tokens, logProbabilities, logLikelihood, perplexity: Math.exp(-logLikelihood / tokens.length) };
+}
