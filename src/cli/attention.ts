@@ -1,6 +1,3 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
-
 import { type Command, Option } from "commander";
 
 import { InputError } from "../errors.js";
@@ -12,7 +9,6 @@ import { drawAttentionMap } from "../pictures/attention-map.js";
 import { drawHeadGallery } from "../pictures/head-gallery.js";
 import { drawOverview } from "../pictures/overview.js";
 import { NORMALISATIONS, type Normalisation } from "../pictures/page/scale.js";
-import { toPng } from "../pictures/png.js";
 import type { SeenPicture } from "../pictures/seen-picture.js";
 import { massBySegment } from "../pictures/sinks.js";
 import type { SegmentName } from "../segments.js";
@@ -26,6 +22,7 @@ import {
 } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";
+import { requirePicture, writePicture } from "./write-picture.js";
 
 type View = "map" | "gallery" | "overview";
 type Flags = InspectionFlags & {
@@ -62,6 +59,7 @@ export function addAttention(program: Command): void {
     .option("--undo-squash", "draw in the picture's own proportions")
     .option("--out <file>", "the .png or .svg to write")
     .action(async (images: string[], flags: Flags) => {
+      if (flags.out !== undefined) requirePicture(flags.out);
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const generate = flags.token !== undefined;
@@ -100,10 +98,7 @@ async function draw(
   query: number,
   flags: Flags,
 ): Promise<void> {
-  const ending = path.extname(flags.out!).toLowerCase();
-  if (ending !== ".png" && ending !== ".svg") throw new InputError(`--out ${flags.out}: expected a .png or .svg file`);
-  const svg = await svgOf(model, images, rows, query, flags);
-  await writeFile(flags.out!, ending === ".svg" ? svg : await toPng(svg, 2));
+  await writePicture(flags.out!, await svgOf(model, images, rows, query, flags), 2);
 }
 
 async function svgOf(

@@ -1,17 +1,14 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
-
 import { type Command, Option } from "commander";
 
-import { InputError } from "../errors.js";
 import { decodeImage } from "../image.js";
 import { drawBoxes } from "../pictures/box-drawing.js";
-import { encodePng, toPng } from "../pictures/png.js";
+import { encodePng } from "../pictures/png.js";
 import type { Detections } from "../tasks/detect.js";
 import { toCoco, toYolo } from "../tasks/export-detections.js";
 import { columns } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
+import { requirePicture, writePicture } from "./write-picture.js";
 
 type Flags = LoadFlags & {
   out?: string;
@@ -41,10 +38,7 @@ export function addDetect(program: Command): void {
     .option("--out <file>", "draw the boxes over the picture, to a .png or .svg file")
     .action(async (file: string, things: string[], flags: Flags) => {
       const { out, maxOverlap, maxNewTokens } = flags;
-      const ending = out === undefined ? null : path.extname(out).toLowerCase();
-      if (ending !== null && ending !== ".png" && ending !== ".svg") {
-        throw new InputError(`--out ${out}: expected a .png or .svg file`);
-      }
+      if (out !== undefined) requirePicture(out);
       const image = await decodeImage(file, "image");
       const model = await loadWithProgress(flags);
       try {
@@ -56,7 +50,7 @@ export function addDetect(program: Command): void {
             objects: found.objects,
             title: `detect ${things.join(" ; ")}`,
           });
-          await writeFile(out, ending === ".svg" ? svg : await toPng(svg));
+          await writePicture(out, svg);
         }
         process.stdout.write(inWords(found, { file, things, image, ...flags }));
         for (const warning of found.warnings) process.stderr.write(`warning: ${warning}\n`);

@@ -73,6 +73,9 @@ describe("commands of inspection", () => {
       assert.equal(cells.length, 4);
       assert.equal(cells.at(-1).top[0].text.trim(), "yellow");
       assert.match(await run(backend, "lens", "--layers", "3"), /layer +position +tokens.*\n3 +73 +" ?yellow"/);
+      const grid = file("lens.png");
+      await run(backend, "lens", "--positions", "bos,prefix,last", "--out", grid);
+      assert.ok((await sharp(grid).metadata()).width > 500);
       assert.match(
         await run(backend, "lens", "--tower", "vision", "--positions", "38", "--layers", "3"),
         /^Extrapolated/,
