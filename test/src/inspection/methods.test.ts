@@ -244,7 +244,21 @@ onEachBackend("methods of inspection", (backend) => {
           const metric = logitDifference(63, 7);
           const last = model.config.text.numHiddenLayers - 1;
           const hook = `language.blocks.${last}.hook_mlp_out`;
-          // Near enough for the norm behind it to be straight: the clean run is the corrupted one with a little added.
+          const output = "language.unembed.hook_out"; // of which this metric is a linear function: to first order is exactly
+          const exact = await attributionPatching(
+            model,
+            { clean: inputs, corrupted: other },
+            { hooks: output, metric },
+          );
+          const values = [await model.forward(inputs), await model.forward(other)];
+          const rise = (await measure(metric, values[0])) - (await measure(metric, values[1]));
+          const attributed = Array.from(exact.get(output)!.dataSync());
+          assert.ok(
+            Math.abs(attributed.at(-1)! - rise) < 1e-4 && Math.abs(rise) > 1e-2,
+            `${attributed.at(-1)}, expected ${rise}`,
+          );
+          assert.ok(attributed.slice(0, -1).every((value) => value === 0));
+          tf.dispose([...exact.values(), ...values]);
           const found = await attributionPatching(model, { clean: inputs, corrupted: inputs }, { hooks: hook, metric });
           assert.deepEqual(found.get(hook)!.shape, [1, T]);
           assert.ok(
