@@ -1,14 +1,22 @@
 import { type BackendName, useBackend } from "../src/backend.js";
 import { loadNative } from "../src/native/load.js";
 import { tokenTimes } from "./decode.js";
-import { forwardTimes } from "./hooks-off.js";
+import { forwardTimes, unusedPlacesTime } from "./hooks-off.js";
 import { loadTimes } from "./load.js";
 import { machineWords } from "./machine.js";
 import { summarise } from "./measure.js";
 import { demoSubject } from "./subject.js";
 
 const NEW_TOKENS = 16;
-const HEADER = ["backend", "load, ms", "first token, ms", "each further token, ms", "all hooks on / off", "runs"];
+const HEADER = [
+  "backend",
+  "load, ms",
+  "first token, ms",
+  "each further token, ms",
+  "hooks off, % of it",
+  "all hooks on / off",
+  "runs",
+];
 
 /** Times the demo checkpoint on every backend that is present; gives the table with its heading. */
 export async function measureDemo(quick: boolean, log: (line: string) => void): Promise<string> {
@@ -30,10 +38,12 @@ async function row(backend: BackendName, quick: boolean): Promise<string[]> {
   const subject = await demoSubject(backend);
   const { off, on } = await forwardTimes(subject, repetitions);
   const token = summarise(await tokenTimes(subject, NEW_TOKENS, repetitions));
+  const places = summarise(unusedPlacesTime(subject, repetitions));
   subject.dispose();
   const first = summarise(off);
   const ratio = summarise(on.map((time, i) => time / off[i]));
   const shown = ({ median, mad }: { median: number; mad: number }, digits: number) =>
     `${median.toFixed(digits)} ± ${mad.toFixed(digits)}`;
-  return [backend, shown(load, 0), shown(first, 1), shown(token, 1), shown(ratio, 3), String(repetitions)];
+  const share = ((100 * places.median) / first.median).toFixed(3);
+  return [backend, shown(load, 0), shown(first, 1), shown(token, 1), share, shown(ratio, 3), String(repetitions)];
 }
