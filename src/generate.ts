@@ -3,7 +3,6 @@ import * as tf from "@tensorflow/tfjs";
 import { inTurn, type Tap } from "../layers/tap.js";
 import type { DecoderState } from "./decoder-state.js";
 import { InputError } from "./errors.js";
-import { hookCatalogue } from "./hook-catalogue.js";
 import { type Intervention, type Interventions as Observer, prepareInterventions } from "./inspection/edit-tap.js";
 import { laterPass, promptPass } from "./inspection/pass.js";
 import type { ModelInputs } from "./inputs.js";
@@ -43,7 +42,7 @@ export async function* decode(
   observe: Observer = () => null,
 ): AsyncGenerator<Step, void, void> {
   const { signal, logProbabilities: wantsProbabilities = false } = options;
-  const intervene = prepareInterventions(options.edits ?? [], hookCatalogue(model.config));
+  const intervene = prepareInterventions(options.edits ?? [], model.config);
   const prompt = { ...promptPass(model.config, inputs), lastRowOnly: true };
   const limit = tokenLimit(model, inputs, options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS);
   const sampler = createSampler(options);

@@ -75,7 +75,9 @@ export function addAttention(program: Command): void {
         }
         if (query >= rows.queries.length)
           throw new InputError(`--token: the answer has ${rows.queries.length} tokens only`);
-        if (flags.out) await draw(model, question.image, rows, query, flags);
+        if (flags.out !== undefined) {
+          await writePicture(flags.out, await svgOf(model, question.image, rows, query, flags), 2);
+        }
         process.stdout.write(flags.json ? json(model, rows, query, flags) : inWords(model, rows, query, flags));
       } finally {
         model.dispose();
@@ -89,16 +91,6 @@ function titleOf(model: PaliGemma, rows: AttentionRows, query: number): string {
   const spelt = (id: number) => JSON.stringify(model.tokenizer.decode([id]));
   const chosen = rows.generated[query];
   return `position ${at}, ${spelt(rows.tokens[at]!)}${chosen ? `, which chose ${spelt(chosen.id)}` : ""}`;
-}
-
-async function draw(
-  model: PaliGemma,
-  images: Awaited<ReturnType<typeof questionOf>>["image"],
-  rows: AttentionRows,
-  query: number,
-  flags: Flags,
-): Promise<void> {
-  await writePicture(flags.out!, await svgOf(model, images, rows, query, flags), 2);
 }
 
 async function svgOf(

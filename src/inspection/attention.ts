@@ -7,6 +7,7 @@ import type { Segment } from "../segments.js";
 import type { ActivationCache } from "./activation-cache.js";
 import type { Intervention } from "./edit-tap.js";
 import { decodeAndKeep } from "./generation.js";
+import { checkIndices } from "./indices.js";
 import { promptPass } from "./pass.js";
 import type { Positions } from "./positions.js";
 
@@ -122,12 +123,9 @@ export function meanRow(
   query: number,
   { layers, heads }: { layers?: readonly number[] | undefined; heads?: readonly number[] | undefined } = {},
 ): Float32Array {
-  const [own, all] = [
-    checked("query", [query], rows.queries.length),
-    (count: number) => Array.from(Array(count).keys()),
-  ];
-  const chosenLayers = checked("layers", layers ?? all(rows.layers), rows.layers);
-  const chosenHeads = checked("heads", heads ?? all(rows.heads), rows.heads);
+  const [own, all] = [some("query", [query], rows.queries.length), (count: number) => Array.from(Array(count).keys())];
+  const chosenLayers = some("layers", layers ?? all(rows.layers), rows.layers);
+  const chosenHeads = some("heads", heads ?? all(rows.heads), rows.heads);
   const mean = new Float32Array(rows.keys);
   for (const layer of chosenLayers) {
     for (const head of chosenHeads) {
@@ -138,10 +136,7 @@ export function meanRow(
   return mean.map((sum) => sum / (chosenLayers.length * chosenHeads.length));
 }
 
-function checked(what: string, indices: readonly number[], count: number): readonly number[] {
-  const wrong = indices.find((at) => !Number.isSafeInteger(at) || at < 0 || at >= count);
-  if (indices.length === 0 || wrong !== undefined) {
-    throw new InputError(`${what}: expected indices in [0, ${count}), received ${wrong ?? "none"}`);
-  }
-  return indices;
+function some(what: string, indices: readonly number[], count: number): readonly number[] {
+  if (indices.length === 0) throw new InputError(`${what}: expected indices in [0, ${count}), received none`);
+  return checkIndices(what, indices, count);
 }

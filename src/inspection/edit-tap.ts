@@ -1,7 +1,8 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { listens, type Tap } from "../../layers/tap.js";
-import type { HookPoint } from "../hook-catalogue.js";
+import type { PaliGemmaConfig } from "../config.js";
+import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
 import type { Segment } from "../segments.js";
 import { applyEdit } from "./apply-edit.js";
 import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
@@ -32,7 +33,9 @@ export type Intervention = Edit | readonly [HookFilter, HookCallback] | Tap;
 export type Interventions = (pass: Pass) => Tap | null;
 
 /** Checks interventions once, for every pass of a run. Throws `InputError` for what is wrong with one. */
-export function prepareInterventions(given: readonly Intervention[], catalogue: readonly HookPoint[]): Interventions {
+export function prepareInterventions(given: readonly Intervention[], config: PaliGemmaConfig): Interventions {
+  if (given.length === 0) return () => null; // no list of a thousand names for a run that changes none
+  const catalogue = hookCatalogue(config);
   const names = catalogue.map(({ name }) => name);
   const changes = new Map<string, Change[]>();
   given.forEach((one, i) => {

@@ -4,6 +4,7 @@ import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemma, Question } from "../paligemma.js";
 import type { Intervention } from "./edit-tap.js";
+import { checkIndices } from "./indices.js";
 import type { Positions } from "./positions.js";
 
 /** Where a lens looks. */
@@ -90,9 +91,7 @@ export async function logitLens(
 }
 
 function checkedLayers(layers: readonly number[] | undefined, count: number): number[] {
-  const wrong = layers?.find((layer) => !Number.isSafeInteger(layer) || layer < 0 || layer >= count);
-  if (wrong !== undefined) throw new InputError(`layers: expected blocks in [0, ${count}), received ${wrong}`);
-  return layers ? [...layers] : Array.from({ length: count }, (_, i) => i);
+  return layers ? [...checkIndices("layers", layers, count, "blocks")] : Array.from({ length: count }, (_, i) => i);
 }
 
 type RowStatistics = Omit<LensCell, "layer" | "row" | "position" | "extrapolated">;

@@ -66,7 +66,7 @@ export async function runAndKeep(
   const pass = promptPass(model.config, inputs);
   const images = inputs.pixelValues?.shape[0] ?? 0;
   const points = capturePoints(model, request);
-  const intervene = prepareInterventions(request.edits ?? [], hookCatalogue(model.config));
+  const intervene = prepareInterventions(request.edits ?? [], model.config);
   const cache = new ActivationCache(request);
   try {
     const stop = stopBehind(request.stopAt === "needed" ? points.at(-1)?.name : request.stopAt, model);
@@ -85,7 +85,7 @@ export function editedForward(
   inputs: ModelInputs,
   edits: readonly Intervention[],
 ): Promise<tf.Tensor> {
-  const intervene = prepareInterventions(edits, hookCatalogue(model.config));
+  const intervene = prepareInterventions(edits, model.config);
   const tap = intervene(promptPass(model.config, inputs));
   return model.forwardAsync(inputs, tap ? { tap } : {});
 }

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
 import type { Segment } from "../segments.js";
+import { checkIndices } from "./indices.js";
 import { keysOf, type Pass, queriesOf, seenAt } from "./pass.js";
 import { type Positions, resolvePositions } from "./positions.js";
 
@@ -39,11 +40,11 @@ export function select(point: HookPoint, selector: Selector, pass: Pass): AxisIn
   if (keys !== undefined) add(keyAxis(point), "keys", () => keyRows(point, keys, pass));
   if (heads !== undefined) {
     const axis = point.axes.findIndex((letter) => letter === "N" || letter === "K");
-    add(axis, "heads", () => [checked(heads, point.shape[axis] as number, `heads of ${point.name}`)]);
+    add(axis, "heads", () => [distinct(heads, point.shape[axis] as number, `heads of ${point.name}`)]);
   }
   if (units !== undefined) {
     const axis = lastAxis(point);
-    add(axis, "units", () => [checked(units, point.shape[axis] as number, `units of ${point.name}`)]);
+    add(axis, "units", () => [distinct(units, point.shape[axis] as number, `units of ${point.name}`)]);
   }
   return chosen.some(({ rows }) => rows.every((row) => row.length === 0)) ? null : chosen;
 }
@@ -99,10 +100,8 @@ function patches(point: HookPoint, positions: Positions, what: string): number[]
   return resolvePositions(positions, { length, prompt: length, segments }, `${what} of ${point.name}`);
 }
 
-function checked(indices: readonly number[], size: number, what: string): number[] {
-  const wrong = indices.find((at) => !Number.isSafeInteger(at) || at < 0 || at >= size);
-  if (wrong !== undefined) throw new InputError(`${what}: expected indices in [0, ${size}), received ${wrong}`);
-  return [...new Set(indices)].sort((a, b) => a - b);
+function distinct(indices: readonly number[], size: number, what: string): number[] {
+  return [...new Set(checkIndices(what, indices, size))].sort((a, b) => a - b);
 }
 
 /** The part of a tensor at the given indices; the caller owns it. Throws `InputError` where rows mean unequal numbers of positions. */
