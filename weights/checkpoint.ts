@@ -5,9 +5,10 @@ import { allocate } from "./bytes.js";
 import { fromFloat32, isFloat, toFloat32, type DType, type FloatDType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
 import type { WeightHolder } from "./holder.js";
-import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
+import { shown } from "./json.js";
 import { canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
 import { readHeader, type TensorEntry } from "./safetensors.js";
+import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js";
 import type { ByteSource, Folder } from "./source.js";
 
 /** Bytes read at once while staging: neighbours are joined up to it and a larger tensor is read in pieces of it, with progress between. */
@@ -18,8 +19,6 @@ const LANES = 2;
 /** Names that one error lists of each kind: enough to see the pattern, short enough to read. */
 const LISTED = 20;
 
-const INDEX = "model.safetensors.index.json";
-const SINGLE = "model.safetensors";
 /** Weight files of other formats, by their endings and by the names that a folder behind a URL can be asked for. */
 const OTHER_ENDINGS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
 const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.weights.h5", "flax_model.msgpack"];
@@ -290,7 +289,7 @@ export class Checkpoint {
 
 /** Opens the files into `sources` and lists their tensors by the names in the files. */
 async function readTensors(folder: Folder, sources: Map<string, ByteSource>): Promise<Map<string, CheckpointEntry>> {
-  const index = (await folder.has(INDEX)) ? await readIndex(folder) : null;
+  const index = (await folder.has(INDEX)) ? await readShardIndex(folder) : null;
   if (!index && !(await folder.has(SINGLE))) throw new WeightsError(await nothingFound(folder));
   const files = index ? [...new Set(index.weightMap.values())] : [SINGLE];
   for (const file of files) {
@@ -314,29 +313,8 @@ async function readTensors(folder: Folder, sources: Map<string, ByteSource>): Pr
   return tensors;
 }
 
-interface Index {
-  readonly weightMap: ReadonlyMap<string, string>;
-  readonly totalSize: unknown;
-}
-
-async function readIndex(folder: Folder): Promise<Index> {
-  const where = `${folder.name}/${INDEX}`;
-  const json = parseStrictJson(decodeUtf8(await folder.readBytes(INDEX), where), where);
-  const map = isObject(json) ? json.weight_map : undefined;
-  if (!isObject(json) || !isObject(map) || Object.keys(map).length === 0) {
-    throw new WeightsError(`${where} has weight_map ${shown(map)}, expected an object: tensor name to file name`);
-  }
-  const weightMap = new Map<string, string>();
-  for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== "string")
-      throw new WeightsError(`${where} maps ${shown(name)} to ${shown(file)}, expected a file name`);
-    weightMap.set(name, file);
-  }
-  return { weightMap, totalSize: isObject(json.metadata) ? json.metadata.total_size : undefined };
-}
-
 /** What the headers could not show: names that no shard holds, and the size of all. */
-function checkIndex(folder: Folder, index: Index, tensors: ReadonlyMap<string, CheckpointEntry>): void {
+function checkIndex(folder: Folder, index: ShardIndex, tensors: ReadonlyMap<string, CheckpointEntry>): void {
   for (const [name, file] of index.weightMap) {
     if (tensors.has(name)) continue;
     throw new WeightsError(

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkRange, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
+import { safeSegments } from "./file-name.js";
 import { hasUrl, openUrl, readUrl } from "./http.js";
 import { decodeUtf8, parseJson } from "./json.js";
 
@@ -158,18 +159,4 @@ function finishFolder(folder: Omit<Folder, "readJson">): Folder {
     return parseJson(decodeUtf8(await folder.readBytes(file), where), where);
   };
   return { ...folder, readJson };
-}
-
-/** The steps of a relative file name. An index comes from outside: a name that could leave the folder is refused. */
-function safeSegments(folder: string, file: string): string[] {
-  const segments = file.split("/");
-  const odd = segments.some((segment) => segment === "" || segment === "." || segment === "..");
-  // A colon would be a URL scheme, a drive or a stream of a file; a backslash is a separator on one system and not on others.
-  // eslint-disable-next-line no-control-regex
-  if (odd || /[\\:\u0000-\u001f]/.test(file)) {
-    throw new WeightsError(
-      `${folder}: the file name ${JSON.stringify(file)} does not stay in the folder; it is not opened`,
-    );
-  }
-  return segments;
 }
