@@ -1,4 +1,4 @@
-import { decode } from "../src/generate.js";
+import { decode } from "../src/decoding/decode.js";
 import type { PaliGemmaModel } from "../src/model.js";
 import type { PaliGemma } from "../src/paligemma.js";
 import type { Samples } from "./measure.js";

@@ -1,5 +1,5 @@
 import { useBackend } from "../src/backend.js";
-import { decode } from "../src/generate.js";
+import { decode } from "../src/decoding/decode.js";
 import type { ModelInputs } from "../src/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { endless } from "./decode.js";

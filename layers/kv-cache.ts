@@ -48,6 +48,13 @@ export class KVCache extends CheckpointLayer {
     return [this.held!.keys.clone(), this.held!.values.clone()]; // a clone shares the numbers
   }
 
+  /** Keeps these rows of the batch, in this order; a row may come more than once. */
+  selectRows(rows: readonly number[]): void {
+    if (!this.held) return;
+    const selected = (x: tf.Tensor) => tf.keep(tf.tidy(() => tf.gather(x, tf.tensor1d(rows as number[], "int32"))));
+    this.hold({ keys: selected(this.held.keys), values: selected(this.held.values) });
+  }
+
   /** Forgets every position and frees its tensors. */
   reset(): void {
     this.hold(null);

@@ -22,6 +22,13 @@ export class DecoderState {
     this.tokenTypes = tokenTypes.map((row, b) => [...(this.tokenTypes[b] ?? []), ...row]);
   }
 
+  /** Goes on with these rows, in this order; a row may come more than once. */
+  selectRows(rows: readonly number[]): void {
+    for (const cache of this.layers) cache.selectRows(rows);
+    this.attentionMask = rows.map((row) => this.attentionMask[row]);
+    this.tokenTypes = rows.map((row) => this.tokenTypes[row]);
+  }
+
   /** Frees every cached tensor and forgets every position. */
   dispose(): void {
     for (const cache of this.layers) cache.reset();

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs";
 
 import { openFolder } from "../weights/source.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
@@ -6,8 +6,9 @@ import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
 import type { Dtype, DtypeChoice } from "./dtypes.js";
 import { InputError } from "./errors.js";
-import { decode, type FinishReason, type GenerationOptions } from "./generate.js";
-import { decodeImage, type ImageInput, isPixelTensor } from "./image.js";
+import { decode } from "./decoding/decode.js";
+import type { DecodingOptions, FinishReason } from "./decoding/options.js";
+import { type GenerationOptions, inTokens } from "./decoding/text-options.js";
 import { type ModelInputs } from "./inputs.js";
 import type { ActivationCache } from "./inspection/activation-cache.js";
 import type { Intervention } from "./inspection/edit-tap.js";
@@ -21,9 +22,15 @@ import { loadImageProcessorConfig } from "./processor-config.js";
 import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { type DetectionOptions, type Detections, readDetections } from "./tasks/detect.js";
-import { type AnswerInputs, scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
+import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
 import { answerPrompt, captionPrompt, type CaptionStyle, detectPrompt, ocrPrompt } from "./tasks/prompts.js";
-import { createStreamDecoder, loadTokenizer, type Tokenizer } from "./tokenizer.js";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
+import type { Answer } from "./questions/answer.js";
+import { type Answerer, answerQuestions, type BatchOptions } from "./questions/answer-batch.js";
+import { createAnswerStream } from "./questions/answer-stream.js";
+import { batchInputs, encodePicture, type OwnedInputs } from "./questions/batch-inputs.js";
+import { EncodedPicture } from "./questions/encoded-picture.js";
+import { partsOf, type Picture, type Question, readable, sizeOf } from "./questions/question.js";
 
 /** What `PaliGemma.load` may be told. */
 export type LoadOptions = {
@@ -38,33 +45,11 @@ export type LoadOptions = {
   signal?: AbortSignal | undefined;
 };
 
-/** A picture in any form, or as a tensor [S, S, 3] in [-1, 1], which stays the caller's. */
-export type Picture = ImageInput | tf.Tensor3D;
-
-/** One picture, or several for one prompt, and what is asked of it. */
-export type Question = { image: Picture | Picture[]; prompt: string };
-
 /** How an answer is generated, and in which language (default "en"; one of `LANGUAGES`). */
 export type LanguageOptions = GenerationOptions & { language?: string | undefined };
 
 /** How a caption is generated, in which language, and how it is worded (default "caption"). */
 export type CaptionOptions = LanguageOptions & { style?: CaptionStyle | undefined };
-
-/** Where the time of one answer went, in milliseconds. */
-export type Timings = { preprocess: number; prefill: number; decode: number; total: number };
-
-/** One answer. `tokens` are the new ids, the end-of-sequence id included; `text` is without special tokens. */
-export type Answer = {
-  text: string;
-  tokens: number[];
-  promptTokens: number;
-  finishReason: FinishReason;
-  backend: BackendName;
-  dtype: Dtype;
-  timings: Timings;
-  /** Of each token, where `logProbabilities` was asked for. */
-  logProbabilities?: number[];
-};
 
 /** A piece of an answer: one new id, and the text that became certain with it (it may be empty). */
 export type AnswerPiece = {
@@ -149,30 +134,27 @@ export class PaliGemma {
 
   /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
   async generate(question: Question, options: GenerationOptions = {}): Promise<Answer> {
-    const timer = startTimer();
-    const inputs = await this.process(question);
-    const preprocess = timer();
-    let prefill = preprocess;
-    const tokens: number[] = [];
-    const logProbabilities: number[] = [];
-    let finishReason: FinishReason = "length";
-    for await (const piece of this.pieces(inputs, options)) {
-      if (tokens.length === 0) prefill = timer();
-      tokens.push(piece.token);
-      if (piece.logProbability !== undefined) logProbabilities.push(piece.logProbability);
-      finishReason = piece.finishReason ?? finishReason;
-    }
-    const total = timer();
-    return {
-      text: this.tokenizer.decode(tokens, { skipSpecialTokens: true }),
-      tokens,
-      promptTokens: inputs.inputIds[0].length,
-      finishReason,
-      backend: this.backend,
-      dtype: this.dtype,
-      timings: { preprocess, prefill: prefill - preprocess, decode: total - prefill, total },
-      ...(options.logProbabilities && { logProbabilities }),
-    };
+    const [answer] = await this.generateBatch([question], options);
+    return answer;
+  }
+
+  /**
+   * Answers questions with prompts of any length, `batchSize` at a time; each answer is the one that its question gets alone, and
+   * a picture of several questions is encoded once. Throws as `generate` does, for any of them.
+   */
+  async generateBatch(questions: readonly Question[], options: BatchOptions = {}): Promise<Answer[]> {
+    this.checkAlive();
+    const answers = await answerQuestions(questions, this.answerer, options);
+    return answers.map(({ timings, ...rest }) => ({ ...rest, backend: this.backend, dtype: this.dtype, timings }));
+  }
+
+  /**
+   * A picture after the vision tower and the projector, to be used as `image` in questions about it, which then skip both; the
+   * caller disposes it.
+   */
+  async encodePicture(picture: Picture): Promise<EncodedPicture> {
+    this.checkAlive();
+    return encodePicture(picture, this.answerer);
   }
 
   /** A caption: `{style} {language}`. */
@@ -202,13 +184,7 @@ export class PaliGemma {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<ScoredAnswer[]> {
     this.checkAlive();
-    const { image, prompt } = question;
-    const images = await Promise.all((Array.isArray(image) ? image : [image]).map(readPixels));
-    const laidOut: AnswerInputs[] = [];
-    for (const answer of answers) {
-      laidOut.push({ answer, inputs: await this.processor.process([images], [prompt], { suffix: [answer] }) });
-    }
-    return scoreAnswers(this.network, laidOut, options);
+    return scoreAnswers(question, answers, this.answerer, options);
   }
 
   /** Where things are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */
@@ -227,7 +203,13 @@ export class PaliGemma {
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
   async *stream(question: Question, options: GenerationOptions = {}): AsyncGenerator<AnswerPiece, void, void> {
-    yield* this.pieces(await this.process(question), options);
+    requireOneAnswer(options);
+    const inputs = await this.inputsOf(question);
+    try {
+      yield* this.pieces(inputs, options);
+    } finally {
+      inputs.dispose();
+    }
   }
 
   /**
@@ -269,20 +251,23 @@ export class PaliGemma {
     question: Question,
     { capture, ...options }: GenerationOptions & { capture: CaptureRequest },
   ): AsyncGenerator<CapturedPiece, void, void> {
-    const ready = this.ready(await this.process(question));
+    requireOneAnswer(options);
+    const inputs = await this.inputsOf(question);
     try {
-      yield* decodeAndKeep(this.network, ready, options, capture);
+      yield* decodeAndKeep(this.network, inputs, this.inTokens(options), capture);
     } finally {
-      ready.pixelValues?.dispose();
+      inputs.dispose();
     }
   }
 
   /** Picture and prompt as the network takes them. */
   async process(question: Question): Promise<ProcessedInputs> {
-    const { image, prompt } = question ?? {};
-    if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${typeof prompt}`);
-    const images = await Promise.all((Array.isArray(image) ? image : [image]).map(readPixels));
-    return this.processor.process([images], [prompt]);
+    const { pictures, prompt } = partsOf(question);
+    const images = pictures.map((picture) => {
+      if (!(picture instanceof EncodedPicture)) return readable(picture);
+      throw new InputError("image: an encoded picture has no pixels to process; give the picture itself");
+    });
+    return this.processor.process([await Promise.all(images)], [prompt]);
   }
 
   /** Frees the weights. The object cannot be used afterwards. */
@@ -297,41 +282,41 @@ export class PaliGemma {
     return { tokens: ready.inputIds.map((row) => [...row]), segments, grid: [side, side] };
   }
 
-  private async *pieces(inputs: ProcessedInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {
-    const text = createStreamDecoder(this.tokenizer);
-    const ready = this.ready(inputs);
-    try {
-      for await (const step of decode(this.network, ready, options)) {
-        const [token] = step.tokens;
-        const [finishReason] = step.finished;
-        const logProbability = step.logProbabilities?.[0];
-        const piece = text.push(token) + (finishReason === null ? "" : text.end());
-        yield { token, text: piece, finishReason, ...(logProbability !== undefined && { logProbability }) };
-        this.checkAlive();
-      }
-    } finally {
-      ready.pixelValues?.dispose();
+  private async *pieces(inputs: ModelInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {
+    const text = createAnswerStream(this.tokenizer, options.stopStrings);
+    for await (const step of decode(this.network, inputs, this.inTokens(options))) {
+      const [token] = step.tokens;
+      const [finishReason] = step.finished;
+      const logProbability = step.logProbabilities?.[0];
+      const piece = text.push(token) + (finishReason === null ? "" : text.end());
+      yield { token, text: piece, finishReason, ...(logProbability !== undefined && { logProbability }) };
+      this.checkAlive();
     }
   }
 
   /** Runs with a question as the network takes it, and frees its pixels afterwards; ready inputs stay the caller's. */
   async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
-    if ("inputIds" in inputs) {
-      this.checkAlive();
-      return run(inputs);
-    }
-    const ready = this.ready(await this.process(inputs));
+    this.checkAlive();
+    if ("inputIds" in inputs) return run(inputs);
+    const ready = await this.inputsOf(inputs);
     try {
       return await run(ready);
     } finally {
-      ready.pixelValues?.dispose();
+      ready.dispose();
     }
   }
 
-  private ready(inputs: ProcessedInputs): ModelInputs {
+  private async inputsOf(question: Question): Promise<OwnedInputs> {
     this.checkAlive();
-    const { pixelValues, pixelShape, inputIds, attentionMask, tokenTypeIds } = inputs;
-    return { pixelValues: tf.tensor(pixelValues, pixelShape), inputIds, attentionMask, tokenTypeIds };
+    return batchInputs([question], this.answerer);
+  }
+
+  private get answerer(): Answerer {
+    return { model: this.network, processor: this.processor, tokenizer: this.tokenizer };
+  }
+
+  private inTokens(options: GenerationOptions): DecodingOptions {
+    return inTokens(options, { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
   }
 
   private checkAlive(): void {
@@ -339,22 +324,8 @@ export class PaliGemma {
   }
 }
 
-// The size of a picture as it is seen upright.
-async function sizeOf(picture: Picture): Promise<{ width: number; height: number }> {
-  const pixels = await readPixels(picture);
-  return isPixelTensor(pixels) ? pixels : decodeImage(pixels);
-}
-
-async function readPixels(picture: Picture): Promise<ImageInput> {
-  if (!(picture instanceof tf.Tensor)) return picture;
-  const [height, width, channels] = picture.shape;
-  if (picture.rank !== 3 || channels !== 3) {
-    throw new InputError(`image: expected a tensor [height, width, 3], received [${picture.shape.join(", ")}]`);
-  }
-  return { pixels: Float32Array.from(await picture.data()), width, height };
-}
-
-function startTimer(): () => number {
-  const start = performance.now();
-  return () => performance.now() - start;
+// What is streamed cannot be taken back for a better answer.
+function requireOneAnswer({ numBeams = 1, bestOf = 1 }: GenerationOptions): void {
+  if (numBeams === 1 && bestOf === 1) return;
+  throw new InputError("numBeams, bestOf: expected 1 where tokens are shown as they come; use generate");
 }

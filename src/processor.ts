@@ -47,8 +47,17 @@ export type ProcessedInputs = {
   imageSizes: { width: number; height: number }[];
 };
 
-type Row = { prefix: number[]; suffix: number[] };
-type Pixels = { values: Float32Array; bytes: Uint8Array | null; size: { width: number; height: number } };
+/** Ids of one prompt with the places of its pictures, and of what follows it (empty where nothing does). */
+export type PromptRow = { prefix: number[]; suffix: number[] };
+
+/** One picture as the model takes it, and how large it was. */
+export type ProcessedPicture = {
+  /** [S, S, 3] in [-1, 1]. */
+  values: Float32Array;
+  /** The same before normalising; null for ready pixels and where the resize does not round. */
+  bytes: Uint8Array | null;
+  size: { width: number; height: number };
+};
 
 /**
  * Pictures and prompts to tensors, as `PaliGemmaProcessor` of transformers 5.18 with the PIL image processor.
@@ -94,13 +103,22 @@ export class Processor {
     if (suffixes && suffixes.length !== texts.length) {
       throw new InputError(`suffix: expected one for each of ${texts.length} prompts, got ${suffixes.length}`);
     }
-    const rows = texts.map((text, i) => ({
-      prefix: this.prefix(text, groups[i].length, texts.length > 1 ? `prompt ${i + 1}` : "prompt"),
-      suffix: suffixes ? this.suffix(suffixes[i]) : [],
-    }));
-    const pixels: Pixels[] = [];
-    for (const [i, image] of groups.flat().entries()) pixels.push(await this.pixels(image, `image ${i + 1}`));
-    return { ...this.stacked(pixels), ...this.padded(rows, suffixes !== undefined) };
+    const rows = texts.map((text, i) => {
+      const label = texts.length > 1 ? `prompt ${i + 1}` : "prompt";
+      return this.layOut(text, groups[i].length, { suffix: suffixes?.[i], label });
+    });
+    const pictures: ProcessedPicture[] = [];
+    for (const [i, image] of groups.flat().entries()) pictures.push(await this.readPicture(image, `image ${i + 1}`));
+    return { ...this.stack(pictures), ...this.pad(rows, suffixes !== undefined) };
+  }
+
+  /** One prompt about `pictures` pictures in ids, and what is to follow it. Throws `InputError` where they do not fit together. */
+  layOut(
+    prompt: string,
+    pictures: number,
+    { suffix, label = "prompt" }: { suffix?: string | undefined; label?: string } = {},
+  ): PromptRow {
+    return { prefix: this.prefix(prompt, pictures, label), suffix: suffix === undefined ? [] : this.suffix(suffix) };
   }
 
   /** The pictures of each prompt. */
@@ -164,12 +182,18 @@ export class Processor {
     throw new InputError(`suffix: holds ${IMAGE_MARK}, which stands for a picture; write it in the prompt`);
   }
 
-  private padded(
-    rows: Row[],
-    withLabels: boolean,
+  /** Rows of one length, padded on the left. */
+  pad(
+    rows: readonly PromptRow[],
+    withLabels = false,
   ): Pick<ProcessedInputs, "inputIds" | "attentionMask" | "tokenTypeIds" | "labels"> {
     const longest = Math.max(...rows.map(({ prefix, suffix }) => prefix.length + suffix.length));
-    const fill = (row: Row, pad: number, prefix: (id: number) => number, suffix: (id: number) => number): number[] => {
+    const fill = (
+      row: PromptRow,
+      pad: number,
+      prefix: (id: number) => number,
+      suffix: (id: number) => number,
+    ): number[] => {
       const pads = Array.from({ length: longest - row.prefix.length - row.suffix.length }, () => pad);
       return [...pads, ...row.prefix.map(prefix), ...row.suffix.map(suffix)];
     };
@@ -182,7 +206,10 @@ export class Processor {
     return withLabels ? { ...layout, labels: rows.map((row) => fill(row, IGNORED_LABEL, ignored, id)) } : layout;
   }
 
-  private stacked(pixels: Pixels[]): Pick<ProcessedInputs, "pixelValues" | "pixelShape" | "pixelBytes" | "imageSizes"> {
+  /** Pictures as one block, in their order. */
+  stack(
+    pixels: readonly ProcessedPicture[],
+  ): Pick<ProcessedInputs, "pixelValues" | "pixelShape" | "pixelBytes" | "imageSizes"> {
     const S = this.options.imageSize;
     const length = S * S * 3;
     const pixelValues = new Float32Array(pixels.length * length);
@@ -200,7 +227,8 @@ export class Processor {
     };
   }
 
-  private async pixels(input: ImageInput, label: string): Promise<Pixels> {
+  /** Reads, squashes and normalises one picture. Throws `InputError` that begins with its path or the label. */
+  async readPicture(input: ImageInput, label: string): Promise<ProcessedPicture> {
     const S = this.options.imageSize;
     if (isPixelTensor(input)) return this.readyPixels(input, label);
     const image: RawImage = await decodeImage(input, label);
@@ -217,7 +245,7 @@ export class Processor {
     return { values: this.normalised(data), bytes: data, size };
   }
 
-  private readyPixels({ pixels, width, height }: PixelTensorInput, label: string): Pixels {
+  private readyPixels({ pixels, width, height }: PixelTensorInput, label: string): ProcessedPicture {
     const S = this.options.imageSize;
     if (width !== S || height !== S || !(pixels instanceof Float32Array) || pixels.length !== S * S * 3) {
       const got = `${width} x ${height} with ${pixels?.length ?? 0} values`;

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 
 import { decodeImage, type RawImage } from "../image.js";
-import { type Answer, type LanguageOptions, type PaliGemma } from "../paligemma.js";
+import type { LanguageOptions, PaliGemma } from "../paligemma.js";
+import type { Answer } from "../questions/answer.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
 

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 
-import { DEFAULT_MAX_NEW_TOKENS, type GenerationOptions } from "../generate.js";
+import { DEFAULT_MAX_NEW_TOKENS } from "../decoding/options.js";
+import type { GenerationOptions } from "../decoding/text-options.js";
 import { decodeImage } from "../image.js";
-import type { Question } from "../paligemma.js";
+import type { Question } from "../questions/question.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
 

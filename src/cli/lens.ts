@@ -10,7 +10,8 @@ import {
   questionOf,
   readEdits,
 } from "./inspection-options.js";
-import type { PaliGemma, Question } from "../paligemma.js";
+import type { PaliGemma } from "../paligemma.js";
+import type { Question } from "../questions/question.js";
 import { drawLogitLens } from "../pictures/logit-lens-grid.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";

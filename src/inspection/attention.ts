@@ -1,8 +1,9 @@
 import { patchGrid } from "../config.js";
 import { InputError } from "../errors.js";
-import type { GenerationOptions } from "../generate.js";
+import type { DecodingOptions } from "../decoding/options.js";
 import type { ModelInputs } from "../inputs.js";
-import type { PaliGemma, Question } from "../paligemma.js";
+import type { PaliGemma } from "../paligemma.js";
+import type { Question } from "../questions/question.js";
 import type { Segment } from "../segments.js";
 import type { ActivationCache } from "./activation-cache.js";
 import type { Intervention } from "./edit-tap.js";
@@ -32,7 +33,7 @@ export type AttentionRows = {
 };
 
 /** Whose attention is wanted. */
-export type AttentionRequest = Pick<GenerationOptions, "maxNewTokens" | "signal"> & {
+export type AttentionRequest = Pick<DecodingOptions, "maxNewTokens" | "signal"> & {
   /** Queries in the prompt. Default "last". */
   queries?: Positions | undefined;
   /** Generate the answer too, and show the query of each of its tokens. Default no. */

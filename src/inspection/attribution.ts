@@ -2,7 +2,8 @@ import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
-import type { PaliGemma, Question } from "../paligemma.js";
+import type { PaliGemma } from "../paligemma.js";
+import type { Question } from "../questions/question.js";
 import type { Positions } from "./positions.js";
 
 /** What adds to the residual stream: the embedded row, each block's attention or one head of it, each block's MLP. */

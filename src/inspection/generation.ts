@@ -1,4 +1,5 @@
-import { decode, type FinishReason, type GenerationOptions } from "../generate.js";
+import { decode } from "../decoding/decode.js";
+import type { DecodingOptions, FinishReason } from "../decoding/options.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
 import { ActivationCache } from "./activation-cache.js";
@@ -20,7 +21,7 @@ export type CapturedPiece = {
 export async function* decodeAndKeep(
   model: PaliGemmaModel,
   inputs: ModelInputs,
-  options: GenerationOptions,
+  options: DecodingOptions,
   request: CaptureRequest,
 ): AsyncGenerator<CapturedPiece, void, void> {
   const images = inputs.pixelValues?.shape[0] ?? 0;

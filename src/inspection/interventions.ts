@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { ModelInputs } from "../inputs.js";
-import type { PaliGemma, Question } from "../paligemma.js";
+import type { PaliGemma } from "../paligemma.js";
+import type { Question } from "../questions/question.js";
 import type { Edit } from "./edit.js";
 import type { HookFilter } from "./hook-filter.js";
 import type { Positions } from "./positions.js";

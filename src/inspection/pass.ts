@@ -48,6 +48,12 @@ export const laterPass = (prompt: Pass, step: number): Pass => ({
   to: prompt.to + step,
 });
 
+/** A pass whose rows come `copies` times each, one after another. */
+export const repeatedRows = (pass: Pass, copies: number): Pass => {
+  const repeated = <One>(rows: readonly One[]) => rows.flatMap((row) => Array.from({ length: copies }, () => row));
+  return { ...pass, segments: repeated(pass.segments), texts: repeated(pass.texts) };
+};
+
 /** The part of a pass that an activation shows: the final ones may show its last query alone. */
 export const seenAt = (name: string, pass: Pass): Pass =>
   pass.lastRowOnly && /^language\.(ln_final|unembed)\./.test(name) ? { ...pass, from: pass.to - 1 } : pass;

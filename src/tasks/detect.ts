@@ -1,4 +1,4 @@
-import type { GenerationOptions } from "../generate.js";
+import type { GenerationOptions } from "../decoding/text-options.js";
 import type { Tokenizer } from "../tokenizer.js";
 import { type Box, iou, type PixelBox, toPixels } from "./box.js";
 import { parseObjects } from "./parse-objects.js";

@@ -3,7 +3,11 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
-import { IGNORED_LABEL, type ProcessedInputs } from "../processor.js";
+import { IGNORED_LABEL } from "../processor.js";
+import type { Answerer } from "../questions/answer-batch.js";
+import { batchInputs, encodePicture } from "../questions/batch-inputs.js";
+import type { EncodedPicture } from "../questions/encoded-picture.js";
+import { partsOf, type Question } from "../questions/question.js";
 
 /** How likely a given answer is. */
 export type ScoredAnswer = {
@@ -18,34 +22,34 @@ export type ScoredAnswer = {
   perplexity: number;
 };
 
-/** One answer as the processor lays it out behind its picture and prompt, with `labels`. */
-export type AnswerInputs = { answer: string; inputs: ProcessedInputs };
-
 /**
  * The log-likelihood of given answers to one question: each is read as what follows the prompt, `<eos>` included, and costs one pass;
- * the picture is encoded once, and its rows [I, P, D] are shared. (Keys and values of the prompt could not be: under the prefix
+ * the pictures are encoded once, and their rows are shared. (Keys and values of the prompt could not be: under the prefix
  * mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws `InputError` without answers.
  */
 export async function scoreAnswers(
-  model: PaliGemmaModel,
-  answers: readonly AnswerInputs[],
+  question: Question,
+  answers: readonly string[],
+  answerer: Answerer,
   { signal }: { signal?: AbortSignal | undefined } = {},
 ): Promise<ScoredAnswer[]> {
   if (answers.length === 0) throw new InputError("answers: expected at least one, received none");
-  const { pixelValues, pixelShape } = answers[0]!.inputs;
-  const pixels = tf.tensor(pixelValues, pixelShape);
-  const imageRows = model.encodeImages(pixels);
-  pixels.dispose();
+  const { pictures, prompt } = partsOf(question);
+  const encoded: EncodedPicture[] = [];
   try {
+    for (const picture of pictures) encoded.push(await encodePicture(picture, answerer));
     const scored: ScoredAnswer[] = [];
-    for (const { answer, inputs } of answers) {
-      const { inputIds, attentionMask, tokenTypeIds, labels } = inputs;
-      const run = { pixelValues: null, imageRows, inputIds, attentionMask, tokenTypeIds };
-      scored.push(await scoreOne(model, answer, run, labels![0]!, signal));
+    for (const answer of answers) {
+      const { labels, ...inputs } = await batchInputs([{ image: encoded, prompt }], answerer, [answer]);
+      try {
+        scored.push(await scoreOne(answerer.model, answer, inputs, labels![0]!, signal));
+      } finally {
+        inputs.dispose();
+      }
     }
     return scored;
   } finally {
-    imageRows.dispose();
+    encoded.forEach((picture, i) => picture !== pictures[i] && picture.dispose());
   }
 }
 

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import path from "node:path";
 
 import { useBackend } from "../../src/backend.js";
-import type { decode } from "../../src/generate.js";
+import type { decode } from "../../src/decoding/decode.js";
 import type { loadConfig, loadNetwork } from "../../src/load-network.js";
 import type { PaliGemmaModel } from "../../src/model.js";
 import { openFolder } from "../../weights/source.js";

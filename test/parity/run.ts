@@ -1,6 +1,6 @@
 import type { PaliGemmaModel } from "../../src/model.js";
 import type { Tap } from "../../layers/tap.js";
-import { decode } from "../../src/generate.js";
+import { decode } from "../../src/decoding/decode.js";
 import { hf5, type Settings } from "../../src/settings.js";
 import { compare, type Difference, isConstant } from "./compare.js";
 import { compareLogits, type LogitDifference } from "./logits.js";

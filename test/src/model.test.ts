@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
 import { InputError } from "../../src/errors.js";
-import { decode } from "../../src/generate.js";
+import { decode } from "../../src/decoding/decode.js";
 import type { ModelInputs } from "../../src/inputs.js";
 import { expectedTensors, type PaliGemmaModel } from "../../src/model.js";
 import { bigVision, settingsWith } from "../../src/settings.js";

@@ -5,7 +5,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../../../src/errors.js";
-import { decode } from "../../../src/generate.js";
+import { decode } from "../../../src/decoding/decode.js";
 import { hookCatalogue } from "../../../src/hook-catalogue.js";
 import type { Edit } from "../../../src/inspection/edit.js";
 import type { Intervention } from "../../../src/inspection/edit-tap.js";

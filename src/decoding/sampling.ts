@@ -1,6 +1,6 @@
 import seedrandom from "seedrandom";
 
-import { InputError } from "./errors.js";
+import { InputError } from "../errors.js";
 
 /** How the next token is chosen. Everything left out: the most likely one. */
 export type SamplingOptions = {

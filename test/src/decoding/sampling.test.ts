@@ -1,7 +1,7 @@
 import { strict as assert } from "node:assert";
 
-import { InputError } from "../../src/errors.js";
-import { createSampler, warpedProbabilities } from "../../src/sampling.js";
+import { InputError } from "../../../src/errors.js";
+import { createSampler, warpedProbabilities } from "../../../src/decoding/sampling.js";
 
 const logits = Float32Array.from([1, 3, 2, 3, -1, 0.5]);
 const softmax = (values: number[]) => {

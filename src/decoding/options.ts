@@ -1,0 +1,66 @@
+import { InputError } from "../errors.js";
+import type { Intervention } from "../inspection/edit-tap.js";
+import type { TokenRules } from "./rules.js";
+import type { SamplingOptions } from "./sampling.js";
+
+/** Says of one answer, after each of its tokens, whether it ends there. */
+export type StopRule = (generated: readonly number[]) => boolean;
+
+/** How far and how to decode, in token ids. Log-probabilities are the model's own: before temperature, cuts and rules. */
+export type DecodingOptions = SamplingOptions &
+  TokenRules & {
+    /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
+    maxNewTokens?: number | undefined;
+    /** Whether each token's log-probability is wanted; it costs a sum over the vocabulary. Default no. */
+    logProbabilities?: boolean | undefined;
+    /** How many of the likeliest tokens are wanted with each token. Default 0. */
+    topLogProbabilities?: number | undefined;
+    /** How many answers to each prompt; they share its pass, and each has its own draws. Default 1. */
+    copies?: number | undefined;
+    /** End an answer before `<eos>` comes; the token that made a rule say so is still part of it. */
+    stopRules?: readonly StopRule[] | undefined;
+    /** Changes of activations, made in each pass of this run. */
+    edits?: readonly Intervention[] | undefined;
+    /** Stops between two tokens; the iteration then throws the signal's reason. */
+    signal?: AbortSignal | undefined;
+  };
+
+/** Why an answer ended: an end-of-sequence token came, a stop rule said so, or the limit was reached. */
+export type FinishReason = "eos" | "stop" | "length";
+
+/** The default of `maxNewTokens`. */
+export const DEFAULT_MAX_NEW_TOKENS = 256;
+
+/**
+ * How many tokens each answer may have: `maxNewTokens`, or fewer where the model's context of `maxPositionEmbeddings` ends before.
+ * A prompt that leaves no room at all gets 1: the first pass refuses it with everything else that does not fit.
+ * Throws `InputError` for a limit that is no whole number >= 1.
+ */
+export function tokenLimits(
+  promptLengths: readonly number[],
+  context: number,
+  maxNewTokens = DEFAULT_MAX_NEW_TOKENS,
+): number[] {
+  requireWhole("maxNewTokens", maxNewTokens, 1);
+  return promptLengths.map((length) => Math.max(1, Math.min(maxNewTokens, context - length + 1)));
+}
+
+/** Why an answer that has these tokens ends with the last of them, or null where it goes on. */
+export function finishOf(
+  generated: readonly number[],
+  {
+    eosTokenIds,
+    limit,
+    stopRules = [],
+  }: { eosTokenIds: readonly number[]; limit: number; stopRules?: readonly StopRule[] | undefined },
+): FinishReason | null {
+  if (eosTokenIds.includes(generated.at(-1)!)) return "eos";
+  if (stopRules.some((rule) => rule(generated))) return "stop";
+  return generated.length >= limit ? "length" : null;
+}
+
+/** Throws `InputError` unless the value is a whole number, at least `least`. */
+export function requireWhole(name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new InputError(`${name}: expected a whole number >= ${least}, received ${String(value)}`);
+}

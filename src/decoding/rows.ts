@@ -1,0 +1,60 @@
+import type { PaliGemmaConfig } from "../config.js";
+import { layoutOf, type ModelInputs } from "../inputs.js";
+import { type DecodingOptions, type FinishReason, finishOf, requireWhole, tokenLimits } from "./options.js";
+import type { History } from "./rules.js";
+import { createSampler, type Sampler } from "./sampling.js";
+
+/** One answer on its way. */
+export type Row = History & {
+  generated: number[];
+  finished: FinishReason | null;
+  /** The most tokens it may have. */
+  limit: number;
+  sampler: Sampler | null;
+};
+
+/**
+ * The rows of a run, `copies` for each prompt, one after another. Every prompt draws as if it were alone: with a seed, copy 0 of each
+ * has the same draws, and copy c those of the seed "{seed}/{c}". Throws `InputError` for options out of range.
+ */
+export function startRows(config: PaliGemmaConfig, inputs: ModelInputs, options: DecodingOptions): Row[] {
+  const { copies = 1, seed } = options;
+  requireWhole("copies", copies, 1);
+  const prompts = realIds(inputs);
+  const lengths = prompts.map(({ length }) => length);
+  const limits = tokenLimits(lengths, config.text.maxPositionEmbeddings, options.maxNewTokens);
+  const sampler = (copy: number) =>
+    createSampler(seed === undefined || copy === 0 ? options : { ...options, seed: `${seed}/${copy}` });
+  return prompts.flatMap((prompt, b) =>
+    Array.from({ length: copies }, (_, copy) => ({
+      prompt,
+      generated: [],
+      finished: null,
+      limit: limits[b]!,
+      sampler: sampler(copy),
+    })),
+  );
+}
+
+/** The ids of each row without its pads. */
+export function realIds(inputs: ModelInputs): number[][] {
+  const { attentionMask } = layoutOf(inputs);
+  return inputs.inputIds.map((row, b) => row.filter((_, i) => attentionMask[b]![i] === 1));
+}
+
+/** Adds a token to a row, and notes whether the row ends with it. */
+export function extendRow(
+  row: Row,
+  token: number,
+  ending: Pick<Parameters<typeof finishOf>[1], "eosTokenIds" | "stopRules">,
+): void {
+  row.generated.push(token);
+  row.finished = finishOf(row.generated, { ...ending, limit: row.limit });
+}
+
+/** A generated token of each row as inputs: it stands behind the block and sees everything real before it. */
+export const followUp = (tokens: readonly number[]): ModelInputs => ({
+  pixelValues: null,
+  inputIds: tokens.map((id) => [id]),
+  tokenTypeIds: tokens.map(() => [1]),
+});
