@@ -57,7 +57,8 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
 
   private addFrom(kind: "get" | "matrix", name: string, shape: number[]): tf.LayerVariable {
     const random = tf.initializers.randomNormal({ stddev: 0.02 });
-    return this.addWeight(name, shape, "float32", this.scope ? new FromCheckpoint(this.scope, name, kind) : random);
+    const initializer = this.scope ? new FromCheckpoint(this.scope, name, kind) : random;
+    return this.addWeight(allowed(name), shape, "float32", initializer);
   }
 
   /** A weight that is multiplied by, [out, in]; a stored shape of more axes is flattened behind the first. */
@@ -69,7 +70,7 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
 
   /** Arguments of a child whose tensors lie below `name`. */
   protected part(name: string): { name: string; scope: WeightScope | undefined } {
-    return { name, scope: this.scope?.at(name) };
+    return { name: allowed(name), scope: this.scope?.at(name) };
   }
 
   /** Registers `child` as a part of this layer: its weights are listed, frozen and freed with this one's. */
@@ -107,6 +108,9 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
     for (const child of this.children) child.releaseCopies();
   }
 }
+
+/** A checkpoint name without underscores at its start, which tfjs allows neither in a layer's name nor in a variable's. */
+const allowed = (name: string): string => name.replace(/^_+/, "");
 
 /** Placeholders of the given shapes: applying a layer to them creates its weights without computing anything. */
 export const symbolic = (shapes: tf.Shape[]): tf.SymbolicTensor[] =>

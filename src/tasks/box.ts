@@ -8,16 +8,17 @@ export type Box = readonly [y0: number, x0: number, y1: number, x1: number];
 export type PixelBox = { left: number; top: number; right: number; bottom: number };
 
 /**
- * A box in pixels of the picture that was squashed, upright as it is seen: location / divisor · side. The divisor is 1024, as
- * in big_vision's evaluators and the model's demonstrations, or 1023, with which the last location is the picture's edge.
+ * A box in pixels of the picture that was squashed, upright as it is seen: (location / divisor) · side. The divisor is 1024, as
+ * in the model's demonstrations, or 1023, as in big_vision's evaluator of masks, with which the last location is the picture's edge.
  */
 export function toPixels(
   [y0, x0, y1, x1]: Box,
   { width, height }: { width: number; height: number },
   divisor: 1024 | 1023 = LOCATIONS,
 ): PixelBox {
-  const [across, down] = [width / divisor, height / divisor];
-  return { left: x0 * across, top: y0 * down, right: x1 * across, bottom: y1 * down };
+  // In this order, as in big_vision: by 1023 the other one is now and then a whole pixel off where corners are cut off.
+  const [across, down] = [(x: number) => (x / divisor) * width, (y: number) => (y / divisor) * height];
+  return { left: across(x0), top: down(y0), right: across(x1), bottom: down(y1) };
 }
 
 /** Intersection over union of two boxes, in [0, 1]; 0 where both are empty. */

@@ -3,16 +3,22 @@ import * as tf from "@tensorflow/tfjs";
 import { MASKED } from "../../layers/axes.js";
 import type { CheckpointLayer } from "../../layers/checkpoint-layer.js";
 import {
+  Codebook,
+  Convolution,
   GatedMLP,
   GemmaAttention,
   GemmaBlock,
   KVCache,
   LayerNorm,
   Linear,
+  MaskDecoder,
+  MaskEncoder,
+  MaskVae,
   MLP,
   PatchEmbedding,
   PrefixLMMask,
   Projector,
+  ResidualConvolutions,
   RMSNorm,
   RotaryEmbedding,
   ropeTables,
@@ -20,6 +26,7 @@ import {
   SiglipBlock,
   TiedUnembedding,
   TokenEmbedding,
+  TransposedConvolution,
 } from "../../layers/index.js";
 
 /** A layer with inputs of unequal sizes, and the names of its weights as checkpoints have them. */
@@ -72,6 +79,24 @@ const siglipAttentionWeights = linearNames(["q_proj", "k_proj", "v_proj", "out_p
 const gemmaAttentionWeights = linearNames(["q_proj", "k_proj", "v_proj", "o_proj"], false);
 const gatedWeights = linearNames(["gate_proj", "up_proj", "down_proj"], false);
 const under = (path: string, names: string[]) => names.map((name) => `${path}/${name}`);
+
+const residualWeights = linearNames(["net.0", "net.2", "net.4"], true);
+const decoderWeights = [
+  ...linearNames(["0"], true),
+  ...under("2", residualWeights),
+  ...under("3", residualWeights),
+  ...linearNames(["4", "6", "8", "10", "12"], true),
+];
+const encoderWeights = [
+  ...linearNames(["0", "2", "4", "6"], true),
+  ...under("8", residualWeights),
+  ...under("9", residualWeights),
+  ...linearNames(["10"], true),
+];
+const [encoderWidths, decoderWidths] = [
+  [2, 3, 4, 5],
+  [6, 5, 4, 3, 2],
+];
 
 /** Every building block. */
 export const layerCases: LayerCase[] = [
@@ -176,6 +201,48 @@ export const layerCases: LayerCase[] = [
       ...(postNorms ? ["post_feedforward_layernorm/weight"] : []),
     ],
   })),
+  {
+    name: "Convolution",
+    make: () => new Convolution({ filters: F, kernelSize: 4, stride: 2 }),
+    inputs: () => [random([B, 6, 10, 3])],
+    weights: ["weight", "bias"],
+  },
+  {
+    name: "TransposedConvolution",
+    make: () => new TransposedConvolution({ filters: 3, kernelSize: 4, stride: 2 }),
+    inputs: () => [random([B, 3, 5, F])],
+    weights: ["weight", "bias"],
+  },
+  {
+    name: "ResidualConvolutions",
+    make: () => new ResidualConvolutions({ filters: 3 }),
+    inputs: () => [random([B, 4, 5, 3])],
+    weights: residualWeights,
+  },
+  {
+    name: "Codebook",
+    make: () => new Codebook({ codes: 30, width: D }),
+    inputs: () => [tf.tensor2d([[0, 3, 29], [7, 7, 1]], undefined, "int32")], // prettier-ignore
+    weights: ["embedding"],
+  },
+  {
+    name: "MaskDecoder",
+    make: () => new MaskDecoder({ widths: decoderWidths }),
+    inputs: () => [random([B, 4, 4, D])],
+    weights: decoderWeights,
+  },
+  {
+    name: "MaskEncoder",
+    make: () => new MaskEncoder({ widths: encoderWidths, codebookWidth: D }),
+    inputs: () => [random([B, 64, 64, 1])],
+    weights: encoderWeights,
+  },
+  {
+    name: "MaskVae",
+    make: () => new MaskVae({ config: { codes: 30, codebookWidth: D, encoderWidths, decoderWidths } }),
+    inputs: () => [tf.tensor2d([Array.from({ length: 16 }, (_, i) => i), new Array<number>(16).fill(29)], undefined, "int32")], // prettier-ignore
+    weights: ["vq_vae/embedding", ...under("decoder", decoderWeights), ...under("encoder", encoderWeights)],
+  },
   {
     name: "KVCache",
     make: () => new KVCache({}),

@@ -35,12 +35,14 @@ const mistakes = [
   ...inFile("src/added-tokens.ts", [
     ["location tokens cut into pieces", "if (!match) {", 'if (!match || match.token.content.startsWith("<loc")) {'],
   ]),
-  ...inFile("src/resize.ts", [
+  ...inFile("src/resample.ts", [
     ["no antialiasing", "const filterScale = Math.max(scale, 1);", "const filterScale = 1;"],
     ["pixel centres at their corners", "const centre = (i + 0.5) * scale;", "const centre = i * scale;"],
     ["a sharper cubic", "const a = -0.5;", "const a = -0.75;"],
     ["weights cut off instead of rounded", "+ (value < 0 ? -0.5 : 0.5)", ""],
-    ["sums cut off instead of rounded", "let red = 1 << (PRECISION_BITS - 1);", "let red = 0;"],
+  ]),
+  ...inFile("src/resize.ts", [
+    ["sums cut off instead of rounded", "let red = HALF;", "let red = 0;"],
     ["blue where red belongs", "output[at] = clipByte(red);", "output[at] = clipByte(blue);"],
   ]),
   ...inFile("src/image.ts", [
@@ -96,7 +98,7 @@ describe("a mistake planted before the network is caught", () => {
   after(removeMutants);
 
   it("and the source without one passes the same comparison", async () => {
-    const genuine = { file: "src/resize.ts", find: "const a = -0.5;", replace: "const a = -0.5;" };
+    const genuine = { file: "src/resample.ts", find: "const a = -0.5;", replace: "const a = -0.5;" };
     assert.equal(await difference(plant(genuine, "genuine-processor")), null);
   });
 

@@ -1,0 +1,51 @@
+import { InputError } from "../errors.js";
+import type { Plane } from "../resize-plane.js";
+
+/**
+ * A mask over a picture, row by row in the picture's pixels, upright as it is seen: 0 outside, 255 inside. A soft mask has the values
+ * between as well, and is inside above 127.
+ */
+export type Mask = Plane;
+
+/** Whether a mask's value is inside. */
+export const isInside = (value: number): boolean => value > 127;
+
+/** Throws `InputError` that begins with `label` unless there is one value for each pixel. */
+export function checkMask({ data, width, height }: Mask, label: string): void {
+  const sized = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
+  if (sized && data instanceof Uint8Array && data.length === width * height) return;
+  throw new InputError(`${label}: expected ${width} x ${height} bytes of a mask, received ${data?.length ?? 0}`);
+}
+
+/** Pixels that are inside. */
+export const maskArea = ({ data }: Mask): number => data.reduce((sum, value) => sum + (isInside(value) ? 1 : 0), 0);
+
+/** Intersection over union of two masks, in [0, 1]; 0 where both are empty. Throws `InputError` for masks of different sizes. */
+export function maskIou(a: Mask, b: Mask): number {
+  if (a.width !== b.width || a.height !== b.height) {
+    throw new InputError(`maskIou: masks of ${a.width} x ${a.height} and ${b.width} x ${b.height} cannot be compared`);
+  }
+  let [common, union] = [0, 0];
+  for (let i = 0; i < a.data.length; i++) {
+    const [inA, inB] = [isInside(a.data[i]), isInside(b.data[i])];
+    if (inA && inB) common++;
+    if (inA || inB) union++;
+  }
+  return union > 0 ? common / union : 0;
+}
+
+/**
+ * One picture of several masks: 0 where none is inside, else the number of the last mask that is, counted from 1. Masks are of one
+ * size, at most 255 of them. Throws `InputError` otherwise.
+ */
+export function labelMap(masks: readonly Mask[], { width, height }: { width: number; height: number }): Mask {
+  if (masks.length > 255) throw new InputError(`labelMap: expected at most 255 masks, received ${masks.length}`);
+  const data = new Uint8Array(width * height);
+  masks.forEach((mask, i) => {
+    checkMask({ ...mask, width, height }, `labelMap: masks[${i}]`);
+    mask.data.forEach((value, at) => {
+      if (isInside(value)) data[at] = i + 1;
+    });
+  });
+  return { data, width, height };
+}
