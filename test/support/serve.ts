@@ -10,7 +10,7 @@ export type Served = { file: string; bytes: number };
 export async function requestsOf(folder: string, body: (url: string) => Promise<void>): Promise<Served[]> {
   const served: Served[] = [];
   const server = createServer((request, response) => {
-    const file = path.basename(request.url!);
+    const file = path.basename(new URL(request.url!, "http://localhost").pathname);
     if (!existsSync(path.join(folder, file))) return void response.writeHead(404).end();
     const bytes = readFileSync(path.join(folder, file));
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
