@@ -37,10 +37,28 @@ const SIGNATURES: readonly { at: number; begins: string }[] = [
  * dropped and not composited, grey and palette expanded, embedded colour profiles ignored, the first frame of several.
  * 16-bit grey is clipped to 255, as Pillow clips it. One difference: transparent pixels of a GIF are black, where Pillow
  * shows the colour hidden behind them. A `RawImage` is checked and returned as it is.
- * Throws `InputError` that begins with the path, or with `label` where the input is not a path.
+ * `frame`: another one than the first, counted from 0. Throws `InputError` that begins with the path, or with `label` where the input is not a path.
  */
-export async function decodeImage(input: Exclude<ImageInput, PixelTensorInput>, label = "image"): Promise<RawImage> {
+export async function decodeImage(
+  input: Exclude<ImageInput, PixelTensorInput>,
+  label = "image",
+  { frame = 0 }: { frame?: number } = {},
+): Promise<RawImage> {
   if (isRawImage(input)) return checkedRaw(input, label);
+  return readEncoded(input, label, (bytes, name) => decodeBytes(bytes, name, frame));
+}
+
+/** Frames of an animated picture file; 1 for any other picture. Throws `InputError` as `decodeImage` does. */
+export function countFrames(input: string | Uint8Array | ArrayBuffer, label = "image"): Promise<number> {
+  return readEncoded(input, label, async (bytes) => (await sharp(bytes, OPTIONS).metadata()).pages ?? 1);
+}
+
+// What `read` makes of the bytes of a picture file; its errors are the file's.
+async function readEncoded<Result>(
+  input: string | Uint8Array | ArrayBuffer,
+  label: string,
+  read: (bytes: Uint8Array, name: string) => Promise<Result>,
+): Promise<Result> {
   const name = typeof input === "string" ? input : label;
   const bytes = typeof input === "string" ? await readImageFile(input) : bytesOf(input, label);
   if (bytes.length === 0)
@@ -49,7 +67,7 @@ export async function decodeImage(input: Exclude<ImageInput, PixelTensorInput>, 
     throw new InputError(`${name}: not an image that can be read; expected ${FORMATS}, got ${hexStart(bytes)}...`);
   }
   try {
-    return await decodeBytes(bytes, name);
+    return await read(bytes, name);
   } catch (error) {
     if (error instanceof InputError) throw error;
     const reason = error instanceof Error ? error.message.trim().split("\n")[0] : String(error);
@@ -128,8 +146,10 @@ function hexStart(bytes: Uint8Array): string {
   return `bytes ${Buffer.from(bytes.subarray(0, 8)).toString("hex")}`;
 }
 
-async function decodeBytes(bytes: Uint8Array, name: string): Promise<RawImage> {
-  const options = { autoOrient: true, ignoreIcc: true, failOn: "error", limitInputPixels: false } as const;
+const OPTIONS = { autoOrient: true, ignoreIcc: true, failOn: "error", limitInputPixels: false } as const;
+
+async function decodeBytes(bytes: Uint8Array, name: string, page: number): Promise<RawImage> {
+  const options = { ...OPTIONS, page };
   const { width, height, space, depth, channels } = await sharp(bytes, options).metadata();
   if (width * height > MAX_IMAGE_PIXELS) {
     const limit = `more than the ${MAX_IMAGE_PIXELS} pixels that are decoded`;

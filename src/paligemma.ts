@@ -23,11 +23,22 @@ import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { type DetectionOptions, type Detections, readDetections } from "./tasks/detect.js";
 import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
-import { answerPrompt, captionPrompt, type CaptionStyle, detectPrompt, ocrPrompt } from "./tasks/prompts.js";
+import type { Box } from "./tasks/box.js";
+import { readReply, type Reply } from "./tasks/ask.js";
+import {
+  answerPrompt,
+  boxCaptionPrompt,
+  captionPrompt,
+  type CaptionStyle,
+  detectPrompt,
+  ocrPrompt,
+  questionPrompt,
+} from "./tasks/prompts.js";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
 import type { Answer } from "./questions/answer.js";
 import { type Answerer, answerQuestions, type BatchOptions } from "./questions/answer-batch.js";
 import { createAnswerStream } from "./questions/answer-stream.js";
+import { Batcher, type BatcherOptions } from "./questions/batcher.js";
 import { batchInputs, encodePicture, type OwnedInputs } from "./questions/batch-inputs.js";
 import { EncodedPicture } from "./questions/encoded-picture.js";
 import { partsOf, type Picture, type Question, readable, sizeOf } from "./questions/question.js";
@@ -174,6 +185,29 @@ export class PaliGemma {
     return this.generate({ image, prompt: answerPrompt(question, language) }, rest);
   }
 
+  /** A question that has the given answer: `question {language} {answer}`. */
+  question(image: Question["image"], answer: string, options: LanguageOptions = {}): Promise<Answer> {
+    const { language, ...rest } = options;
+    return this.generate({ image, prompt: questionPrompt(answer, language) }, rest);
+  }
+
+  /** What is in a box, given in 1024ths of the picture's sides: `caption <loc y0><loc x0><loc y1><loc x1>`. */
+  captionBox(image: Question["image"], box: Box, options: GenerationOptions = {}): Promise<Answer> {
+    return this.generate({ image, prompt: boxCaptionPrompt(box) }, options);
+  }
+
+  /** Any prompt about one picture, with the objects of an answer that holds locations, and a hint where it looks like a misspelt task. */
+  async ask(image: Picture, prompt: string, options: DetectionOptions = {}): Promise<Reply> {
+    const { divisor, maxOverlap, ...rest } = options;
+    const answer = await this.generate({ image, prompt }, { ...rest, logProbabilities: true });
+    return readReply(answer, prompt, { tokenizer: this.tokenizer, size: await sizeOf(image), divisor, maxOverlap });
+  }
+
+  /** Groups concurrent calls of its `generate` into batches. */
+  batcher(options: BatcherOptions = {}): Batcher {
+    return new Batcher(this, options);
+  }
+
   /**
    * The log-likelihood of given answers to a question, in their order: for multiple choice, or for a perplexity. The picture is
    * encoded once.
@@ -196,7 +230,8 @@ export class PaliGemma {
     const { divisor, maxOverlap, ...rest } = options;
     const { width, height } = await sizeOf(image);
     const prompt = detectPrompt(...things);
-    const { tokens, logProbabilities } = await this.generate({ image, prompt }, { ...rest, logProbabilities: true });
+    const decoding = { stopAtRepeatedBox: true, ...rest, logProbabilities: true };
+    const { tokens, logProbabilities } = await this.generate({ image, prompt }, decoding);
     const source = { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size: { width, height } };
     return readDetections(source, { divisor, maxOverlap });
   }

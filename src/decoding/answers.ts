@@ -32,7 +32,7 @@ export async function decodeAnswers(
   const { numBeams = 1, lengthPenalty, earlyStopping, ...rest } = options;
   if (numBeams !== 1) {
     const found = await beamSearch(model, inputs, { ...rest, numBeams, lengthPenalty, earlyStopping }, onFirst);
-    return found.map(best);
+    return found.map((ranked) => best(ranked, rest.logProbabilities === true));
   }
   const { copies = 1, temperature, topK, topP } = rest;
   requireWhole("copies", copies, 1);
@@ -41,7 +41,11 @@ export async function decodeAnswers(
     throw new InputError("bestOf: expected temperature, topK or topP beside it; without them all answers are the same");
   }
   const all = await collect(model, inputs, { ...rest, logProbabilities: true }, onFirst);
-  return inputs.inputIds.map((_, b) => bestOf(all.slice(b * copies, (b + 1) * copies), rest.logProbabilities === true));
+  const groups = inputs.inputIds.map((_, b) => all.slice(b * copies, (b + 1) * copies));
+  return groups.map((answers) => {
+    const chosen = best(ranking(answers), rest.logProbabilities === true);
+    return { ...chosen, likeliest: answers.find(({ tokens }) => tokens === chosen.tokens)!.likeliest };
+  });
 }
 
 async function collect(
@@ -78,18 +82,22 @@ async function collect(
   return rows;
 }
 
-function best(ranked: Hypothesis[]): Decoded {
-  const [{ tokens, finishReason }] = ranked;
-  return { tokens, finishReason, logProbabilities: null, likeliest: null, ranked };
+function best(ranked: Hypothesis[], withLogProbabilities: boolean): Decoded {
+  const [{ tokens, finishReason, logProbabilities }] = ranked;
+  return {
+    tokens,
+    finishReason,
+    logProbabilities: withLogProbabilities ? logProbabilities : null,
+    likeliest: null,
+    ranked,
+  };
 }
 
-function bestOf(answers: readonly Decoded[], keepLogProbabilities: boolean): Decoded {
-  const scored = answers.map((answer) => {
-    const values = answer.logProbabilities!;
-    return { answer, score: values.reduce((sum, value) => sum + value, 0) / values.length };
+function ranking(answers: readonly Decoded[]): Hypothesis[] {
+  const ranked = answers.map(({ tokens, finishReason, logProbabilities }) => {
+    const values = logProbabilities!;
+    const score = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return { tokens, score, logProbabilities: values, finishReason };
   });
-  scored.sort((a, b) => b.score - a.score);
-  const ranked = scored.map(({ answer: { tokens, finishReason }, score }) => ({ tokens, finishReason, score }));
-  const [{ answer }] = scored;
-  return { ...answer, logProbabilities: keepLogProbabilities ? answer.logProbabilities : null, ranked };
+  return ranked.sort((a, b) => b.score - a.score);
 }

@@ -17,9 +17,16 @@ export type BeamOptions = {
 };
 
 /** A finished answer. */
-export type Hypothesis = { tokens: number[]; score: number; finishReason: FinishReason };
+export type Hypothesis = {
+  tokens: number[];
+  /** What it is ranked by. */
+  score: number;
+  /** Of each token; of beams after the rules, as they are ranked. */
+  logProbabilities: number[];
+  finishReason: FinishReason;
+};
 
-type Running = { generated: number[]; score: number };
+type Running = { generated: number[]; logProbabilities: number[]; score: number };
 type Candidate = Running & { beam: number; finished: FinishReason | null };
 
 /** What a row does next: which of its beams go on, and with which token. */
@@ -36,7 +43,7 @@ export class BeamRow {
   private readonly lengthPenalty: number;
   private readonly earlyStopping: boolean | "never";
   /** Best first. */
-  running: Running[] = [{ generated: [], score: 0 }];
+  running: Running[] = [{ generated: [], logProbabilities: [], score: 0 }];
   /** Best first, at most numBeams. */
   finished: Hypothesis[] = [];
   done = false;
@@ -56,13 +63,10 @@ export class BeamRow {
   advance(scores: readonly Float32Array[]): Continuation[] {
     const candidates = this.candidates(scores);
     this.running = candidates.filter(({ finished }) => finished === null).slice(0, this.numBeams);
-    for (const { generated, score, finished } of candidates.slice(0, this.numBeams)) {
+    for (const { generated, logProbabilities, score, finished } of candidates.slice(0, this.numBeams)) {
       if (finished === null) continue;
-      this.finished.push({
-        tokens: generated,
-        score: score / generated.length ** this.lengthPenalty,
-        finishReason: finished,
-      });
+      const ranked = score / generated.length ** this.lengthPenalty;
+      this.finished.push({ tokens: generated, score: ranked, logProbabilities, finishReason: finished });
     }
     this.finished.sort((a, b) => b.score - a.score); // stable: of equal ones the earlier stays
     this.finished.splice(this.numBeams);
@@ -75,14 +79,16 @@ export class BeamRow {
   private candidates(scores: readonly Float32Array[]): Candidate[] {
     const { eosTokenIds, stopRules } = this.ending;
     const count = Math.max(2, eosTokenIds.length + 1) * this.numBeams;
-    const all = this.running.flatMap(({ generated, score }, beam) =>
-      largest(scores[beam], count).map((next) => ({ beam, generated, id: next.id, score: score + next.score })),
+    const all = this.running.flatMap(({ score }, beam) =>
+      largest(scores[beam], count).map((next) => ({ beam, next, score: score + next.score })),
     );
     all.sort((a, b) => b.score - a.score); // stable: of equal ones the lower beam, then the lower id
-    return all.slice(0, count).map(({ beam, generated, id, score }) => {
-      const tokens = [...generated, id];
-      const finished = finishOf(tokens, { eosTokenIds, stopRules, limit: this.row.limit });
-      return { beam, generated: tokens, score, finished };
+    return all.slice(0, count).map(({ beam, next, score }) => {
+      const before = this.running[beam];
+      const generated = [...before.generated, next.id];
+      const logProbabilities = [...before.logProbabilities, next.score];
+      const finished = finishOf(generated, { eosTokenIds, stopRules, limit: this.row.limit });
+      return { beam, generated, logProbabilities, score, finished };
     });
   }
 

@@ -14,7 +14,7 @@ import { type TokenRule, tokenRule } from "./rules.js";
 /**
  * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded on the left; a
  * row that is decided leaves the batch. Rules change log-probabilities, which are not normalised again. The inputs stay the caller's.
- * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here (sampling, copies, edits, log-probabilities of tokens),
+ * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here (sampling, copies, edits, other likely tokens),
  * and the signal's reason when aborted.
  */
 export async function beamSearch(
@@ -83,8 +83,8 @@ function advanceAll(rows: readonly BeamRow[], scores: readonly Float32Array[][])
 }
 
 function requireOnlyBeams(options: DecodingOptions): void {
-  const { temperature, topK, topP, seed, copies, edits, logProbabilities, topLogProbabilities } = options;
-  const given = { temperature, topK, topP, seed, bestOf: copies, edits, logProbabilities, topLogProbabilities };
-  const wrong = Object.entries(given).find(([, value]) => value !== undefined && value !== false);
+  const { temperature, topK, topP, seed, copies, edits, topLogProbabilities } = options;
+  const given = { temperature, topK, topP, seed, bestOf: copies, edits, topLogProbabilities };
+  const wrong = Object.entries(given).find(([, value]) => value !== undefined);
   if (wrong) throw new InputError(`${wrong[0]}: expected to be left out, for beam search (numBeams) has no use for it`);
 }

@@ -1,6 +1,7 @@
 import type { BackendName } from "../backend.js";
 import type { Decoded } from "../decoding/answers.js";
 import type { LikelyToken } from "../decoding/log-probabilities.js";
+import type { Hypothesis } from "../decoding/beam-row.js";
 import type { FinishReason } from "../decoding/options.js";
 import { beforeStop, type GenerationOptions } from "../decoding/text-options.js";
 import type { Dtype } from "../dtypes.js";
@@ -10,12 +11,10 @@ import type { Tokenizer } from "../tokenizer.js";
 export type Timings = { preprocess: number; prefill: number; decode: number; total: number };
 
 /** One of several answers to a question. */
-export type RankedAnswer = {
+export type RankedAnswer = Hypothesis & {
   text: string;
-  tokens: number[];
   /** Beams: sum of log-probabilities / length^lengthPenalty. Best of several: mean log-probability of a token, in nats. */
   score: number;
-  finishReason: FinishReason;
 };
 
 /** One answer. `tokens` are the new ids, the end-of-sequence id included; `text` is without special tokens and stop strings. */

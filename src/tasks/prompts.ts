@@ -55,8 +55,11 @@ function content(what: string, text: string): string {
   return trimmed;
 }
 
+/** The tasks that a prompt's first word names. */
+export type TaskName = "cap" | "caption" | "describe" | "ocr" | "answer" | "question" | "detect" | "segment";
+
 /** Tasks by their first word, and whether a language code follows. */
-const TASKS: Readonly<Record<string, boolean>> = {
+const TASKS: Readonly<Record<TaskName, boolean>> = {
   cap: true,
   caption: true,
   describe: true,
@@ -67,17 +70,23 @@ const TASKS: Readonly<Record<string, boolean>> = {
   segment: false,
 };
 
+const NAMES = Object.keys(TASKS) as TaskName[];
+
+/** The task that a prompt asks for, or null for free text. */
+export function taskOf(prompt: string): TaskName | null {
+  const [word] = prompt.trim().split(/\s+/);
+  return NAMES.find((name) => name === word) ?? null;
+}
+
 /**
  * What a reader may have meant by a prompt that looks like a misspelt task: a sentence, or null. Free text is no mistake, so this
  * only hints: a first word one letter off a task's name or in capitals, and a code that is no language where one is expected.
  */
 export function promptHint(prompt: string): string | null {
   const [word = "", second = ""] = prompt.trim().split(/\s+/);
-  const task = Object.keys(TASKS).find((name) => name === word);
-  if (task === undefined) {
-    const near = Object.keys(TASKS).find(
-      (name) => oneEditApart(name, word.toLowerCase()) || name === word.toLowerCase(),
-    );
+  const task = taskOf(prompt);
+  if (task === null) {
+    const near = NAMES.find((name) => oneEditApart(name, word.toLowerCase()) || name === word.toLowerCase());
     return near === undefined || near.length < 3 ? null : `"${word}" is no task; "${near}" is`;
   }
   if (!TASKS[task] || second === "" || second.startsWith("<loc") || LANGUAGES.includes(second)) return null;

@@ -1,0 +1,29 @@
+import { requireWhole } from "../decoding/options.js";
+import { InputError } from "../errors.js";
+import { countFrames, decodeImage, type RawImage } from "../image.js";
+
+/** An animation (GIF or WebP: a path or its bytes), or the frames themselves in order, one picture file each. */
+export type Video = string | Uint8Array | readonly (string | Uint8Array | RawImage)[];
+
+/**
+ * `count` frames of a video, in order, to be asked about together as `image`: evenly spaced, from the first, frame floor(i · n / count) of n;
+ * a video of fewer frames is repeated as a whole until they suffice. Each costs P image tokens. Only checkpoints that were
+ * trained on several pictures make sense of them. Throws `InputError` for files that cannot be read and counts below 1.
+ * Source: google-research/big_vision, pp/proj/paligemma/video.py (video_replicate_img).
+ */
+export async function videoFrames(video: Video, count: number): Promise<RawImage[]> {
+  requireWhole("frames", count, 1);
+  const single = typeof video === "string" || video instanceof Uint8Array;
+  const available = single ? await countFrames(video, "video") : video.length;
+  if (available === 0) throw new InputError("video: expected at least one frame, received none");
+  const decoded = new Map<number, Promise<RawImage>>();
+  const frame = (at: number): Promise<RawImage> =>
+    single ? decodeImage(video, "video", { frame: at }) : decodeImage(video[at], `frame ${at + 1}`);
+  const indices = frameIndices(available, count);
+  for (const at of indices) if (!decoded.has(at)) decoded.set(at, frame(at));
+  return Promise.all(indices.map((at) => decoded.get(at)!));
+}
+
+/** Which of `available` frames `videoFrames` takes. */
+export const frameIndices = (available: number, count: number): number[] =>
+  Array.from({ length: count }, (_, i) => (available < count ? i % available : Math.floor((i * available) / count)));
