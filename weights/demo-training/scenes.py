@@ -87,7 +87,7 @@ def _draw_ground(ground, rng):
     return ImageChops.add(image, noise, scale=1, offset=-amplitude)
 
 
-def _outline(kind, cx, cy, side):
+def shape_outline(kind, cx, cy, side):
     """The polygon of a shape whose bounding square has the given centre and side."""
     half = side / 2
     if kind == "square":
@@ -117,15 +117,19 @@ def _outline(kind, cx, cy, side):
     raise ValueError(f"unknown kind of shape: {kind}")
 
 
-def _draw_shape(image, kind, color, cx, cy, side):
-    """Draws one shape and returns its box [y0, x0, y1, x1] in 0..1, measured on the drawn pixels."""
-    mask = Image.new("L", image.size, 0)
+def shape_mask(kind, cx, cy, side):
+    """The pixels of one shape: a Pillow "L" picture of the canvas's size, 255 inside and 0 outside."""
+    mask = Image.new("L", (CANVAS, CANVAS), 0)
     pen = ImageDraw.Draw(mask)
     if kind == "circle":
         pen.ellipse((cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2), fill=255)
     else:
-        pen.polygon(_outline(kind, cx, cy, side), fill=255)
-    image.paste(color, mask=mask)
+        pen.polygon(shape_outline(kind, cx, cy, side), fill=255)
+    return mask
+
+
+def _mask_box(mask):
+    """The box [y0, x0, y1, x1] in 0..1 of a mask, measured on the drawn pixels."""
     x0, y0, x1, y1 = mask.getbbox()
     return [round(v / CANVAS, 5) for v in (y0, x0, y1, x1)]
 
@@ -204,10 +208,11 @@ def _draw_text(image, rng, ground_color, band):
     return {"value": value, "color": color, "position": position, "box": [round(v, 5) for v in box], "glyphs": glyphs}
 
 
-def draw_scene(seed):
+def draw_masked_scene(seed):
     """Draws the scene of a seed.
 
-    Returns (image, scene): a 224 x 224 RGB picture and the dictionary described at the top of this file.
+    Returns (image, scene, masks): a 224 x 224 RGB picture, the dictionary described at the top of this file, and the mask
+    of each of its shapes. Shapes keep clear of each other and of the print, so that a mask is what is seen of a shape.
     50 % of the pictures hold shapes only, 30 % text only, 20 % one or two shapes and text.
     """
     rng = random.Random(f"scene {seed}")
@@ -215,7 +220,7 @@ def draw_scene(seed):
     image = _draw_ground(ground, rng)
     draw = rng.random()
     layout = "shapes" if draw < 0.50 else "text" if draw < 0.80 else "both"
-    text, shapes = None, []
+    text, shapes, masks = None, [], []
     rows = (0, CANVAS)
     if layout == "text":
         band = rng.choice(((14, 70, "top"), (84, 140, "middle"), (154, 218, "bottom")))
@@ -233,6 +238,14 @@ def draw_scene(seed):
             placed = _place_shapes(rng, count, *rows)
         pairs = rng.sample([(kind, color) for kind in KINDS for color in COLORS], count)
         for (kind, color), (size, side, cx, cy, row, column) in zip(pairs, placed):
-            box = _draw_shape(image, kind, _jitter(COLORS[color], rng, 14), cx, cy, side)
-            shapes.append({"kind": kind, "color": color, "size": size, "position": _position_name(row, column), "box": box})
-    return image, {"ground": ground, "shapes": shapes, "text": text}
+            mask = shape_mask(kind, cx, cy, side)
+            image.paste(_jitter(COLORS[color], rng, 14), mask=mask)
+            position = _position_name(row, column)
+            shapes.append({"kind": kind, "color": color, "size": size, "position": position, "box": _mask_box(mask)})
+            masks.append(mask)
+    return image, {"ground": ground, "shapes": shapes, "text": text}, masks
+
+
+def draw_scene(seed):
+    """The picture and the dictionary of a seed, without the masks."""
+    return draw_masked_scene(seed)[:2]
