@@ -1,54 +1,107 @@
 import type { Command } from "commander";
 
-import { DEFAULT_MAX_NEW_TOKENS } from "../decoding/options.js";
-import type { GenerationOptions } from "../decoding/text-options.js";
-import { decodeImage } from "../image.js";
-import type { Question } from "../questions/question.js";
+import { InputError } from "../errors.js";
+import { countFrames, decodeImage, type RawImage } from "../image.js";
+import type { PaliGemma } from "../paligemma.js";
+import { videoFrames } from "../questions/video.js";
+import { promptHint } from "../tasks/prompts.js";
+import { addDecodingOptions, type DecodingFlags, decodingOptions } from "./decoding-options.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
+import { readPrompts } from "./prompts-file.js";
 
-type Flags = LoadFlags & {
-  prompt: string;
-  maxNewTokens: number;
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  seed?: string;
-  json?: boolean;
-};
+type Flags = LoadFlags &
+  DecodingFlags & {
+    prompt?: string;
+    prompts?: string;
+    frames?: number;
+    json?: boolean;
+  };
 
-/** `generate IMAGE... --prompt TEXT`: the answer as text, streamed, or with everything known about it as one JSON line. */
+/**
+ * `generate IMAGE... --prompt TEXT`: the answer as text, streamed, or with everything known about it as one JSON line. With
+ * `--prompts FILE` one line for each prompt, and the pictures are encoded once.
+ */
 export function addGenerate(program: Command): void {
-  addLoadOptions(program.command("generate"))
+  const command = addLoadOptions(program.command("generate"))
     .description("ask about one picture, or about several together")
     .argument("<image...>", "picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF)")
-    .requiredOption("--prompt <text>", 'what is asked, such as "caption en" or "detect circle"')
-    .option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"), DEFAULT_MAX_NEW_TOKENS)
-    .option("--temperature <t>", "sample, with logits divided by t", numberFor("--temperature"))
-    .option("--top-k <k>", "sample among the k most likely tokens", numberFor("--top-k"))
-    .option("--top-p <p>", "sample among the most likely tokens that make up p", numberFor("--top-p"))
-    .option("--seed <seed>", "make sampling repeatable")
-    .option("--json", "print one JSON object")
-    .action(async (images: string[], flags: Flags) => {
+    .option("--prompt <text>", 'what is asked, such as "caption en" or "detect circle"')
+    .option("--prompts <file>", "ask every line of a text file; the pictures are encoded once")
+    .option("--frames <n>", "n evenly spaced frames of an animation, or of the pictures", numberFor("--frames"));
+  addDecodingOptions(command)
+    .option("--json", "print one JSON object for each prompt")
+    .action(async (files: string[], flags: Flags) => {
+      const prompts = await promptsOf(flags);
       // Before the weights: a picture that cannot be read should not cost their loading.
-      const image = await Promise.all(images.map((file) => decodeImage(file, "image")));
+      const image = await picturesOf(files, flags.frames);
       const start = performance.now();
       const model = await loadWithProgress(flags);
       const load = performance.now() - start;
-      const { maxNewTokens, temperature, topK, topP, seed } = flags;
-      const options: GenerationOptions = { maxNewTokens, temperature, topK, topP, seed };
-      const question: Question = { image, prompt: flags.prompt };
       try {
-        if (flags.json) {
-          const answer = await model.generate(question, options);
-          const timings = { load, ...answer.timings };
-          process.stdout.write(`${JSON.stringify({ ...answer, timings })}\n`);
-          return;
-        }
-        for await (const { text } of model.stream(question, options)) process.stdout.write(text);
-        process.stdout.write("\n");
+        await (flags.prompts === undefined ? askOne : askAll)(model, { image, prompts, flags, load });
       } finally {
         model.dispose();
       }
     });
 }
+
+type Asked = { image: RawImage[]; prompts: string[]; flags: Flags; load: number };
+
+async function promptsOf({ prompt, prompts }: Flags): Promise<string[]> {
+  if ((prompt === undefined) === (prompts === undefined)) {
+    throw new InputError("generate: expected either --prompt or --prompts; say what is asked");
+  }
+  const asked = prompts === undefined ? [prompt!] : await readPrompts(prompts);
+  for (const one of asked) {
+    const hint = promptHint(one);
+    if (hint !== null) process.stderr.write(`hint: ${hint}\n`);
+  }
+  return asked;
+}
+
+async function picturesOf(files: string[], frames: number | undefined): Promise<RawImage[]> {
+  if (frames === undefined) return Promise.all(files.map((file) => decodeImage(file, "image")));
+  const animation = files.length === 1 && (await countFrames(files[0])) > 1;
+  return videoFrames(animation ? files[0] : files, frames);
+}
+
+async function askOne(model: PaliGemma, { image, prompts, flags, load }: Asked): Promise<void> {
+  const question = { image, prompt: prompts[0] };
+  const options = decodingOptions(flags);
+  if (flags.json) {
+    const answer = await model.generate(question, options);
+    const timings = { load, ...answer.timings };
+    process.stdout.write(`${JSON.stringify({ ...answer, timings })}\n`);
+  } else if ((flags.numBeams ?? 1) !== 1 || (flags.bestOf ?? 1) !== 1) {
+    process.stdout.write(`${(await model.generate(question, options)).text}\n`);
+  } else {
+    for await (const { text } of model.stream(question, options)) process.stdout.write(text);
+    process.stdout.write("\n");
+  }
+}
+
+// A line for each prompt, as soon as its group is answered.
+async function askAll(model: PaliGemma, { image, prompts, flags }: Asked): Promise<void> {
+  const options = decodingOptions(flags);
+  const encoded = await Promise.all(image.map((picture) => model.encodePicture(picture)));
+  try {
+    for (let from = 0; from < prompts.length; from += 8) {
+      const group = prompts.slice(from, from + 8);
+      const answers = await model.generateBatch(
+        group.map((prompt) => ({ image: encoded, prompt })),
+        options,
+      );
+      answers.forEach((answer, i) => {
+        const line = flags.json
+          ? JSON.stringify({ prompt: group[i], ...answer })
+          : `${group[i]}\t${oneLine(answer.text)}`;
+        process.stdout.write(`${line}\n`);
+      });
+    }
+  } finally {
+    for (const picture of encoded) picture.dispose();
+  }
+}
+
+const oneLine = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\t", "\\t");
