@@ -16,12 +16,15 @@ import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from 
 import { type CapturedPiece, decodeAndKeep } from "./inspection/generation.js";
 import { promptPass } from "./inspection/pass.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
+import type { MaskCodec } from "./masks/codec.js";
+import { MaskCodecLoader } from "./masks/codec-loader.js";
 import type { ForwardOptions, PaliGemmaModel } from "./model.js";
 import { type ProcessedInputs, Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import type { Segment } from "./segments.js";
 import { type Settings, settingsWith } from "./settings.js";
-import { type DetectionOptions, type Detections, readDetections } from "./tasks/detect.js";
+import { type DetectionOptions, type Detections, type DetectionSource, readDetections } from "./tasks/detect.js";
+import { readSegmentations, type SegmentationOptions, type Segmentations } from "./tasks/segment.js";
 import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
 import type { Box } from "./tasks/box.js";
 import { readReply, type Reply } from "./tasks/ask.js";
@@ -33,6 +36,7 @@ import {
   detectPrompt,
   ocrPrompt,
   questionPrompt,
+  segmentPrompt,
 } from "./tasks/prompts.js";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
 import type { Answer } from "./questions/answer.js";
@@ -52,6 +56,8 @@ export type LoadOptions = {
   settings?: Partial<Settings> | undefined;
   /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
   specialTokens?: "ids" | "text" | undefined;
+  /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
+  maskWeights?: string | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
@@ -100,6 +106,7 @@ export class PaliGemma {
     /** The network alone, for callers who bring their own tensors. */
     readonly network: PaliGemmaModel,
     readonly backend: BackendName,
+    private readonly masks: MaskCodecLoader,
   ) {}
 
   /** The type that the matrices are held in; activations are float32 with each. */
@@ -114,7 +121,9 @@ export class PaliGemma {
   static async load(pathOrUrl?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     const { dtype, specialTokens = "ids", onProgress, signal } = options;
     const settings = settingsWith(options.settings);
-    const folder = await openFolder(pathOrUrl ?? demoCheckpoint(), signal);
+    // Masks are loaded later, when what stops the loading of the model has no say any more.
+    const open = (until?: AbortSignal) => openFolder(pathOrUrl ?? demoCheckpoint(), until);
+    const folder = await open(signal);
     const written = await loadConfig(folder);
     const addedTokens = { "<image>": written.imageTokenId };
     const tokenizer = await loadTokenizer(folder, { addedTokens, specialTokens });
@@ -140,6 +149,7 @@ export class PaliGemma {
       processor,
       network,
       backend,
+      new MaskCodecLoader({ open: () => open(), weights: options.maskWeights, backend }),
     );
   }
 
@@ -222,18 +232,34 @@ export class PaliGemma {
   }
 
   /** Where things are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */
-  async detect(
-    image: Exclude<Question["image"], unknown[]>,
-    things: readonly string[],
-    options: DetectionOptions = {},
-  ): Promise<Detections> {
+  async detect(image: Picture, things: readonly string[], options: DetectionOptions = {}): Promise<Detections> {
     const { divisor, maxOverlap, ...rest } = options;
-    const { width, height } = await sizeOf(image);
-    const prompt = detectPrompt(...things);
-    const decoding = { stopAtRepeatedBox: true, ...rest, logProbabilities: true };
+    const found = await this.find(image, detectPrompt(...things), rest);
+    return readDetections(found, { divisor, maxOverlap });
+  }
+
+  /**
+   * Where things are, and their masks over the picture: `segment {thing} ; {thing}`. What the model writes never throws; see `warnings`.
+   * Throws `InputError` that says what to fetch where there are no weights of masks.
+   */
+  async segment(image: Picture, things: readonly string[], options: SegmentationOptions = {}): Promise<Segmentations> {
+    const { divisor, maxOverlap, soft, ...rest } = options;
+    const prompt = segmentPrompt(...things);
+    const codec = await this.maskCodec();
+    return readSegmentations(await this.find(image, prompt, rest), codec, { divisor, maxOverlap, soft });
+  }
+
+  /** Codes to masks and back, with the weights that `segment` uses; it stays the model's. Throws as `segment` does. */
+  async maskCodec(): Promise<MaskCodec> {
+    this.checkAlive();
+    return this.masks.codec();
+  }
+
+  private async find(image: Picture, prompt: string, options: GenerationOptions): Promise<DetectionSource> {
+    const size = await sizeOf(image);
+    const decoding = { stopAtRepeatedBox: true, ...options, logProbabilities: true };
     const { tokens, logProbabilities } = await this.generate({ image, prompt }, decoding);
-    const source = { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size: { width, height } };
-    return readDetections(source, { divisor, maxOverlap });
+    return { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size };
   }
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
@@ -307,7 +333,10 @@ export class PaliGemma {
 
   /** Frees the weights. The object cannot be used afterwards. */
   dispose(): void {
-    if (!this.disposed) this.network.dispose();
+    if (!this.disposed) {
+      this.network.dispose();
+      this.masks.dispose();
+    }
     this.disposed = true;
   }
 

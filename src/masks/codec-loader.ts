@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { type ByteSource, openFile, openFolder } from "../../weights/source.js";
+import { type ByteSource, type Folder, openFile, openFolder } from "../../weights/source.js";
 import { InputError } from "../errors.js";
 import { MaskCodec } from "./codec.js";
 
@@ -15,8 +15,8 @@ const HOW_TO_GET =
 export class MaskCodecLoader {
   private loading: Promise<MaskCodec> | null = null;
 
-  /** `model` is the folder or URL of the model, `weights` the path or URL of the file where it lies elsewhere. */
-  constructor(private readonly from: { model: string; weights?: string | undefined; backend: string }) {}
+  /** `open` opens the model's folder; `weights` is the path or URL of the file where it lies elsewhere. */
+  constructor(private readonly from: { open: () => Promise<Folder>; weights?: string | undefined; backend: string }) {}
 
   /**
    * The codec, which stays the loader's. Throws `InputError` that says what to fetch where there is no file, and `WeightsError` for
@@ -42,8 +42,8 @@ export class MaskCodecLoader {
   }
 
   private async load(): Promise<MaskCodec> {
-    const { model, weights, backend } = this.from;
-    const source = weights === undefined ? await openFromModel(model) : await openGiven(weights);
+    const { open, weights, backend } = this.from;
+    const source = weights === undefined ? await openFrom(await open()) : await openGiven(weights);
     try {
       return await MaskCodec.load(source, backend);
     } finally {
@@ -52,8 +52,7 @@ export class MaskCodecLoader {
   }
 }
 
-async function openFromModel(model: string): Promise<ByteSource> {
-  const folder = await openFolder(model);
+async function openFrom(folder: Folder): Promise<ByteSource> {
   for (const file of MASK_FILES) if (await folder.has(file)) return folder.open(file);
   const looked = `${folder.name}: masks need ${MASK_FILES.join(", ")}, and there is none of them`;
   throw new InputError(`${looked}; ${HOW_TO_GET}`);

@@ -10,11 +10,14 @@ export type Mask = Plane;
 /** Whether a mask's value is inside. */
 export const isInside = (value: number): boolean => value > 127;
 
-/** Throws `InputError` that begins with `label` unless there is one value for each pixel. */
-export function checkMask({ data, width, height }: Mask, label: string): void {
-  const sized = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
-  if (sized && data instanceof Uint8Array && data.length === width * height) return;
-  throw new InputError(`${label}: expected ${width} x ${height} bytes of a mask, received ${data?.length ?? 0}`);
+/** Throws `InputError` that begins with `label` unless there is one value for each pixel, of `size` where one is given. */
+export function checkMask(mask: Mask, label: string, size: { width: number; height: number } = mask): void {
+  const { data, width, height } = mask;
+  const sized = [width, height].every((side) => Number.isInteger(side) && side > 0);
+  const same = width === size.width && height === size.height;
+  if (sized && same && data instanceof Uint8Array && data.length === width * height) return;
+  const received = `${data?.length ?? 0} bytes of ${width} x ${height}`;
+  throw new InputError(`${label}: expected a mask of ${size.width} x ${size.height}, received ${received}`);
 }
 
 /** Pixels that are inside. */
@@ -42,7 +45,7 @@ export function labelMap(masks: readonly Mask[], { width, height }: { width: num
   if (masks.length > 255) throw new InputError(`labelMap: expected at most 255 masks, received ${masks.length}`);
   const data = new Uint8Array(width * height);
   masks.forEach((mask, i) => {
-    checkMask({ ...mask, width, height }, `labelMap: masks[${i}]`);
+    checkMask(mask, `labelMap: masks[${i}]`, { width, height });
     mask.data.forEach((value, at) => {
       if (isInside(value)) data[at] = i + 1;
     });

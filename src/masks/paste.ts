@@ -21,11 +21,13 @@ export function pasteHard(map: Float32Array, box: Box, size: Size, divisor: 1024
 /**
  * The same with soft edges, 0 to 255: the box's corners rounded to whole pixels (halves to the even one), the map as bytes,
  * clip(map / 2 + 0.5, 0, 1) · 255 cut off, resized by Pillow's bicubic.
- * Source: the demonstration of PaliGemma on Hugging Face (spaces/big-vision/paligemma-hf, app.py, `extract_objs`).
+ * Source: the demonstration of PaliGemma on Hugging Face (space paligemma-hf, `extract_objs`).
  */
 export function pasteSoft(map: Float32Array, box: Box, size: Size, divisor: 1024 | 1023 = LOCATIONS): Mask {
   return pasted(wholeBox(box, size, divisor, roundHalfToEven), size, (width, height) => {
-    const grey = Uint8Array.from(map, (value) => Math.min(Math.max(value / 2 + 0.5, 0), 1) * 255);
+    // Rounded to float32 where NumPy does: at a whole number it decides what is cut off.
+    const part = (value: number) => Math.min(Math.max(Math.fround(value / 2 + 0.5), 0), 1);
+    const grey = Uint8Array.from(map, (value) => Math.fround(part(value) * 255));
     return resizeGrey({ data: grey, width: MASK_SIDE, height: MASK_SIDE }, width, height, "pillow-bicubic").data;
   });
 }

@@ -9,6 +9,8 @@ export type DrawnBox = {
   box: { left: number; top: number; right: number; bottom: number };
   /** In [0, 1]; printed where it is given. */
   score?: number;
+  /** A PNG file of the picture's size, laid over the picture beneath all boxes. */
+  overlay?: Uint8Array;
 };
 
 /** Boxes over the picture that they were found in. */
@@ -25,17 +27,25 @@ export type BoxesData = {
  */
 const COLOURS = ["#0072b2", "#d55e00", "#00795a", "#a8417c", "#2f6f93", "#8a5a00"];
 
+/** The colour of each object: one for each label, in turn. */
+export function coloursOf(objects: readonly { label: string }[]): string[] {
+  const labels = [...new Set(objects.map(({ label }) => label))];
+  return objects.map(({ label }) => COLOURS[labels.indexOf(label) % COLOURS.length]!);
+}
+
 /** Draws boxes, labels and scores over a picture in its own pixels, as SVG. Throws `InputError` for a box that is no box. */
 export function drawBoxes({ png, objects, title }: BoxesData): string {
   const { width, height } = pngSize(png, "drawBoxes: png");
-  const uri = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
-  const labels = [...new Set(objects.map(({ label }) => label))];
+  const whole = (file: Uint8Array) =>
+    element("image", { href: `data:image/png;base64,${Buffer.from(file).toString("base64")}`, width, height });
   const unit = Math.max(width, height) / 100;
+  const colours = coloursOf(objects);
+  const overlays = objects.flatMap(({ overlay }) => (overlay ? [whole(overlay)] : []));
   const marks = objects.map((object, i) => {
     expectBox(object, `drawBoxes: objects[${i}]`);
-    return mark(object, COLOURS[labels.indexOf(object.label) % COLOURS.length]!, unit, width);
+    return mark(object, colours[i], unit, width);
   });
-  return svgDocument(width, height, title, element("image", { href: uri, width, height }), ...marks);
+  return svgDocument(width, height, title, whole(png), ...overlays, ...marks);
 }
 
 function mark({ label, box, score }: DrawnBox, colour: string, unit: number, width: number): string {

@@ -8,5 +8,6 @@ export * from "./overview.js";
 export { type Normalisation, NORMALISATIONS } from "./page/scale.js";
 export * from "./png.js";
 export type { SeenPicture } from "./seen-picture.js";
+export * from "./segmentation-drawing.js";
 export * from "./sinks.js";
 export * from "./report.js";

@@ -1,4 +1,5 @@
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
+
 import { InputError } from "../errors.js";
 import type { RawImage } from "../image.js";
 
@@ -28,9 +29,17 @@ export async function toPng(svg: string, scale = 1): Promise<Uint8Array> {
   }
 }
 
+type Pixels = { data: Uint8Array; width: number; height: number };
+
 /** RGB as the bytes of a PNG file: how a picture comes into a drawing or a report. */
-export async function encodePng({ data, width, height }: RawImage): Promise<Uint8Array> {
-  return sharp(data, { raw: { width, height, channels: 3 } })
-    .png()
-    .toBuffer();
-}
+export const encodePng = (image: RawImage): Promise<Uint8Array> => encodeRaw(image, 3).png().toBuffer();
+
+/** One byte for each pixel as the bytes of a grey PNG file: a mask, or a map of labels. */
+export const encodeGreyPng = (plane: Pixels): Promise<Uint8Array> =>
+  encodeRaw(plane, 1).toColourspace("b-w").png().toBuffer();
+
+/** Red, green, blue and opacity for each pixel as the bytes of a PNG file. */
+export const encodeRgbaPng = (pixels: Pixels): Promise<Uint8Array> => encodeRaw(pixels, 4).png().toBuffer();
+
+const encodeRaw = ({ data, width, height }: Pixels, channels: 1 | 3 | 4): Sharp =>
+  sharp(data, { raw: { width, height, channels } });

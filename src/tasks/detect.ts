@@ -43,17 +43,21 @@ export type DetectionSource = {
   size: { width: number; height: number };
 };
 
-/** Reads the objects of an answer: boxes in pixels, scores, repetitions dropped. Never throws for what a model has written. */
+/**
+ * Reads the objects of an answer: boxes in pixels, scores, repetitions dropped. `boxesAlone`: an object whose mask codes are at fault is
+ * kept without them (default: dropped). Never throws for what a model has written.
+ */
 export function readDetections(
   source: DetectionSource,
   { divisor, maxOverlap = 1 }: DetectionOptions = {},
+  { boxesAlone = false }: { boxesAlone?: boolean } = {},
 ): Detections {
   const { text, spans } = spell(source);
   const { objects: parsed, texts, warnings } = parseObjects(text);
   const objects: Detection[] = [];
   for (const object of parsed) {
-    if (!object.valid) continue;
-    const { label, box: locations, codes, start } = object;
+    const { valid, label, box: locations, codes, start } = object;
+    if (locations === null || !(valid || boxesAlone)) continue;
     const box = toPixels(locations, source.size, divisor);
     if (objects.some((other) => other.label === label && iou(other.box, box) >= maxOverlap)) {
       warnings.push(`repetition of ${JSON.stringify(label)} at ${locations.join(", ")} dropped`);

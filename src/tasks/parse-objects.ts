@@ -10,7 +10,11 @@ export type ParsedObject = {
   label: string;
   start: number;
   end: number;
-} & ({ valid: true; box: Box; codes: readonly number[] | null } | { valid: false; reason: string });
+} & (
+  | { valid: true; box: Box; codes: readonly number[] | null }
+  /** The box is there where the mask codes alone are at fault. */
+  | { valid: false; reason: string; box: Box | null; codes: null }
+);
 
 /** An answer taken apart: objects in order, text that belongs to none, and what was odd, in words. */
 export type ParsedAnswer = { objects: ParsedObject[]; texts: string[]; warnings: string[] };
@@ -62,9 +66,11 @@ function readObject(text: string, start: number): ParsedObject {
   const written = LABEL.exec(text)![0];
   const end = afterCodes + written.length;
   const common = { label: written.trim(), start, end };
-  const reason = faultOf(locations.values, codes.values);
-  if (reason !== null) return { ...common, valid: false, reason };
+  const misplaced = faultOfBox(locations.values);
+  if (misplaced !== null) return { ...common, valid: false, reason: misplaced, box: null, codes: null };
   const box = locations.values as unknown as Box;
+  const reason = faultOfCodes(codes.values);
+  if (reason !== null) return { ...common, valid: false, reason, box, codes: null };
   return { ...common, valid: true, box, codes: codes.values.length > 0 ? codes.values : null };
 }
 
@@ -81,12 +87,15 @@ function readTokens(text: string, from: number, token: RegExp, most: number): { 
   return { values, end };
 }
 
-function faultOf(locations: readonly number[], codes: readonly number[]): string | null {
+function faultOfBox(locations: readonly number[]): string | null {
   if (locations.length !== 4) return `${locations.length} locations, expected 4`;
   const far = locations.find((value) => value >= LOCATIONS);
   if (far !== undefined) return `location ${far}, expected less than ${LOCATIONS}`;
   const [y0, x0, y1, x1] = locations as [number, number, number, number];
-  if (y1 <= y0 || x1 <= x0) return `a box from (${x0}, ${y0}) to (${x1}, ${y1}), which has no area`;
+  return y1 <= y0 || x1 <= x0 ? `a box from (${x0}, ${y0}) to (${x1}, ${y1}), which has no area` : null;
+}
+
+function faultOfCodes(codes: readonly number[]): string | null {
   if (codes.length !== 0 && codes.length !== MASK_CODES) return `${codes.length} mask codes, expected ${MASK_CODES}`;
   const unknown = codes.find((code) => code >= CODEBOOK);
   return unknown === undefined ? null : `mask code ${unknown}, expected less than ${CODEBOOK}`;

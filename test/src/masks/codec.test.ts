@@ -10,7 +10,14 @@ import { MaskCodecLoader } from "../../../src/masks/codec-loader.js";
 import type { Mask } from "../../../src/masks/mask.js";
 import { readMaskWeights } from "../../../src/masks/weights.js";
 import { parseObjects } from "../../../src/tasks/parse-objects.js";
-import { encodeNpz, encodeSafetensors, memorySource, openFile, type TensorData } from "../../../weights/index.js";
+import {
+  encodeNpz,
+  encodeSafetensors,
+  memorySource,
+  openFile,
+  openFolder,
+  type TensorData,
+} from "../../../weights/index.js";
 import { compare } from "../../parity/compare.js";
 import { fixtures, readTensors, type ReferenceTensor } from "../../parity/reference.js";
 import { counts, leakFree, onEachBackend } from "../../support/backends.js";
@@ -105,7 +112,7 @@ onEachBackend("the codec of masks", (backend) => {
     for (const [object, message] of [
       [{ mask, label: "dot" }, /objects\[0\] \(dot\): its box is too narrow/],
       [{ mask: { ...whole, data: new Uint8Array(6) }, label: "" }, /objects\[0\]: nothing is inside/],
-      [{ mask: { ...whole, width: 3 }, label: "" }, /objects\[0\].mask: expected 3 x 3 bytes/],
+      [{ mask: { ...whole, width: 3 }, label: "" }, /objects\[0\].mask: expected a mask of 3 x 3, received 6 bytes/],
       [{ mask: whole, label: "a ; b" }, /could not be read back/],
       [{ mask: whole, label: "a", box: { ...box, right: 3 } }, /within 2 x 3, received \(0, 0\) to \(3, 3\)/],
       [{ mask: whole, label: "a", box: { ...box, left: 1.9 } }, /expected a box of at least a pixel/],
@@ -125,6 +132,7 @@ onEachBackend("the codec of masks", (backend) => {
       model = await mkdtemp(path.join(tmpdir(), "masks-"));
     });
     afterEach(() => rm(model, { recursive: true }));
+    const open = () => openFolder(model);
     const wide = async (loader: MaskCodecLoader) => (await (await loader.codec()).decode([rows("codes")[0]]))[0];
 
     leakFree("in the model's folder: the .npz first, then either safetensors", async () => {
@@ -134,7 +142,7 @@ onEachBackend("the codec of masks", (backend) => {
         ["bfloat16.npz", "vae-oid.npz"],
       ]) {
         await cp(at(from), path.join(model, to));
-        const loader = new MaskCodecLoader({ model, backend });
+        const loader = new MaskCodecLoader({ open, backend });
         const [first, second] = await Promise.all([loader.codec(), loader.codec()]);
         assert.equal(first, second, "asked twice at once, it is loaded once");
         const { scaled } = compare(
@@ -150,7 +158,7 @@ onEachBackend("the codec of masks", (backend) => {
     leakFree("where it is said to be, on disk or behind an address", async () => {
       await requestsOf(folder, async (url) => {
         for (const weights of [at("deflated.npz"), `${url}deflated.npz?key=secret`]) {
-          const loader = new MaskCodecLoader({ model: "nowhere", weights, backend });
+          const loader = new MaskCodecLoader({ open, weights, backend });
           assert.ok(compare(await wide(loader), rows("decoder.12")[0]).scaled < 1e-5);
           loader.dispose();
           await new Promise(setImmediate);
@@ -159,7 +167,7 @@ onEachBackend("the codec of masks", (backend) => {
     });
 
     it("and where there is none, it is said what to fetch and where to put it; a later try may succeed", async () => {
-      const loader = new MaskCodecLoader({ model, backend });
+      const loader = new MaskCodecLoader({ open, backend });
       await assert.rejects(loader.codec(), (error: Error) => {
         assert.ok(error instanceof InputError && error.message.startsWith(model), error.message);
         return /vae-oid\.npz, .*gs:\/\/big_vision\/paligemma\/vae-oid\.npz.*--mask-weights/.test(error.message);
@@ -167,7 +175,7 @@ onEachBackend("the codec of masks", (backend) => {
       await cp(at("stored.npz"), path.join(model, "vae-oid.npz"));
       await loader.codec();
       loader.dispose();
-      const missing = new MaskCodecLoader({ model, weights: path.join(model, "other.npz"), backend });
+      const missing = new MaskCodecLoader({ open, weights: path.join(model, "other.npz"), backend });
       await assert.rejects(missing.codec(), weightsError(/other\.npz: cannot be opened/));
     });
   });

@@ -92,7 +92,10 @@ describe("masks compared and joined", () => {
     const size = { width: 3, height: 2 };
     assert.deepEqual([...labelMap([mask("##.\n+.."), mask(".#.\n.-#")], size).data], [1, 2, 0, 1, 0, 2]);
     assert.deepEqual([...labelMap([], size).data], [0, 0, 0, 0, 0, 0]);
-    assert.throws(() => labelMap([mask("##")], size), /masks\[0\]: expected 3 x 2 bytes/);
+    assert.throws(
+      () => labelMap([mask("##")], size),
+      /masks\[0\]: expected a mask of 3 x 2, received 2 bytes of 2 x 1/,
+    );
     assert.throws(() => labelMap(new Array<Mask>(256).fill(mask("###\n###")), size), /at most 255/);
   });
 });
