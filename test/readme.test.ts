@@ -27,13 +27,14 @@ describe("the README", () => {
   before(() => {
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
     writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
+    writeFileSync(path.join(scratch, "prompts.txt"), "caption en\nocr\n");
   });
   after(() => rmSync(scratch, { recursive: true, force: true }));
 
   const ours = (text: string) =>
     text
       .replaceAll("path/to/paligemma", demoCheckpoint())
-      .replaceAll(/[\w-]+\.(safetensors|npz|json|png|html)/g, (name) => path.join(scratch, name))
+      .replaceAll(/[\w-]+\.(safetensors|npz|json|txt|png|html)/g, (name) => path.join(scratch, name))
       .replaceAll("photo.jpg", PICTURE);
 
   const commands = blocks("sh").flatMap((block) =>
