@@ -1,10 +1,13 @@
 import { SingleBar } from "cli-progress";
 
-import { PaliGemma } from "../paligemma.js";
+import { type LoadOptions, PaliGemma } from "../paligemma.js";
 import type { LoadFlags } from "./options.js";
 
-/** Loads the model that the flags name, with a progress bar on stderr where that is a terminal. */
-export async function loadWithProgress({ model, dtype, backend }: LoadFlags): Promise<PaliGemma> {
+/** Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to `load`. */
+export async function loadWithProgress(
+  { model, dtype, backend }: LoadFlags,
+  more: Pick<LoadOptions, "maskWeights"> = {},
+): Promise<PaliGemma> {
   const bar = new SingleBar({
     format: "loading {bar} {percentage}% {value}/{total} MB",
     stream: process.stderr,
@@ -15,6 +18,7 @@ export async function loadWithProgress({ model, dtype, backend }: LoadFlags): Pr
   let started = false;
   try {
     return await PaliGemma.load(model, {
+      ...more,
       dtype,
       backend,
       onProgress: ({ loadedBytes, totalBytes }) => {

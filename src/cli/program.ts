@@ -13,6 +13,7 @@ import { addLens } from "./lens.js";
 import { addPatch } from "./patch.js";
 import { addReport } from "./report.js";
 import { addScore } from "./score.js";
+import { addSegment } from "./segment.js";
 import { addSetupNative } from "./setup-native.js";
 
 /**
@@ -30,6 +31,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addGenerate,
     addTasks,
     addDetect,
+    addSegment,
     addScore,
     addInspect,
     addAttention,

@@ -37,14 +37,20 @@ export function maskIou(a: Mask, b: Mask): number {
   return union > 0 ? common / union : 0;
 }
 
+/** Masks that one map can tell apart: a byte for each pixel, and 0 for none of them. */
+export const MAX_LABELS = 255;
+
 /**
- * One picture of several masks: 0 where none is inside, else the number of the last mask that is, counted from 1. Masks are of one
- * size, at most 255 of them. Throws `InputError` otherwise.
+ * One picture of several masks: 0 where none is inside, else the number of the last mask that is, counted from 1 (null counts and
+ * is nowhere). Masks are of one size, at most `MAX_LABELS` of them. Throws `InputError` otherwise.
  */
-export function labelMap(masks: readonly Mask[], { width, height }: { width: number; height: number }): Mask {
-  if (masks.length > 255) throw new InputError(`labelMap: expected at most 255 masks, received ${masks.length}`);
+export function labelMap(masks: readonly (Mask | null)[], { width, height }: { width: number; height: number }): Mask {
+  if (masks.length > MAX_LABELS) {
+    throw new InputError(`labelMap: expected at most ${MAX_LABELS} masks, received ${masks.length}`);
+  }
   const data = new Uint8Array(width * height);
   masks.forEach((mask, i) => {
+    if (mask === null) return;
     checkMask(mask, `labelMap: masks[${i}]`, { width, height });
     mask.data.forEach((value, at) => {
       if (isInside(value)) data[at] = i + 1;
