@@ -1,32 +1,30 @@
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
-import { allocate } from "./bytes.js";
+import { checkTensors } from "./check-tensors.js";
+import {
+  type CheckpointEntry,
+  isPlaced,
+  type PlacedEntry,
+  sameShape,
+  sizeOfEntry,
+  type WeightFiles,
+} from "./checkpoint-entry.js";
 import { fromFloat32, isFloat, toFloat32, type DType, type FloatDType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
 import type { WeightHolder } from "./holder.js";
 import { shown } from "./json.js";
-import { canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
-import { readHeader, type TensorEntry } from "./safetensors.js";
-import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js";
-import type { ByteSource, Folder } from "./source.js";
+import { EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+import type { Folder } from "./source.js";
+import { readTensors, sameBytes } from "./staging.js";
+import { openWeightFiles } from "./weight-files.js";
 
-/** Bytes read at once while staging: neighbours are joined up to it and a larger tensor is read in pieces of it, with progress between. */
-const CHUNK = 16 * 2 ** 20;
+export type { CheckpointEntry } from "./checkpoint-entry.js";
+
 /** Bytes of a mapped file brought into memory at once, and how many such pieces at the same time. */
 const MAPPED_CHUNK = 64 * 2 ** 20;
 const LANES = 2;
-/** Names that one error lists of each kind: enough to see the pattern, short enough to read. */
-const LISTED = 20;
 
-/** Weight files of other formats, by their endings and by the names that a folder behind a URL can be asked for. */
-const OTHER_ENDINGS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
-const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.weights.h5", "flax_model.msgpack"];
-
-/** One tensor of a checkpoint: `name` as the file spells it, and the file, type, shape and bytes. */
-export interface CheckpointEntry extends TensorEntry {
-  readonly file: string;
-}
+type MappedEntry = { path: string; entry: PlacedEntry };
 
 /** The part of a checkpoint below one name. */
 export interface WeightScope {
@@ -56,7 +54,7 @@ export class Checkpoint {
 
   private constructor(
     private readonly name: string,
-    private readonly sources: ReadonlyMap<string, ByteSource>,
+    private readonly files: WeightFiles,
     entries: Map<string, CheckpointEntry>,
     private readonly head: CheckpointEntry | undefined,
     private readonly folder: string | null,
@@ -64,34 +62,27 @@ export class Checkpoint {
   ) {
     this.entries = entries;
     const byDtype = new Map<DType, number>();
-    for (const { dtype, start, end } of entries.values()) byDtype.set(dtype, (byDtype.get(dtype) ?? 0) + end - start);
+    for (const entry of entries.values()) {
+      byDtype.set(entry.dtype, (byDtype.get(entry.dtype) ?? 0) + sizeOfEntry(entry));
+    }
     this.bytesByDtype = byDtype;
     this.totalBytes = [...byDtype.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /**
-   * Opens the shards of `model.safetensors.index.json`, or else `model.safetensors`, and reads their headers. With a `holder`
-   * (closed by `close`) matrices stay in the form of the file, mapped where the folder is on disk; without one all is widened.
-   * Throws `WeightsError` when neither is there, for a header or index that lies, and where two names are one tensor.
+   * Opens the weights of a folder (`openWeightFiles`) and reads what describes them. With a `holder` (closed by `close`) matrices
+   * stay in the form of the file, mapped where they lie so in a file on disk; without one all is widened.
+   * Throws `WeightsError` when there are none, for a header or index that lies, and where two names are one tensor.
    */
   static async open(folder: Folder, holder: WeightHolder | null = null): Promise<Checkpoint> {
-    const sources = new Map<string, ByteSource>();
-    try {
-      const tensors = await readTensors(folder, sources);
-      const entries = new Map<string, CheckpointEntry>();
-      for (const [canonical, name] of canonicalNames(tensors.keys(), folder.name)) {
-        if (!isIgnored(canonical)) entries.set(canonical, tensors.get(name)!);
-      }
-      const head = entries.get(LM_HEAD);
-      entries.delete(LM_HEAD);
-      // Robotics models save only the head: tied, it is the embedding.
-      const alone = head !== undefined && !entries.has(EMBEDDING);
-      if (alone) entries.set(EMBEDDING, head);
-      return new Checkpoint(folder.name, sources, entries, alone ? undefined : head, folder.localPath, holder);
-    } catch (error) {
-      await closeAll(sources);
-      throw error;
-    }
+    const files = await openWeightFiles(folder);
+    const entries = new Map([...files.entries].filter(([name]) => !isIgnored(name)));
+    const head = entries.get(LM_HEAD);
+    entries.delete(LM_HEAD);
+    // Robotics models save only the head: tied, it is the embedding.
+    const alone = head !== undefined && !entries.has(EMBEDDING);
+    if (alone) entries.set(EMBEDDING, head);
+    return new Checkpoint(folder.name, files, entries, alone ? undefined : head, folder.localPath, holder);
   }
 
   /**
@@ -99,26 +90,7 @@ export class Checkpoint {
    * Throws one `WeightsError` that lists missing, unexpected and misshapen tensors and those that are no F32, F16 or BF16.
    */
   check(expected: ReadonlyMap<string, readonly number[]>): void {
-    const missing = [...expected.keys()].filter((name) => !this.entries.has(name));
-    const unexpected: string[] = [];
-    const misshapen: string[] = [];
-    const mistyped: string[] = [];
-    for (const [name, { name: spelled, shape, dtype }] of this.entries) {
-      const wanted = expected.get(name);
-      if (!wanted) {
-        unexpected.push(spelled === name ? name : `${name} (in the file "${spelled}")`);
-        continue;
-      }
-      if (!sameShape(shape, wanted)) misshapen.push(`${name} is [${shape}], expected [${wanted}]`);
-      if (!isFloat(dtype)) mistyped.push(`${name} is ${dtype}, expected F32, F16 or BF16`);
-    }
-    const lists = [listed("missing", missing), listed("unexpected", unexpected), listed("misshapen", misshapen)];
-    const faults = [...lists, listed("of a type that is not read", mistyped)].filter((text) => text !== "");
-    if (faults.length === 0) return;
-    const advice = quantised(unexpected)
-      ? "These are quantised weights, which are not read: take the checkpoint that they were made from."
-      : "Check that the weights and config.json belong together and that the download is complete.";
-    throw new WeightsError(`${this.name}: the weights are not those of this model.\n${faults.join("\n")}\n${advice}`);
+    checkTensors(this.entries, expected, this.name);
   }
 
   /**
@@ -132,34 +104,26 @@ export class Checkpoint {
     if (below.length === 0)
       throw new WeightsError(`${this.name}: there is no tensor at or below ${shown(prefix)} to stage`);
     if (below.some(([name]) => name === EMBEDDING)) await this.verifyTied();
-    const mapped = below.filter(([, entry]) => this.mappedPath(entry) !== null);
-    await this.prefault(
-      mapped.map(([, entry]) => entry),
-      onBytes,
+    const mapped = below.flatMap(([, entry]) => this.mapped(entry) ?? []);
+    await this.prefault(mapped, onBytes);
+    const wanted = below.filter(([name, entry]) => !this.staged.has(name) && this.mapped(entry) === null);
+    await readTensors(wanted, this.files.sources, this.staged, onBytes);
+  }
+
+  /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, not on disk. */
+  private mapped(entry: CheckpointEntry): MappedEntry | null {
+    if (!this.holder?.maps || this.folder === null || !isPlaced(entry) || !isFloat(entry.dtype)) return null;
+    const asStored = this.holder.dtype === null || this.holder.dtype === entry.dtype;
+    return asStored ? { path: join(this.folder, entry.file), entry } : null;
+  }
+
+  private async prefault(mapped: MappedEntry[], onBytes: (bytes: number) => void): Promise<void> {
+    const pieces = mapped.flatMap(({ path, entry: { start, end } }) =>
+      Array.from({ length: Math.ceil((end - start) / MAPPED_CHUNK) }, (_, i) => {
+        const at = start + i * MAPPED_CHUNK;
+        return { path, start: at, end: Math.min(at + MAPPED_CHUNK, end) };
+      }),
     );
-    const wanted = below.filter(([name, entry]) => !this.staged.has(name) && this.mappedPath(entry) === null);
-    for (const group of joined(wanted)) await this.stageGroup(group, onBytes);
-  }
-
-  /** The file that a tensor is mapped from, or null where its bytes must be read: no holder, another type, not on disk. */
-  private mappedPath({ file, dtype }: CheckpointEntry): string | null {
-    if (!this.holder?.maps || this.folder === null || !isFloat(dtype)) return null;
-    const asStored = this.holder.dtype === null || this.holder.dtype === dtype;
-    return asStored ? join(this.folder, file) : null;
-  }
-
-  private async prefault(entries: CheckpointEntry[], onBytes: (bytes: number) => void): Promise<void> {
-    const pieces = entries.flatMap((entry) => {
-      const starts = Array.from(
-        { length: Math.ceil((entry.end - entry.start) / MAPPED_CHUNK) },
-        (_, i) => entry.start + i * MAPPED_CHUNK,
-      );
-      return starts.map((start) => ({
-        path: this.mappedPath(entry)!,
-        start,
-        end: Math.min(start + MAPPED_CHUNK, entry.end),
-      }));
-    });
     const lane = async (): Promise<void> => {
       for (let piece = pieces.shift(); piece; piece = pieces.shift()) {
         await this.holder!.prefault(piece.path, piece.start, piece.end);
@@ -167,27 +131,6 @@ export class Checkpoint {
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
-  }
-
-  /** Reads tensors that are neighbours in one file; a single large one goes piece by piece into its own array. */
-  private async stageGroup(group: [string, CheckpointEntry][], onBytes: (bytes: number) => void): Promise<void> {
-    const [[first, { file, start }]] = group;
-    const { end } = group.at(-1)![1];
-    const source = this.sources.get(file)!;
-    if (end - start > CHUNK) {
-      const bytes = allocate(`${source.name}: tensor ${first}`, end - start);
-      for (let at = start; at < end; at += CHUNK) {
-        const piece = await source.read(at, Math.min(at + CHUNK, end));
-        bytes.set(piece, at - start);
-        onBytes(piece.length);
-      }
-      this.staged.set(first, bytes);
-      return;
-    }
-    const bytes = await source.read(start, end);
-    // Copies: a view would keep the whole piece alive until the last of its tensors is handed out.
-    for (const [name, entry] of group) this.staged.set(name, bytes.slice(entry.start - start, entry.end - start));
-    onBytes(bytes.length);
   }
 
   /**
@@ -208,13 +151,7 @@ export class Checkpoint {
       );
     if (this.head.dtype !== embedding.dtype) throw untied("type");
     if (!sameShape(this.head.shape, embedding.shape)) throw untied("shape");
-    const size = embedding.end - embedding.start;
-    for (let at = 0; at < size; at += CHUNK) {
-      const piece = ({ file, start }: CheckpointEntry): Promise<Uint8Array> =>
-        this.sources.get(file)!.read(start + at, start + Math.min(at + CHUNK, size));
-      const [a, b] = [await piece(this.head), await piece(embedding)];
-      if (Buffer.compare(a, b) !== 0) throw untied("content");
-    }
+    if (!(await sameBytes(this.head, embedding, this.files.sources))) throw untied("content");
   }
 
   /**
@@ -223,25 +160,25 @@ export class Checkpoint {
    */
   get(name: string, shape: readonly number[]): tf.Tensor {
     const entry = this.entryOf(name, shape);
-    const path = this.mappedPath(entry);
-    if (path === null) return tf.tensor(toFloat32(this.takeBytes(name), entry.dtype), [...shape], "float32");
+    const mapped = this.mapped(entry);
+    if (mapped === null) return tf.tensor(toFloat32(this.takeBytes(name), entry.dtype), [...shape], "float32");
     this.read.add(name);
-    return this.holder!.widened(path, entry);
+    return this.holder!.widened(mapped.path, mapped.entry);
   }
 
   /** `get` of a tensor that is multiplied by: with a holder in the form that its kernels read, else the same as `get`. */
   matrix(name: string, shape: readonly number[]): tf.Tensor {
     if (this.holder === null) return this.get(name, shape);
     const entry = this.entryOf(name, shape);
-    const path = this.mappedPath(entry);
-    if (path === null) {
+    const mapped = this.mapped(entry);
+    if (mapped === null) {
       const dtype = this.holder.dtype ?? (entry.dtype as FloatDType);
       const bytes = this.takeBytes(name);
       const converted = dtype === entry.dtype ? bytes : fromFloat32(toFloat32(bytes, entry.dtype), dtype);
       return this.holder.held(converted, dtype, shape);
     }
     this.read.add(name);
-    return this.holder.mapped(path, entry);
+    return this.holder.mapped(mapped.path, mapped.entry);
   }
 
   private entryOf(name: string, shape: readonly number[]): CheckpointEntry {
@@ -283,92 +220,6 @@ export class Checkpoint {
   async close(): Promise<void> {
     this.staged.clear();
     this.holder?.close();
-    await closeAll(this.sources);
+    await this.files.close();
   }
-}
-
-/** Opens the files into `sources` and lists their tensors by the names in the files. */
-async function readTensors(folder: Folder, sources: Map<string, ByteSource>): Promise<Map<string, CheckpointEntry>> {
-  const index = (await folder.has(INDEX)) ? await readShardIndex(folder) : null;
-  if (!index && !(await folder.has(SINGLE))) throw new WeightsError(await nothingFound(folder));
-  const files = index ? [...new Set(index.weightMap.values())] : [SINGLE];
-  for (const file of files) {
-    if (!index || (await folder.has(file))) continue;
-    throw new WeightsError(`${folder.name}: the shard ${file}, named by ${INDEX}, is missing; download it again`);
-  }
-  const tensors = new Map<string, CheckpointEntry>();
-  for (const file of files) {
-    const source = await folder.open(file);
-    sources.set(file, source);
-    for (const [name, entry] of (await readHeader(source)).tensors) {
-      const mapped = index ? index.weightMap.get(name) : file;
-      if (mapped !== file) {
-        const claim = mapped === undefined ? "does not name it" : `puts it into ${mapped}`;
-        throw new WeightsError(`${source.name}: holds the tensor ${shown(name)}, and ${INDEX} ${claim}`);
-      }
-      tensors.set(name, { ...entry, file });
-    }
-  }
-  if (index) checkIndex(folder, index, tensors);
-  return tensors;
-}
-
-/** What the headers could not show: names that no shard holds, and the size of all. */
-function checkIndex(folder: Folder, index: ShardIndex, tensors: ReadonlyMap<string, CheckpointEntry>): void {
-  for (const [name, file] of index.weightMap) {
-    if (tensors.has(name)) continue;
-    throw new WeightsError(
-      `${folder.name}: ${INDEX} puts the tensor ${shown(name)} into ${file}, which does not hold it`,
-    );
-  }
-  if (index.totalSize === undefined) return;
-  let total = 0;
-  for (const { start, end } of tensors.values()) total += end - start;
-  if (index.totalSize !== total) {
-    const claim = `${folder.name}: ${INDEX} has total_size ${shown(index.totalSize)}`;
-    throw new WeightsError(`${claim}, the tensors have ${total} bytes; index and shards do not belong together`);
-  }
-}
-
-async function nothingFound(folder: Folder): Promise<string> {
-  const found: string[] = [];
-  if (folder.localPath !== null) {
-    found.push(...(await readdir(folder.localPath)).filter((file) => OTHER_ENDINGS.test(file)).sort());
-  } else {
-    for (const file of OTHER_NAMES) if (await folder.has(file)) found.push(file);
-  }
-  const looked = `${folder.name}: found neither ${INDEX} nor ${SINGLE}`;
-  if (found.length === 0) return `${looked}; give the folder of a Hugging Face checkpoint saved as safetensors`;
-  return `${looked}, only ${cut(found).join(", ")}, which is not read; save the model as safetensors under that name`;
-}
-
-/** Tensors in the order of their files, those that lie side by side joined up to `CHUNK`. */
-function joined(entries: [string, CheckpointEntry][]): [string, CheckpointEntry][][] {
-  const groups: [string, CheckpointEntry][][] = [];
-  const order = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
-  for (const item of entries.sort(([, a], [, b]) => order(a.file, b.file) || a.start - b.start || a.end - b.end)) {
-    const [, { file, start, end }] = item;
-    const group = groups.at(-1);
-    const touches = group?.at(-1)![1].file === file && group.at(-1)![1].end === start;
-    if (group && touches && end - group[0][1].start <= CHUNK) group.push(item);
-    else groups.push([item]);
-  }
-  return groups;
-}
-
-const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((size, axis) => size === b[axis]);
-
-const cut = (names: string[]): string[] =>
-  names.length > LISTED ? [...names.slice(0, LISTED), `and ${names.length - LISTED} more`] : names;
-
-const listed = (kind: string, names: string[]): string =>
-  names.length === 0 ? "" : `  ${kind} (${names.length}): ${cut(names).join(", ")}`;
-
-/** bitsandbytes puts its tables beside each weight. */
-const quantised = (names: string[]): boolean =>
-  names.some((name) => /\.(absmax|quant_map|quant_state\.|SCB)/.test(name));
-
-async function closeAll(sources: ReadonlyMap<string, ByteSource>): Promise<void> {
-  for (const source of sources.values()) await source.close();
 }
