@@ -168,7 +168,9 @@ onEachBackend("batches", () => {
           return original.call(this, pixels, ...rest);
         };
         try {
+          const before = counts();
           const answers = await model.generateBatch(asked, { maxNewTokens: 5, batchSize: 2 });
+          assert.deepEqual(counts(), before);
           assert.deepEqual(
             answers.map(({ tokens }) => tokens),
             expected.map(({ tokens }) => tokens),

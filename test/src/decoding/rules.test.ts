@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { BeamRow, checkedBeamOptions } from "../../../src/decoding/beam-row.js";
 import { largest, likeliest, logSumExp } from "../../../src/decoding/log-probabilities.js";
 import { finishOf, tokenLimits } from "../../../src/decoding/options.js";
+import { startRows } from "../../../src/decoding/rows.js";
 import { tokenRule, type TokenRules } from "../../../src/decoding/rules.js";
+import type { PaliGemmaConfig } from "../../../src/config.js";
 import { InputError } from "../../../src/errors.js";
 
 const V = 8;
@@ -98,6 +100,43 @@ describe("the end of an answer", () => {
   });
 });
 
+describe("rows of a run", () => {
+  const config = { text: { maxPositionEmbeddings: 10 } } as PaliGemmaConfig;
+  const inputs = {
+    pixelValues: null,
+    inputIds: [
+      [0, 0, 7, 8],
+      [5, 6, 7, 0],
+    ],
+    attentionMask: [
+      [0, 0, 1, 1],
+      [1, 1, 1, 1],
+    ],
+  };
+  it("know their prompt without pads, and have room by its own length", () => {
+    const rows = startRows(config, inputs, { copies: 2, maxNewTokens: 8 });
+    assert.deepEqual(
+      rows.map(({ prompt, limit }) => [prompt, limit]),
+      [
+        [[7, 8], 8],
+        [[7, 8], 8],
+        [[5, 6, 7, 0], 7],
+        [[5, 6, 7, 0], 7],
+      ],
+    );
+    assert.notEqual(rows[0].generated, rows[1].generated);
+  });
+  it("draw only where sampling is asked for, and then each for itself", () => {
+    assert.equal(startRows(config, inputs, {})[0].sampler, null);
+    const rows = startRows(config, inputs, { copies: 2, temperature: 1, seed: 4 });
+    const flat = new Float32Array(1000);
+    const drawn = rows.map(({ sampler }) => sampler!(flat));
+    assert.equal(drawn[0], drawn[2], "copy 0 of each prompt");
+    assert.notEqual(drawn[0], drawn[1]);
+    assert.throws(() => startRows(config, inputs, { copies: 0 }), InputError);
+  });
+});
+
 describe("beams of one prompt", () => {
   const ending = { eosTokenIds: [0] };
   const logs = (...probabilities: number[]) => Float32Array.from(probabilities, Math.log);
@@ -120,6 +159,19 @@ describe("beams of one prompt", () => {
       [[0], [2, 0]],
       "0.5 at length 1 before 0.135 at length 2",
     );
+  });
+  it("looks at as many continuations as ends could take away, and one for each beam more", () => {
+    const row = new BeamRow(
+      { prompt: [], limit: 9 },
+      { numBeams: 2, earlyStopping: "never", lengthPenalty: 0 },
+      { eosTokenIds: [0, 1] },
+    );
+    row.advance([logs(0.01, 0.01, 0.5, 0.48)]);
+    // Both beams would rather end, either way.
+    assert.deepEqual(row.advance([logs(0.4, 0.38, 0.12, 0.1), logs(0.41, 0.39, 0.11, 0.09)]), [
+      { beam: 0, token: 2 },
+      { beam: 1, token: 2 },
+    ]);
   });
   it("at its limit everything that runs ends", () => {
     const row = new BeamRow({ prompt: [], limit: 1 }, { numBeams: 2 }, ending);
