@@ -181,6 +181,27 @@ onEachBackend("batches", () => {
         }
       });
 
+      it("encoded pictures and others may stand in one batch, in any order", async () => {
+        const encoded = await model.encodePicture(picture(1));
+        const mixed: Question[] = [
+          { image: [picture(2), encoded], prompt: "ocr" },
+          { image: picture(3), prompt: "detect a tin" },
+          { image: encoded, prompt: "caption en" },
+          { image: [picture(4), picture(5)], prompt: "" },
+        ];
+        const plain = mixed.map(({ image, prompt }) => {
+          const pictures = (Array.isArray(image) ? image : [image]).map((one) => (one === encoded ? picture(1) : one));
+          return { image: pictures, prompt };
+        });
+        const answers = await model.generateBatch(mixed, { maxNewTokens: 5 });
+        const expected = await model.generateBatch(plain, { maxNewTokens: 5 });
+        assert.deepEqual(
+          answers.map(({ tokens }) => tokens),
+          expected.map(({ tokens }) => tokens),
+        );
+        encoded.dispose();
+      });
+
       leakFree("an encoded picture stands for itself in any question until it is disposed", async () => {
         const image = picture(3);
         const encoded = await model.encodePicture(image);

@@ -163,7 +163,7 @@ describe("beams of one prompt", () => {
   it("looks at as many continuations as ends could take away, and one for each beam more", () => {
     const row = new BeamRow(
       { prompt: [], limit: 9 },
-      { numBeams: 2, earlyStopping: "never", lengthPenalty: 0 },
+      { numBeams: 2, earlyStopping: "never", lengthPenalty: 2 },
       { eosTokenIds: [0, 1] },
     );
     row.advance([logs(0.01, 0.01, 0.5, 0.48)]);

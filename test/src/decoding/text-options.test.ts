@@ -46,6 +46,8 @@ onEachBackend("decoding by text on the demo checkpoint", (backend) => {
     const red = await model.generate(question, { allowedTokens: { choices: ["red", "blue"] } });
     assert.ok(["red", "blue"].includes(red.text));
     assert.equal(red.finishReason, "eos");
+    const long = await model.generate(question, { allowedTokens: { choices: ["yellow green", "yellow blue"] } });
+    assert.match(long.text, /^yellow (green|blue)$/, "an answer ends where a choice ends, and nowhere else");
   });
 
   it("locations alone: nothing but locations until the end", async () => {
