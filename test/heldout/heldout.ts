@@ -6,7 +6,13 @@ import { fileURLToPath } from "node:url";
 export const heldoutFolder = path.dirname(fileURLToPath(import.meta.url));
 
 /** What is asked about a picture that the demo checkpoint has never seen, and what is right. */
-export type HeldoutItem = { kind: string; prompt: string; expected: string };
+export type HeldoutItem = { kind: string; prompt: string; expected: string; masks?: HeldoutMask[] };
+
+/**
+ * What a "segment" item's object covers of the 224 x 224 picture, in prompt order. counts: COCO's run lengths, the pixels
+ * column by column, zeros first.
+ */
+export type HeldoutMask = { label: string; counts: number[] };
 
 /** A held-out picture. */
 export type HeldoutPicture = { file: string; seed: number; items: HeldoutItem[] };

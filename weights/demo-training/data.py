@@ -11,14 +11,20 @@ import torch
 from PIL import Image
 
 from model import GRID, IMAGE_SIZE, IMAGE_TOKENS
-from scenes import COLORS, KINDS, TEXT_ONLY_COLORS, draw_scene
+from scenes import COLORS, KINDS, TEXT_ONLY_COLORS, draw_masked_scene
 from tasks import make_item
 
 TASK_SHARES = {
     "caption en": 7, "caption fa": 7, "caption th": 7, "caption it": 7,
     "describe": 9, "ocr": 15, "answer": 20, "question": 4, "detect": 34,
 }
-WIDTHS = (16, 40, 64)
+SEGMENT_SHARES = {
+    "caption en": 6, "caption fa": 6, "caption th": 6, "caption it": 6,
+    "describe": 8, "ocr": 13, "answer": 18, "question": 6, "detect": 30, "segment": 40,
+}
+"""The shares of the last stage. Only scenes with shapes have the last two tasks."""
+
+WIDTHS = (16, 32, 40, 64, 96)
 """Text widths to which sequences are padded."""
 
 KIND_LABELS = {name: i + 1 for i, name in enumerate(KINDS + ("text",))}
@@ -83,12 +89,11 @@ def patch_targets(scene):
     return kind.reshape(cells), color.reshape(cells), box.reshape(cells, 4), glyphs.reshape(cells, 2)
 
 
-def draw_items(scene, count, rng):
-    """``count`` different tasks of a scene, drawn with the task shares."""
+def draw_items(scene, count, rng, shares, codes):
+    """``count`` different tasks of a scene, drawn with {task: share}; ``codes`` of its shapes, or None without "segment"."""
     items, seen = [], set()
-    names, shares = list(TASK_SHARES), list(TASK_SHARES.values())
     while len(items) < count:
-        item = make_item(scene, rng.choices(names, shares)[0], rng, KINDS, list(COLORS))
+        item = make_item(scene, rng.choices(list(shares), list(shares.values()))[0], rng, KINDS, list(COLORS), codes)
         if item and item["prompt"] not in seen:
             seen.add(item["prompt"])
             items.append(item)
@@ -98,9 +103,13 @@ def draw_items(scene, count, rng):
 class SceneBatches:
     """The batches of a stage: (pixels uint8 [n, 112, 112, 3], PatchTargets, [Sequences, ...])."""
 
-    def __init__(self, tokenizer, first_seed, pictures, prompts, parts):
-        """``pictures`` per batch, ``prompts`` per picture (0: pictures only), sequences sorted by length into ``parts``."""
-        self.tokenizer, self.first_seed = tokenizer, first_seed
+    def __init__(self, tokenizer, first_seed, pictures, prompts, parts, coder=None):
+        """``pictures`` per batch, ``prompts`` per picture (0: pictures only), sequences sorted by length into ``parts``.
+
+        With ``coder``, a MaskCoder, prompts ask for masks too.
+        """
+        self.tokenizer, self.first_seed, self.coder = tokenizer, first_seed, coder
+        self.shares = SEGMENT_SHARES if coder else TASK_SHARES
         self.pictures, self.prompts, self.parts = pictures, prompts, parts
 
     def _encode(self, item, picture):
@@ -124,10 +133,11 @@ class SceneBatches:
         rng = random.Random(f"batch {self.first_seed} {index}")
         pixels, targets, encoded = [], [], []
         for picture in range(self.pictures):
-            image, scene = draw_scene(self.first_seed + index * self.pictures + picture)
+            image, scene, masks = draw_masked_scene(self.first_seed + index * self.pictures + picture)
+            codes = [self.coder.codes(mask) for mask in masks] if self.coder else None
             pixels.append(picture_pixels(image))
             targets.append(patch_targets(scene))
-            encoded += [self._encode(item, picture) for item in draw_items(scene, self.prompts, rng)]
+            encoded += [self._encode(item, picture) for item in draw_items(scene, self.prompts, rng, self.shares, codes)]
         encoded.sort(key=lambda entry: len(entry[0]))
         cuts = [len(encoded) * part // self.parts for part in range(self.parts + 1)]
         sequences = [self._pack(encoded[a:b]) for a, b in zip(cuts, cuts[1:]) if b > a]

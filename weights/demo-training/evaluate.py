@@ -1,4 +1,4 @@
-"""Scores an exported folder on the held-out set with transformers: greedy generation, exact match, box overlap.
+"""Scores an exported folder on the held-out set with transformers: greedy generation, exact match, box and mask overlap.
 
     python evaluate.py ../demo ../../test/heldout [--failures]
 """
@@ -9,31 +9,49 @@ import re
 import sys
 from pathlib import Path
 
+import numpy
 import torch
 from PIL import Image
 from transformers import PaliGemmaForConditionalGeneration
 
-from model import IMAGE_TOKENS, make_processor
-from scenes import COLORS, KINDS, draw_scene
+import vqvae
+from masks import from_run_lengths, mask_overlaps, object_masks, run_lengths
+from model import make_processor
+from scenes import CANVAS, COLORS, KINDS, draw_masked_scene
 from tasks import LANGUAGES, make_item
 
-NEW_TOKENS = 64
-BOX = re.compile(r"<loc(\d{4})><loc(\d{4})><loc(\d{4})><loc(\d{4})> ([^;<>]+)")
+NEW_TOKENS = 128
+BOX = re.compile(r"<loc(\d{4})><loc(\d{4})><loc(\d{4})><loc(\d{4})>(?:<seg\d{3}>)* ([^;<>]+)")
 
 
-def make_pictures(seeds, name, with_images=True):
-    """Scenes of seeds with one item of every task each (three questions), as {"image", "seed", "scene", "items"}."""
+def make_segment_item(scene, masks, coder, rng):
+    """A segmentation task of a scene, with "masks": of each named shape its label and its run lengths on the canvas."""
+    item = make_item(scene, "segment", rng, KINDS, list(COLORS), [coder.codes(mask) for mask in masks])
+    if item:
+        labels = item["prompt"].removeprefix("segment ").split(" ; ")
+        drawn = [numpy.asarray(masks[i]) > 0 for i in item.pop("shapes")]
+        item["masks"] = [{"label": label, "counts": run_lengths(mask)} for label, mask in zip(labels, drawn)]
+    return item
+
+
+def make_pictures(seeds, name, coder=None):
+    """Scenes of seeds with one item of every task each (three questions), as {"image", "seed", "scene", "items"}.
+
+    With ``coder``, a MaskCoder, a segmentation task comes last; it draws from a generator of its own.
+    """
     kinds = [f"caption {language}" for language in LANGUAGES] + ["describe", "ocr"] + ["answer"] * 3 + ["question", "detect"]
     pictures = []
     for seed in seeds:
         rng = random.Random(f"{name} items {seed}")
-        image, scene = draw_scene(seed)
+        image, scene, masks = draw_masked_scene(seed)
         items = []
         for kind in kinds:
             item = make_item(scene, kind, rng, KINDS, list(COLORS))
             if item and item["prompt"] not in [other["prompt"] for other in items]:
                 items.append(item)
-        pictures.append({"image": image if with_images else None, "seed": seed, "scene": scene, "items": items})
+        if coder and (item := make_segment_item(scene, masks, coder, random.Random(f"{name} segment {seed}"))):
+            items.append(item)
+        pictures.append({"image": image, "seed": seed, "scene": scene, "items": items})
     return pictures
 
 
@@ -83,31 +101,36 @@ def detection_overlaps(expected, generated):
     return scores
 
 
-def score(model, processor, pictures):
-    """Generates every item and scores it. Returns {"summary": {name: value}, "failures": [...]}."""
-    texts = iter(generate_all(model, processor, pictures))
-    exact, overlaps, failures = {}, [], []
-    for picture in pictures:
-        for item in picture["items"]:
-            text = next(texts)
-            names = [item["kind"]]
-            if item["kind"] == "caption":
-                names.append(item["prompt"])
-            if item["kind"] == "detect":
-                boxes = detection_overlaps(item["expected"], text)
-                overlaps += boxes
-                good = min(boxes) >= 0.5
-            else:
-                good = text == item["expected"]
-                for name in names:
-                    exact.setdefault(name, []).append(good)
-            if not good:
-                failures.append({"seed": picture["seed"], **item, "generated": text})
-    summary = {name: round(sum(values) / len(values), 4) for name, values in sorted(exact.items())}
-    summary["detect mean IoU"] = round(sum(overlaps) / max(1, len(overlaps)), 4)
-    counts = {name: len(values) for name, values in sorted(exact.items())}
-    counts["detect boxes"] = len(overlaps)
-    return {"summary": summary, "counts": counts, "failures": failures}
+def segmentation_overlaps(item, generated, coder):
+    """The overlaps of masks of an item, at the canvas's size; 0 for a missing or malformed object and for one too many."""
+    expected = [(entry["label"], from_run_lengths(entry["counts"], CANVAS, CANVAS)) for entry in item["masks"]]
+    return mask_overlaps(expected, [(label, mask) for label, _, mask in object_masks(generated, coder.model, CANVAS, CANVAS)])
+
+
+def score(model, processor, pictures, coder=None):
+    """Generates every item and scores it; ``coder`` where there are segmentation tasks.
+
+    Returns {"summary": {name: value}, "counts": {name: items}, "failures": [...], "texts": [...]}.
+    """
+    texts = generate_all(model, processor, pictures)
+    values, failures, items = {}, [], [(picture["seed"], item) for picture in pictures for item in picture["items"]]
+    for (seed, item), text in zip(items, texts):
+        if item["kind"] in ("detect", "segment"):
+            overlaps = detection_overlaps(item["expected"], text)
+            values.setdefault(f"{item['kind']} mean IoU", []).extend(overlaps)
+            if item["kind"] == "segment":
+                overlaps = segmentation_overlaps(item, text, coder)
+                values.setdefault("segment mean mask IoU", []).extend(overlaps)
+            good = min(overlaps) >= 0.5
+        else:
+            good = text == item["expected"]
+            for name in (item["kind"], item["prompt"]) if item["kind"] == "caption" else (item["kind"],):
+                values.setdefault(name, []).append(good)
+        if not good:
+            failures.append({"seed": seed, **{key: value for key, value in item.items() if key != "masks"}, "generated": text})
+    summary = {name: round(sum(scores) / len(scores), 4) for name, scores in sorted(values.items())}
+    counts = {name: len(scores) for name, scores in sorted(values.items())}
+    return {"summary": summary, "counts": counts, "failures": failures, "texts": texts}
 
 
 def main(folder, heldout, show_failures):
@@ -117,7 +140,7 @@ def main(folder, heldout, show_failures):
     pictures = json.loads((Path(heldout) / "heldout.json").read_text())["pictures"]
     for picture in pictures:
         picture["image"] = Image.open(Path(heldout) / picture["file"])
-    result = score(model, make_processor(folder), pictures)
+    result = score(model, make_processor(folder), pictures, vqvae.MaskCoder(Path(folder) / "vae.safetensors"))
     print(json.dumps({"summary": result["summary"], "counts": result["counts"]}, indent=2))
     if show_failures:
         for failure in result["failures"]:

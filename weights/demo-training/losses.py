@@ -9,6 +9,9 @@ from model import IMAGE_TOKENS
 from training_forward import text_states
 
 MASKED = torch.finfo(torch.float32).min
+CODES = 128
+CODE_WEIGHT = 0.25
+"""A mask code's weight beside other pieces: there are sixteen to an object, and the kind of the shape tells them all."""
 
 
 class PatchHeads(nn.Module):
@@ -56,7 +59,7 @@ def attention_masks(prefix, length, text_width, window):
 def language_loss(model, image_features, sequences, location_start, spread):
     """Cross entropy of the answer tokens and ``<eos>``; location targets are spread over their neighbours.
 
-    A token of an answer of n tokens weighs 1 / sqrt(n), so that one-word answers are not drowned by descriptions.
+    A token of an answer of n tokens, codes aside, weighs 1 / sqrt(n), so that one-word answers are not drowned by descriptions.
 
     image_features [n, 64, D]; ``spread`` is the standard deviation, in bins, of the Gaussian target of a location piece.
     Returns (weighted sum of token losses, sum of the weights).
@@ -80,5 +83,8 @@ def language_loss(model, image_features, sequences, location_start, spread):
         weights = weights / weights.sum(1, keepdim=True)
         soft = -(scores[is_location].gather(1, neighbours.clamp(0, 1023) + location_start) * weights).sum(1)
         hard = hard.masked_scatter(is_location, soft)
-    weights = ((length - prefix).float().rsqrt().unsqueeze(1) * predicting)[predicting]
+    is_code = (ids >= location_start + 1024) & (ids < location_start + 1024 + CODES)
+    counted = length - prefix - is_code.sum(1)
+    token_weights = torch.where(is_code[:, 1:], CODE_WEIGHT, 1.0) * counted.float().rsqrt().unsqueeze(1)
+    weights = token_weights[predicting]
     return (hard * weights).sum(), weights.sum()

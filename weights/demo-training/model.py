@@ -95,6 +95,26 @@ def make_model(config, location_start, seed):
     return model
 
 
+def load_exported(model, folder):
+    """Gives a model the weights of an exported folder."""
+    exported = PaliGemmaForConditionalGeneration.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    model.load_state_dict(exported.state_dict())
+
+
+def start_code_rows(model, codebook, code_start, seed):
+    """Starting embedding rows of the mask codes, which no earlier stage trains: as long as the other rows, and alike
+    where the rows of the VQ-VAE's codebook [128, C] are alike.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        rows = model.get_input_embeddings().weight
+        length = rows[:code_start].norm(dim=1).median()
+        shared = (codebook - codebook.mean(0)) @ torch.randn(codebook.shape[1], rows.shape[1], generator=generator)
+        own = torch.randn(len(codebook), rows.shape[1], generator=generator)
+        mixed = torch.nn.functional.normalize(shared, dim=1) + torch.nn.functional.normalize(own, dim=1)
+        rows[code_start : code_start + len(codebook)] = torch.nn.functional.normalize(mixed, dim=1) * length
+
+
 def export(model, folder):
     """Writes config.json, generation_config.json, preprocessor_config.json and model.safetensors (bfloat16).
 

@@ -145,20 +145,48 @@ def location(value):
     return f"<loc{min(1023, round(value * 1024)):04d}>"
 
 
-def detection(scene, rng):
-    """A detection prompt and its expected text: one to all shapes, boxes in prompt order; None without shapes."""
+def box_text(shape):
+    """The four location pieces of a shape's box."""
+    return "".join(location(v) for v in shape["box"])
+
+
+def code_text(codes):
+    """The sixteen pieces of a mask's codes."""
+    return "".join(f"<seg{code:03d}>" for code in codes)
+
+
+def named_shapes(scene, rng):
+    """One to all shapes of a scene in a random order, and what a prompt calls them: ([shape, ...], [label, ...])."""
     shapes = scene["shapes"]
-    if not shapes:
-        return None
     unique_kinds = _unique(shapes, "kind")
     wanted = rng.sample(shapes, rng.randint(1, len(shapes)))
     labels = [s["kind"] if s in unique_kinds and rng.random() < 0.6 else f"{s['color']} {s['kind']}" for s in wanted]
-    boxes = ["".join(location(v) for v in shape["box"]) for shape in wanted]
-    return "detect " + " ; ".join(labels), " ; ".join(f"{box} {label}" for box, label in zip(boxes, labels))
+    return wanted, labels
 
 
-def make_item(scene, kind, rng, kinds, colors):
-    """One task of a kind for a scene, as {"kind", "prompt", "expected"}, or None where the scene does not allow it."""
+def detection(scene, rng):
+    """A detection prompt and its expected text, boxes in prompt order."""
+    wanted, labels = named_shapes(scene, rng)
+    return "detect " + " ; ".join(labels), " ; ".join(f"{box_text(shape)} {label}" for shape, label in zip(wanted, labels))
+
+
+def segmentation(scene, codes, rng):
+    """A segmentation prompt, its expected text and the shapes it names: as detection, with codes between box and label.
+
+    ``codes``: the sixteen codes of each shape of the scene.
+    """
+    wanted, labels = named_shapes(scene, rng)
+    indices = [scene["shapes"].index(shape) for shape in wanted]
+    objects = [f"{box_text(shape)}{code_text(codes[i])} {label}" for shape, i, label in zip(wanted, indices, labels)]
+    return "segment " + " ; ".join(labels), " ; ".join(objects), indices
+
+
+def make_item(scene, kind, rng, kinds, colors, codes=None):
+    """One task of a kind for a scene, as {"kind", "prompt", "expected"}, or None where the scene does not allow it.
+
+    A "segment" task needs the ``codes`` of the scene's shapes and has "shapes" too: which shapes it names, in order.
+    """
+    named = {}
     if kind.startswith("caption"):
         language = kind.split()[1] if " " in kind else rng.choice(LANGUAGES)
         prompt, expected = f"caption {language}", caption(scene, language)
@@ -181,6 +209,10 @@ def make_item(scene, kind, rng, kinds, colors):
         if not scene["shapes"]:
             return None
         prompt, expected = detection(scene, rng)
+    elif kind == "segment":
+        if not scene["shapes"]:
+            return None
+        prompt, expected, named["shapes"] = segmentation(scene, codes, rng)
     else:
         raise ValueError(f"unknown kind of task: {kind}")
-    return {"kind": kind.split()[0], "prompt": prompt, "expected": expected}
+    return {"kind": kind.split()[0], "prompt": prompt, "expected": expected, **named}

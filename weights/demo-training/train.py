@@ -1,19 +1,22 @@
-"""Trains the demo checkpoint from scratch on the CPU, in two stages.
+"""Trains the demo checkpoint on the CPU, in three stages.
 
-    python train.py vision --folder ../demo --work WORK --steps 1500 --decay 1000
-    python train.py joint  --folder ../demo --work WORK --steps 12000 --decay 4000
+    python train.py vision  --folder ../demo --work WORK --steps 1500 --decay 1000
+    python train.py joint   --folder ../demo --work WORK --steps 12000 --decay 4000 --export
+    python train.py segment --folder ../demo --work WORK --steps 2000 --decay 1900 --export
 
 Two processes with one thread each share every batch and average their gradients once a step: on a busy machine that
 loses far less than one process whose threads wait for each other at every operation.
 
 Stage "vision" teaches the tower alone with dense patch losses; stage "joint" trains everything on the tasks and keeps
-the patch losses as an aid. WORK holds resumable checkpoints; a stage that is started again continues from its last one.
+the patch losses as an aid; stage "segment" continues from the exported folder and adds masks, whose codes the folder's
+``vae.safetensors`` gives. WORK holds resumable checkpoints; a stage that is started again continues from its last one.
 The learning rate is warmed up, held, and lowered to zero over the last ``--decay`` steps.
 """
 
 import argparse
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,17 +26,38 @@ import torch.multiprocessing
 from data import SceneBatches, normalize
 from evaluate import make_pictures, score
 from losses import PatchHeads, language_loss
-from model import export, load_tokenizer, make_config, make_model, make_processor
+from model import export, load_exported, load_tokenizer, make_config, make_model, make_processor, start_code_rows
 from training_forward import vision_features
+from vqvae import MaskCoder
 
 MODEL_SEED = 20241205
 VISION_FIRST_SEED = 1_000_000
 JOINT_FIRST_SEED = 10_000_000
+SEGMENT_FIRST_SEED = 30_000_000
 DEV_SEEDS = range(1000, 1024)
 WARM_UP = 150
 PROCESSES = 2
 TOWER_SCALE = 0.5
-"""In the joint stage the vision tower, trained before, learns at this part of the rate."""
+"""In the stages after the first the vision tower, trained before, learns at this part of the rate."""
+HEADS_ALONE = 150
+"""Steps of the stage "segment" whose patch losses train the heads alone: an exported folder does not hold them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's first seed, its pictures per batch and process, prompts per picture, and parts that batches are cut into."""
+
+    first_seed: int
+    pictures: int
+    prompts: int
+    parts: int
+
+
+STAGES = {
+    "vision": Stage(VISION_FIRST_SEED, 32, 0, 1),
+    "joint": Stage(JOINT_FIRST_SEED, 16, 4, 2),
+    "segment": Stage(SEGMENT_FIRST_SEED, 16, 4, 4),
+}
 
 
 def learning_rate(step, steps, decay, peak):
@@ -53,10 +77,10 @@ def parameter_groups(modules, tower, tower_scale):
     return [{"params": members, "weight_decay": decay, "scale": scale} for (scale, decay), members in groups.items()]
 
 
-def evaluate_on_dev(model, processor):
+def evaluate_on_dev(model, processor, coder):
     """Scores greedy generation on the dev pictures; returns one short line."""
     model.eval()
-    result = score(model, processor, make_pictures(DEV_SEEDS, "dev"))
+    result = score(model, processor, make_pictures(DEV_SEEDS, "dev", coder), coder)
     model.train()
     return json.dumps(result["summary"])
 
@@ -75,12 +99,14 @@ def run(rank, args):
     torch.distributed.init_process_group("gloo", init_method=f"file://{args.work}/rendezvous", rank=rank, world_size=PROCESSES)
     torch.manual_seed(MODEL_SEED)
     torch.set_num_threads(1)
-    joint, first = args.stage == "joint", rank == 0
+    stage, first = STAGES[args.stage], rank == 0
+    joint = args.stage != "vision"
     work = Path(args.work)
 
     tokenizer = load_tokenizer(args.folder)
     processor = make_processor(args.folder)
     config = make_config(tokenizer)
+    coder = MaskCoder(Path(args.folder) / "vae.safetensors") if args.stage == "segment" else None
     location_start = tokenizer.convert_tokens_to_ids("<loc0000>")
     model = make_model(config, location_start, MODEL_SEED)
     heads = PatchHeads(config.vision_config.hidden_size)
@@ -99,12 +125,14 @@ def run(rank, args):
         for group, scale in zip(optimizer.param_groups, scales):
             group["scale"] = scale
         step, spent = state["step"], state["spent"]
+    elif args.stage == "segment":
+        load_exported(model, args.folder)
+        start_code_rows(model, coder.model._vq_vae._embedding, location_start + 1024, MODEL_SEED)
     elif joint:
         state = torch.load(work / "vision.pt")
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
-    pictures, prompts, parts = (16, 4, 2) if joint else (32, 0, 1)
-    batches = SceneBatches(tokenizer, JOINT_FIRST_SEED if joint else VISION_FIRST_SEED, pictures, prompts, parts)
+    batches = SceneBatches(tokenizer, stage.first_seed, stage.pictures, stage.prompts, stage.parts, coder)
     started, sums, counted = time.time() - spent, {}, 0
     while step < args.steps:
         pixels, targets, sequences = batches.batch(step * PROCESSES + rank)
@@ -112,7 +140,8 @@ def run(rank, args):
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         features = vision_features(model, normalize(pixels))
-        loss, losses = heads(features, targets)
+        heads_alone = args.stage == "segment" and step < HEADS_ALONE
+        loss, losses = heads(features.detach() if heads_alone else features, targets)
         if joint:
             image_features = model.model.multi_modal_projector(features)
             spread = 4.0 if step < args.steps - args.decay else 2.0
@@ -138,7 +167,7 @@ def run(rank, args):
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
         if first and joint and (step % args.evaluate_every == 0 or step == args.steps):
-            print(f"dev step {step}  {evaluate_on_dev(model, processor)}", flush=True)
+            print(f"dev step {step}  {evaluate_on_dev(model, processor, coder)}", flush=True)
     if first and args.export:
         export(model, args.folder)
     torch.distributed.destroy_process_group()
@@ -147,7 +176,7 @@ def run(rank, args):
 def main():
     """Parses the arguments and starts the processes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("stage", choices=("vision", "joint"))
+    parser.add_argument("stage", choices=tuple(STAGES))
     parser.add_argument("--folder", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--steps", type=int, required=True)

@@ -66,6 +66,7 @@ def _text_layer(x, cos, sin, mask, heads, key_heads, head_dim, first_query, weig
     return x + _rms_norm(_linear(y, w_down), n_after)
 
 
+torch._dynamo.config.recompile_limit = 64  # one compilation for each width of text and kind of layer
 vision_layer = torch.compile(_vision_layer, dynamic=False)
 text_layer = torch.compile(_text_layer, dynamic=False)
 
