@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -8,6 +8,7 @@ import sharp from "sharp";
 import { packageRoot } from "../../src/package-root.js";
 import { onEachBackend } from "../support/backends.js";
 import { cli } from "../support/run-cli.js";
+import { tinyFolder } from "../support/tiny.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 
@@ -68,6 +69,18 @@ describe("commands of the tasks", () => {
       const at = 3 * (Math.round((top + bottom) / 2) * 224 + Math.round(left));
       assert.ok(data[at] + data[at + 1] + data[at + 2] > 150, `${data.subarray(at, at + 3)}`);
     });
+
+    it("segment prints a table, JSON and COCO, draws, and writes a map of all masks of the picture's size", async () => {
+      const [out, masks] = [path.join(scratch, `masks-${backend}.svg`), path.join(scratch, `masks-${backend}`)];
+      const args = ["segment", picture, "circle", "--max-new-tokens", "60"];
+      assert.match(await run(...args, "--out", out, "--masks", masks), /-> .*\.svg\n$/);
+      assert.match(readFileSync(out, "utf8"), /^<svg .*data:image\/png;base64,/);
+      const { width, height, channels } = await sharp(path.join(masks, "labels.png")).metadata();
+      assert.deepEqual([width, height, channels], [224, 224, 1]);
+      const { objects } = JSON.parse(await run(...args, "--format", "json"));
+      assert.ok(Array.isArray(objects));
+      assert.ok(Array.isArray(JSON.parse(await run(...args, "--format", "coco", "--soft"))));
+    });
   });
 
   for (const [what, args, message] of [
@@ -77,6 +90,16 @@ describe("commands of the tasks", () => {
       "a drawing of another kind",
       ["detect", picture, "star", "--out", "boxes.gif"],
       /boxes\.gif: expected a \.png or \.svg/,
+    ],
+    [
+      "a model without weights of masks",
+      ["segment", picture, "cat", "--model", tinyFolder("tiny-pg2")],
+      /masks need vae-oid\.npz.*--mask-weights/,
+    ],
+    [
+      "weights of masks that are not there",
+      ["segment", picture, "cat", "--mask-weights", "nowhere.npz"],
+      /nowhere\.npz: cannot be opened/,
     ],
     ["no picture", ["ocr", "nowhere.png"], /nowhere\.png/],
   ] as const) {

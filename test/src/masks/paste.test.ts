@@ -18,6 +18,18 @@ describe("masks in pictures", () => {
     });
   }
 
+  it("by 1023 a soft mask lies where its box does, and a box the wrong way round is empty", () => {
+    const inside = new Float32Array(64 * 64).fill(1);
+    const size = { width: 1023, height: 1023 };
+    const { data } = pasteSoft(inside, [700, 600, 900, 800], size, 1023);
+    const first = data.findIndex((value) => value > 0);
+    assert.deepEqual([Math.floor(first / 1023), first % 1023], [700, 600]);
+    assert.equal(data.filter((value) => value > 0).length, 200 * 200);
+    for (const paste of [pasteHard, pasteSoft]) {
+      assert.ok(paste(inside, [900, 100, 300, 200], size).data.every((value) => value === 0));
+    }
+  });
+
   it("halves go to the even number", () => {
     const rounded = [0.5, 1.5, 2.5, 2.49, 2.51, 3, 0.49999999999999994].map(roundHalfToEven);
     assert.deepEqual(rounded, [0, 2, 2, 2, 3, 3, 0]);

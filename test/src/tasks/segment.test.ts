@@ -61,7 +61,7 @@ onEachBackend("segmentation", (backend) => {
   leakFree(
     "each object has the mask of its own codes in its own box, hard by default and soft on request",
     async () => {
-      const [one, two] = [[100, 200, 900, 700], [0, 0, 1023, 512]] as [number, number, number, number][]; // prettier-ignore
+      const [one, two] = [[100, 200, 900, 700], [3, 401, 1020, 711]] as [number, number, number, number][]; // prettier-ignore
       const text = `${loc(...one)}${seg(codes)} circle ; ${loc(...two)} ${seg(others)} red star`;
       const [first, second] = await codec.decode([codes, others]);
       const hard = await readSegmentations(written(text), codec);
@@ -77,6 +77,7 @@ onEachBackend("segmentation", (backend) => {
       assert.deepEqual(hard.objects[1].mask, pasteHard(second, two, size));
       const soft = await readSegmentations(written(text), codec, { soft: true, divisor: 1023 });
       assert.deepEqual(soft.objects[1].mask, pasteSoft(second, two, size, 1023));
+      assert.notDeepEqual(soft.objects[1].mask, pasteSoft(second, two, size), "the divisor makes a difference here");
       const [result] = toCoco(hard.objects, "p.png", { circle: 1 });
       assert.deepEqual(decodeRunLengths(result.segmentation!), hard.objects[0].mask);
     },
