@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { type LockOptions, withLock } from "../../../weights/hub/lock.js";
+import { weightsError } from "../helpers.js";
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Time that passes only where somebody waits. */
+function clock(onWait: (now: number) => void | Promise<void> = () => {}) {
+  let now = 0;
+  const wait = async (milliseconds: number, signal?: AbortSignal): Promise<void> => {
+    now += milliseconds;
+    await onWait(now);
+    await turn();
+    signal?.throwIfAborted();
+  };
+  return { poll: 500, lockSilence: 60_000, wait, now: () => now };
+}
+
+describe("weights/hub/lock", () => {
+  let folder: string;
+  let path: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "paligemma-lock-"));
+    path = join(folder, "locks", "a.lock");
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+  const left = async (holder: object | string) => {
+    await mkdir(join(folder, "locks"), { recursive: true });
+    await writeFile(path, typeof holder === "string" ? holder : JSON.stringify(holder));
+  };
+  /** A process of this machine that has ended. */
+  const ended = async (): Promise<number> => {
+    const child = spawn(process.execPath, ["-e", ""]);
+    await new Promise((resolve) => child.on("exit", resolve));
+    return child.pid!;
+  };
+
+  it("lets one after another in, and leaves nothing behind, whatever happens inside", async () => {
+    let inside = 0;
+    let most = 0;
+    const options: LockOptions = { patience: { ...clock(), lockSilence: 1e9 } };
+    const enter = (i: number) =>
+      withLock(path, options, async () => {
+        most = Math.max(most, ++inside);
+        for (let turns = 0; turns < 5; turns++) await turn();
+        inside -= 1;
+        if (i === 3) throw new Error("inside");
+        return i;
+      });
+    const results = await Promise.allSettled([0, 1, 2, 3, 4, 5].map(enter));
+    assert.equal(most, 1);
+    assert.deepEqual(
+      results.map((result) => (result.status === "fulfilled" ? result.value : (result.reason as Error).message)),
+      [0, 1, 2, "inside", 4, 5],
+    );
+    assert.deepEqual(await readdir(join(folder, "locks")), []);
+  }).timeout(20_000);
+
+  it("says who holds it, once", async () => {
+    const heard: string[] = [];
+    await left({ id: "x", pid: process.pid, host: hostname() });
+    const patience = clock(async (now) => {
+      if (now >= 2000) await rm(path, { force: true });
+    });
+    await withLock(path, { patience, onWait: (holder) => heard.push(holder) }, async () => {});
+    assert.deepEqual(heard, [`process ${process.pid} on ${hostname()}`]);
+  });
+
+  it("a holder of this machine whose process has ended is not waited for", async () => {
+    await left({ id: "x", pid: await ended(), host: hostname() });
+    const patience = clock(() => assert.fail("it waited"));
+    assert.equal(await withLock(path, { patience }, async () => "in"), "in");
+  });
+
+  for (const [what, holder] of [
+    ["of another machine", { id: "x", pid: 1, host: "another" }],
+    ["that cannot be read", "{"],
+    ["of a process that has the number of an ended one", { id: "x", pid: process.pid, host: hostname() }],
+  ] as const) {
+    it(`a holder ${what} is waited for as long as it shows that it lives`, async () => {
+      await left(holder);
+      let last = 0;
+      const patience = clock(async (now) => {
+        if (now > 200_000 || now - last < 15_000) return;
+        last = now;
+        await utimes(path, now, now);
+      });
+      await withLock(path, { patience }, async () => {});
+      assert.ok(patience.now() >= last + 60_000 && patience.now() < last + 62_000, String(patience.now()));
+    });
+  }
+
+  it("a holder shows that it lives", async () => {
+    const patience = { ...clock(), lockSilence: 20 };
+    let waiting = 0;
+    const wait = async () => {
+      waiting += 1;
+      await turn();
+    };
+    const order: string[] = [];
+    const first = withLock(path, { patience }, async () => {
+      // Real time here: until the lock was touched a few times.
+      const times = new Set<number>();
+      while (times.size < 3) times.add((await stat(path)).mtimeMs);
+      order.push("first");
+    });
+    while (!existsSync(path)) await turn();
+    const second = withLock(
+      path,
+      { patience: { ...patience, wait, now: () => 0 } },
+      async () => void order.push("second"),
+    );
+    await Promise.all([first, second]);
+    assert.deepEqual(order, ["first", "second"]);
+    assert.ok(waiting > 0);
+  });
+
+  it("one of several who find it left behind gets in at a time", async () => {
+    let inside = 0;
+    let most = 0;
+    let entered = 0;
+    await left({ id: "x", pid: await ended(), host: hostname() });
+    const enter = () =>
+      withLock(path, { patience: clock() }, async () => {
+        most = Math.max(most, ++inside);
+        entered += 1;
+        for (let turns = 0; turns < 3; turns++) await turn();
+        inside -= 1;
+      });
+    await Promise.all(Array.from({ length: 8 }, enter));
+    assert.deepEqual([most, entered], [1, 8]);
+    assert.deepEqual(await readdir(join(folder, "locks")), []);
+  }).timeout(20_000);
+
+  it("a holder that lost it does not take the next one's away", async () => {
+    await withLock(path, { patience: clock() }, async () => {
+      await left({ id: "next", pid: 1, host: "another" });
+    });
+    assert.equal((JSON.parse(await readFile(path, "utf8")) as { id: string }).id, "next");
+  });
+
+  it("waiting ends at once when the signal is aborted", async () => {
+    await left({ id: "x", pid: process.pid, host: hostname() });
+    const stop = new AbortController();
+    const patience = clock(() => stop.abort(new Error("enough")));
+    const waiting = withLock(path, { patience, signal: stop.signal }, async () => assert.fail("it got in"));
+    await assert.rejects(waiting, /^Error: enough$/);
+    assert.ok(existsSync(path), "the holder keeps it");
+  });
+
+  it("a place where nothing can be written is told", async () => {
+    await writeFile(join(folder, "file"), "");
+    const entering = withLock(join(folder, "file", "a.lock"), { patience: clock() }, async () => {});
+    await assert.rejects(entering, weightsError(/a\.lock: cannot be written \(E/));
+  });
+});

@@ -1,0 +1,124 @@
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { reasonOf } from "../bytes.js";
+import { WeightsError } from "../errors.js";
+import type { Patience } from "./connection.js";
+
+/** Who holds a lock: written into its file. */
+interface Holder {
+  readonly id: string;
+  readonly pid: number;
+  readonly host: string;
+}
+
+/** The holder shows that it lives this many times in the silence after which it would count as dead. */
+const BEATS = 4;
+
+export interface LockOptions {
+  readonly patience: Pick<Patience, "poll" | "lockSilence" | "wait" | "now">;
+  readonly signal?: AbortSignal | undefined;
+  /** Called once where somebody else holds it. */
+  readonly onWait?: ((holder: string) => void) | undefined;
+}
+
+/**
+ * Runs `body` while no other caller, in this process or another, runs one with the same `path`. The lock is a file that its
+ * holder keeps touching. A holder on this machine whose process is gone, or any that has been silent for `lockSilence`, has
+ * lost it. Throws the signal's reason while waiting, and `WeightsError` where the file cannot be made.
+ */
+export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
+  const mine: Holder = { id: randomUUID(), pid: process.pid, host: hostname() };
+  await acquire(path, mine, options);
+  const touch = (): void => void utimes(path, new Date(), new Date()).catch(() => {});
+  const beat = setInterval(touch, options.patience.lockSilence / BEATS);
+  beat.unref();
+  try {
+    return await body();
+  } finally {
+    clearInterval(beat);
+    // Taken away from a holder that was silent for too long, it is somebody else's.
+    if (parsed(await textOf(path))?.id === mine.id) await rm(path, { force: true }).catch(() => {});
+  }
+}
+
+const unwritable = (path: string, error: unknown): WeightsError =>
+  new WeightsError(`${path}: cannot be written (${reasonOf(error)})`);
+
+async function acquire(path: string, mine: Holder, { patience, signal, onWait }: LockOptions): Promise<void> {
+  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
+    throw unwritable(path, error);
+  });
+  let seen = { state: "", since: patience.now() };
+  for (let asked = false; ;) {
+    signal?.throwIfAborted();
+    if (await create(path, mine)) return;
+    const state = await stateOf(path);
+    if (state === null) continue; // given back just now
+    if (state !== seen.state) seen = { state, since: patience.now() };
+    const text = await textOf(path);
+    const holder = parsed(text);
+    if (isGone(holder) || patience.now() - seen.since >= patience.lockSilence) {
+      await takeAway(path, text);
+      continue;
+    }
+    if (!asked) onWait?.(holder ? `process ${holder.pid} on ${holder.host}` : "another process");
+    asked = true;
+    await patience.wait(patience.poll, signal);
+  }
+}
+
+async function create(path: string, mine: Holder): Promise<boolean> {
+  try {
+    const handle = await open(path, "wx");
+    await handle.writeFile(JSON.stringify(mine)).finally(() => handle.close());
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw unwritable(path, error);
+  }
+}
+
+/** Changes whenever the holder touches the file or the file is another; its own clock is never compared with ours. */
+async function stateOf(path: string): Promise<string | null> {
+  const info = await stat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw new WeightsError(`${path}: cannot be looked at (${reasonOf(error)})`);
+  });
+  return info && `${info.ino} ${info.mtimeNs}`;
+}
+
+const textOf = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
+
+function parsed(text: string): Holder | null {
+  try {
+    const { id, pid, host } = JSON.parse(text) as Partial<Holder>;
+    const known = typeof id === "string" && Number.isSafeInteger(pid) && pid! > 0 && typeof host === "string";
+    return known ? { id, pid: pid!, host } : null;
+  } catch {
+    return null; // just being written, or damaged: silence will tell
+  }
+}
+
+/** Whether it is certain that the holder's process has ended. */
+function isGone(holder: Holder | null): boolean {
+  if (holder === null || holder.host !== hostname()) return false;
+  try {
+    process.kill(holder.pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
+
+/** Several may do this at once: only one of them moves the file, and one who moved a newer lock puts it back. */
+async function takeAway(path: string, judged: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  await rename(path, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT")
+      throw new WeightsError(`${path}: left behind, and cannot be removed (${reasonOf(error)})`);
+  });
+  if ((await textOf(aside)) !== judged) await link(aside, path).catch(() => {});
+  await rm(aside, { force: true }).catch(() => {});
+}

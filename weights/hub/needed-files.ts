@@ -1,0 +1,51 @@
+import { WeightsError } from "../errors.js";
+import { safeSegments } from "../file-name.js";
+import { INDEX, SINGLE } from "../shard-index.js";
+import type { HubFile } from "./listing.js";
+
+/** Files beside the weights that a model is made of, where the repository has them. */
+const SMALL_FILES = [
+  "config.json",
+  "generation_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "tokenizer.model",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vae-oid.npz",
+  INDEX,
+];
+/** Weight files of other formats, for the message: some of them hold programs, and none is read. */
+const OTHER_WEIGHTS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
+
+type Listing = ReadonlyMap<string, HubFile>;
+
+/** What a model needs beside its weights. Throws `WeightsError` naming `where` for a repository that holds no model in safetensors. */
+export function smallFiles(listing: Listing, where: string): HubFile[] {
+  if (!listing.has(INDEX) && !listing.has(SINGLE)) {
+    const others = [...listing.keys()].filter((path) => OTHER_WEIGHTS.test(path)).slice(0, 20);
+    const only = others.length === 0 ? "no weights" : `only ${others.join(", ")}, which is not read`;
+    throw new WeightsError(`${where}: has neither ${INDEX} nor ${SINGLE}, ${only}`);
+  }
+  if (!listing.has("config.json"))
+    throw new WeightsError(`${where}: has no config.json; this is no model that can be read`);
+  return SMALL_FILES.flatMap((path) => listing.get(path) ?? []);
+}
+
+/**
+ * The weight files: `shards` as the index names them, or the single file where there is no index (null). Throws `WeightsError`
+ * for a shard that is not there, and for a name that could leave the folder or is no safetensors file.
+ */
+export function weightFiles(listing: Listing, shards: Iterable<string> | null, where: string): HubFile[] {
+  return [...new Set(shards ?? [SINGLE])].map((path) => {
+    safeSegments(`${where}/${INDEX}`, path);
+    if (!path.endsWith(".safetensors")) {
+      throw new WeightsError(`${where}/${INDEX}: names ${JSON.stringify(path)}, expected a safetensors file`);
+    }
+    const file = listing.get(path);
+    if (!file) throw new WeightsError(`${where}/${INDEX}: names ${path}, which the repository does not have`);
+    return file;
+  });
+}
