@@ -8,8 +8,8 @@ import { switchBackend } from "../switch-backend.js";
 import { CODEBOOK, MASK_CODES } from "../tasks/parse-objects.js";
 import { readMaskWeights, scopeOf } from "./weights.js";
 
-/** Masks that are coded at once: their largest activations have a quarter of a megabyte each. */
-const AT_ONCE = 16;
+/** Masks that are coded at once: the search of the published codebook takes 4 MB for each. */
+const AT_ONCE = 8;
 const PIXELS = MASK_SIDE * MASK_SIDE;
 
 /** Masks to codes and codes to masks, with the weights of one file. */
