@@ -6,7 +6,7 @@ import type { LoadFlags } from "./options.js";
 /** Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to `load`. */
 export async function loadWithProgress(
   { model, dtype, backend }: LoadFlags,
-  more: Pick<LoadOptions, "maskWeights"> = {},
+  more: Pick<LoadOptions, "maskWeights" | "signal"> = {},
 ): Promise<PaliGemma> {
   const bar = new SingleBar({
     format: "loading {bar} {percentage}% {value}/{total} MB",

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { packageVersion } from "../version.js";
 import { addTasks } from "./ask.js";
 import { addAttention } from "./attention.js";
+import { addBatch } from "./batch.js";
 import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
 import { addGenerate } from "./generate.js";
@@ -17,7 +18,7 @@ import { addSegment } from "./segment.js";
 import { addSetupNative } from "./setup-native.js";
 
 /**
- * Runs the command line and returns the exit code: 0, or 1 after one sentence on stderr.
+ * Runs the command line and returns the exit code: 0, 1 after one sentence on stderr, or 128 + n where signal n has ended a batch.
  * Results go to stdout, progress to stderr. `--debug` shows the stack of an error.
  */
 export async function runCli(args: readonly string[]): Promise<number> {
@@ -33,6 +34,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addDetect,
     addSegment,
     addScore,
+    addBatch,
     addInspect,
     addAttention,
     addLens,
@@ -54,7 +56,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // already printed
+    if (error instanceof CommanderError) return error.exitCode; // already printed
     process.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
     return 1;
   }
