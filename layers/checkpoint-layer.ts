@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { Matrix } from "./matrix.js";
+import { Weight } from "./weight.js";
 
 /**
  * The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own, `matrix` one in
@@ -41,6 +42,7 @@ class FromCheckpoint extends tf.serialization.Serializable implements Initialize
 /** A `tf.layers.Layer` whose weights carry checkpoint names, and which owns the layers that it is made of. */
 export abstract class CheckpointLayer extends tf.layers.Layer {
   private readonly children: CheckpointLayer[] = [];
+  private readonly named: [name: string, weight: Weight][] = [];
   private readonly matrices: Matrix[] = [];
   protected readonly scope: WeightScope | undefined;
 
@@ -51,8 +53,10 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
   }
 
   /** A weight under its checkpoint name. Without a checkpoint it starts random. */
-  protected addTensor(name: string, shape: number[]): tf.LayerVariable {
-    return this.addFrom("get", name, shape);
+  protected addTensor(name: string, shape: number[]): Weight {
+    const weight = new Weight(this.addFrom("get", name, shape));
+    this.named.push([name, weight]);
+    return weight;
   }
 
   private addFrom(kind: "get" | "matrix", name: string, shape: number[]): tf.LayerVariable {
@@ -63,9 +67,22 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
 
   /** A weight that is multiplied by, [out, in]; a stored shape of more axes is flattened behind the first. */
   protected addMatrix(name: string, shape: number[]): Matrix {
-    const matrix = new Matrix(this.addFrom("matrix", name, shape));
+    const matrix = this.releaseWithLayer(new Matrix(this.addFrom("matrix", name, shape)));
+    this.named.push([name, matrix]);
+    return matrix;
+  }
+
+  /** Frees the copies of `matrix`, which has no name of its own, with this layer's. */
+  protected releaseWithLayer(matrix: Matrix): Matrix {
     this.matrices.push(matrix);
     return matrix;
+  }
+
+  /** Every weight of this layer and of its parts, by its checkpoint name below this layer. */
+  namedWeights(): [name: string, weight: Weight][] {
+    const below = (child: CheckpointLayer) =>
+      child.namedWeights().map(([name, weight]): [string, Weight] => [`${child.name}.${name}`, weight]);
+    return [...this.named, ...this.children.flatMap(below)];
   }
 
   /** Arguments of a child whose tensors lie below `name`. */

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import type { Weight } from "./weight.js";
 
 /** `codes` rows of `width` numbers. */
 export type CodebookArgs = CheckpointLayerArgs & { codes: number; width: number };
@@ -10,7 +11,7 @@ export class Codebook extends CheckpointLayer {
   static readonly className = "Codebook";
   private readonly codes: number;
   private readonly width: number;
-  private embedding!: tf.LayerVariable;
+  private embedding!: Weight;
 
   constructor(args: CodebookArgs) {
     const { codes, width, ...rest } = args;

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import type { Weight } from "./weight.js";
 
 /** `filters` = channels out; a kernel of `kernelSize` x `kernelSize`, moved by `stride`. */
 export type ConvolutionArgs = CheckpointLayerArgs & {
@@ -14,8 +15,8 @@ abstract class AnyConvolution extends CheckpointLayer {
   protected readonly filters: number;
   protected readonly kernelSize: number;
   protected readonly stride: number;
-  private weight!: tf.LayerVariable;
-  private bias!: tf.LayerVariable;
+  private weight!: Weight;
+  private bias!: Weight;
 
   constructor(args: ConvolutionArgs) {
     const { filters, kernelSize, stride = 1, ...rest } = args;

@@ -1,9 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import { dense, heldDtype, type HeldDtype } from "./held.js";
-import { runKernel } from "./kernel.js";
-import type { Matrix } from "./matrix.js";
+import { heldDtype, type HeldDtype } from "./held.js";
+import { Matrix } from "./matrix.js";
 import { softcap } from "./softcap.js";
 import { noTap, type Tap } from "./tap.js";
 
@@ -19,6 +18,8 @@ export class TokenEmbedding extends CheckpointLayer {
   private readonly vocabSize: number;
   private readonly hiddenSize: number;
   private weight!: Matrix;
+  /** The table as it is read the other way: an adapter may change the one and not the other. */
+  readonly head = this.releaseWithLayer(new Matrix({ read: () => this.weight.stored() }));
 
   constructor(args: TokenEmbeddingArgs) {
     const { vocabSize, hiddenSize, ...rest } = args;
@@ -31,23 +32,19 @@ export class TokenEmbedding extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return tf.tidy(() => tap("hook_embed", this.scaledRows(listOf(inputs)[0].toInt(), Math.sqrt(this.hiddenSize))));
-  }
-  private scaledRows(ids: tf.Tensor, scale: number): tf.Tensor {
-    const w = this.weight.read();
-    return runKernel("PaligemmaEmbed", { ids, w }, { scale }) ?? tf.gather(dense(w), ids).mul(scale);
+    return tf.tidy(() => tap("hook_embed", this.weight.rows(listOf(inputs)[0].toInt(), Math.sqrt(this.hiddenSize))));
   }
   /** h · Eᵀ, the same table read the other way; `h` [..., D] -> [..., V]. The caller owns the result. */
   unembed(h: tf.Tensor): tf.Tensor {
-    return this.weight.multiply(h);
+    return this.head.multiply(h);
   }
-  /** Rows of the table as they are stored, not scaled: ids [n] -> [n, D]. The caller owns the result. */
+  /** Rows of the table that `unembed` multiplies by, not scaled: ids [n] -> [n, D]. The caller owns the result. */
   table(ids: readonly number[]): tf.Tensor {
-    return tf.tidy(() => this.scaledRows(tf.tensor2d([ids as number[]], undefined, "int32"), 1).squeeze([0]));
+    return tf.tidy(() => this.head.rows(tf.tensor2d([ids as number[]], undefined, "int32")).squeeze([0]));
   }
   /** The type that the table is held in. */
   get heldAs(): HeldDtype {
-    return heldDtype(this.weight.read()) ?? "float32";
+    return heldDtype(this.weight.stored()) ?? "float32";
   }
   /** The number of tokens, V. */
   get rows(): number {

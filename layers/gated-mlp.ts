@@ -42,8 +42,10 @@ export class GatedMLP extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
-    const [gate, up, down] = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight.read());
-    const whole = heldDtype(gate) === heldDtype(up) && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
+    const weights = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight);
+    const [gate, up, down] = weights.map((weight) => weight.read());
+    const plain = heldDtype(gate) === heldDtype(up) && !weights.some(({ adapted }) => adapted);
+    const whole = plain && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
     const fused = !whole
       ? null
       : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: this.coarseProducts ? 1 : 0 });

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
+import type { Weight } from "./weight.js";
 
 /** (x - mean(x)) / sqrt(var(x) + eps) · weight + bias, var over D without correction. `x` [..., D] -> [..., D]. */
 export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
@@ -22,8 +23,8 @@ export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps:
 export class LayerNorm extends CheckpointLayer {
   static readonly className = "SiglipLayerNorm";
   private readonly eps: number;
-  private weight!: tf.LayerVariable;
-  private bias!: tf.LayerVariable;
+  private weight!: Weight;
+  private bias!: Weight;
 
   constructor(args: CheckpointLayerArgs & { eps: number }) {
     const { eps, ...rest } = args;

@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import type { Matrix, ProductOptions } from "./matrix.js";
+import type { Weight } from "./weight.js";
 
 /**
  * What a `Linear` is made of: `units` = out. `coarseProducts` (default no): the input may be rounded to bfloat16 where 16-bit
@@ -21,7 +22,7 @@ export class Linear extends CheckpointLayer {
   private readonly coarseProducts: boolean;
   /** The weight, for a kernel that multiplies by several at once. */
   weight!: Matrix;
-  private bias: tf.LayerVariable | null = null;
+  private bias: Weight | null = null;
 
   constructor(args: LinearArgs) {
     const { units, useBias, coarseProducts = false, ...rest } = args;

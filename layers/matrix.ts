@@ -3,7 +3,9 @@ import * as tf from "@tensorflow/tfjs";
 import { geluTanh } from "./gelu.js";
 import { dense, heldDtype } from "./held.js";
 import { runKernel } from "./kernel.js";
+import { addLowRank, type LowRank, rowsOf, rowsWithLowRank } from "./low-rank.js";
 import { batchMatMul } from "./matmul.js";
+import { Weight } from "./weight.js";
 
 /** How a product is formed: what follows it, a bias [out] and the tanh form of GELU, and how exactly. */
 export type ProductOptions = {
@@ -20,21 +22,50 @@ export type ProductOptions = {
  * On wasm a product with a transposed operand falls back to a naive loop (ten times slower), so a transposed copy is
  * kept there beside the variable. It is made at first use, made again when the variable has been assigned to, and
  * bypassed while a gradient is recorded, since the copy would hide the variable from the tape.
+ *
+ * Adapters may add low-rank parts to it: products and rows then include them, and `read` does not.
  */
-export class Matrix {
+export class Matrix extends Weight {
   private copy: tf.Tensor2D | null = null;
   private copiedFrom: object | null = null;
+  private parts: readonly LowRank[] = [];
 
-  constructor(private readonly variable: tf.LayerVariable) {}
+  /** Low-rank parts to include from now on, in their order; they stay the caller's. */
+  adapt(parts: readonly LowRank[]): void {
+    this.parts = parts;
+  }
 
-  /** The variable as it is held: an operand for kernels; `dense` makes an ordinary tensor of it. Owned by its layer. */
-  read(): tf.Tensor {
-    return this.variable.read();
+  /** Whether W is more than `read` returns: a kernel that takes the operand itself would then compute too little. */
+  get adapted(): boolean {
+    return this.parts.length > 0;
   }
 
   /** gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller owns the result. */
-  multiply(x: tf.Tensor, { bias, gelu = false, coarse = false }: ProductOptions = {}): tf.Tensor {
-    const [w, attributes] = [this.variable.read(), { activation: gelu ? 1 : 0, coarse: coarse ? 1 : 0 }];
+  multiply(x: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
+    return this.adapted ? this.multiplyAdapted(x, options) : this.multiplyOperand(x, options);
+  }
+
+  /** Rows of W times `factor`: integers `ids` [...] -> [..., in]. The caller owns the result. */
+  rows(ids: tf.Tensor, factor = 1): tf.Tensor {
+    if (!this.adapted) return rowsOf(this.read(), ids, factor);
+    return tf.tidy(() =>
+      this.parts.reduce((rows, part) => rowsWithLowRank(rows, ids, part), rowsOf(this.read(), ids)).mul(factor),
+    );
+  }
+
+  private multiplyAdapted(x: tf.Tensor, { bias, gelu = false, coarse }: ProductOptions): tf.Tensor {
+    return tf.tidy(() => {
+      // A gain scales the product and not the bias, which is then added behind it.
+      const late = this.parts.some(({ gain }) => gain !== null) ? bias : undefined;
+      const product = this.multiplyOperand(x, { bias: late ? undefined : bias, coarse });
+      const whole = this.parts.reduce((y, part) => addLowRank(y, x, part), product);
+      const sum = late ? whole.add(late) : whole;
+      return gelu ? geluTanh(sum) : sum;
+    });
+  }
+
+  private multiplyOperand(x: tf.Tensor, { bias, gelu = false, coarse = false }: ProductOptions): tf.Tensor {
+    const [w, attributes] = [this.read(), { activation: gelu ? 1 : 0, coarse: coarse ? 1 : 0 }];
     const product = bias
       ? runKernel("PaligemmaLinearBias", { x, w, bias }, attributes)
       : runKernel("PaligemmaLinear", { x, w }, attributes);
@@ -49,7 +80,7 @@ export class Matrix {
 
   private product(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const weight = this.variable.read();
+      const weight = this.read();
       const out = weight.shape[0];
       const width = weight.size / out;
       const rows = x.reshape([x.size / width, width]) as tf.Tensor2D;

@@ -4,6 +4,7 @@ import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import type { Matrix } from "./matrix.js";
 import { noTap, type Tap } from "./tap.js";
+import type { Weight } from "./weight.js";
 
 /** `hiddenSize` channels out of patches of `patchSize` x `patchSize` pixels. */
 export type PatchEmbeddingArgs = CheckpointLayerArgs & { hiddenSize: number; patchSize: number };
@@ -19,8 +20,8 @@ export class PatchEmbedding extends CheckpointLayer {
   private readonly hiddenSize: number;
   private readonly patchSize: number;
   private kernel!: Matrix;
-  private bias!: tf.LayerVariable;
-  private positions!: tf.LayerVariable;
+  private bias!: Weight;
+  private positions!: Weight;
 
   constructor(args: PatchEmbeddingArgs) {
     const { hiddenSize, patchSize, ...rest } = args;

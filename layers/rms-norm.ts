@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
+import type { Weight } from "./weight.js";
 
 /** x / sqrt(mean(x²) + eps) · (1 + weight): checkpoints centre `weight` on 0. `x` [..., D], `weight` [D] -> [..., D]. */
 export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
@@ -21,7 +22,7 @@ export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap =
 export class RMSNorm extends CheckpointLayer {
   static readonly className = "RMSNorm";
   private readonly eps: number;
-  private weight!: tf.LayerVariable;
+  private weight!: Weight;
 
   constructor(args: CheckpointLayerArgs & { eps: number }) {
     const { eps, ...rest } = args;
