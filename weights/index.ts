@@ -2,6 +2,10 @@ export { Checkpoint, type CheckpointEntry, type WeightScope } from "./checkpoint
 export { bytesOf, DTYPES, fromFloat32, isDType, isFloat, toFloat32, toInt32 } from "./dtype.js";
 export type { DType, FloatDType } from "./dtype.js";
 export { WeightsError } from "./errors.js";
+export type { HubOptions } from "./hub/consult.js";
+export { downloadModel, type DownloadOptions, type DownloadProgress } from "./hub/download.js";
+export { openHubFolder } from "./hub/remote-folder.js";
+export { isRepositoryName } from "./hub/repository.js";
 export { canonicalName, canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
 export { decodeNpy, encodeNpy, readNpy, writeNpy, type NpyArray } from "./npy.js";
 export { MAX_NPY_HEADER, MAX_NPY_RANK, type NpyOptions } from "./npy-header.js";

@@ -1,5 +1,5 @@
 import { open, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkRange, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
@@ -25,6 +25,8 @@ export interface Folder {
   readonly name: string;
   /** The absolute path of a folder on disk; null behind a URL. */
   readonly localPath: string | null;
+  /** The weight file that was asked for by its name; undefined where the folder was. */
+  readonly weightFile?: string | undefined;
   /** Opens a file for range reads; throws `WeightsError` when it is not there. The caller closes it. */
   open(file: string): Promise<ByteSource>;
   /** Whether the file is there; throws `WeightsError` when that cannot be found out. */
@@ -81,9 +83,13 @@ export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<Byt
   return { ...source, read, close: () => handle.close() };
 }
 
+/** Weight files that may be given in place of their folder. */
+const WEIGHT_FILE = /\.(safetensors|npz|weights\.h5|weights\.json)$/;
+
 /**
- * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie.
- * Throws `WeightsError` for a missing directory, a path to a file, and other URL schemes. A URL is first asked when a file is;
+ * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie; or the folder of a weight
+ * file (`*.safetensors`, `*.npz`, `*.weights.h5`) whose path or URL is given, beside which all other files are then looked for.
+ * Throws `WeightsError` for a missing directory, a path to another file, and other URL schemes. A URL is first asked when a file is;
  * `signal` stops every request to it.
  */
 export async function openFolder(pathOrUrl: string, signal?: AbortSignal): Promise<Folder> {
@@ -100,6 +106,9 @@ async function localFolder(path: string): Promise<Folder> {
     if (isMissing(error)) throw new WeightsError(`${path}: there is no such folder`);
     throw new WeightsError(`${path}: cannot be opened (${reasonOf(error)})`);
   });
+  if (info.isFile() && WEIGHT_FILE.test(path)) {
+    return { ...(await localFolder(dirname(path))), weightFile: basename(path) };
+  }
   if (!info.isDirectory()) {
     throw new WeightsError(`${path}: expected a model folder, found a file; give the folder that holds it`);
   }
@@ -140,20 +149,25 @@ function urlFolder(text: string, signal: AbortSignal | undefined): Folder {
   if (base.username || base.password) {
     throw new WeightsError(`${base.origin}: a name or password inside a URL is not sent; give the URL without it`);
   }
-  const name = `${base.origin}${base.pathname.replace(/\/*$/, "")}`;
+  const [, folderPath, weightFile] = WEIGHT_FILE.test(base.pathname)
+    ? /^(.*)\/([^/]*)$/.exec(base.pathname)!
+    : [null, base.pathname.replace(/\/*$/, ""), undefined];
+  const name = `${base.origin}${folderPath}`;
   const locate = (file: string): string =>
     // A query of the folder (a version, a signature) goes with each file; it stays out of names, for it may be secret.
     `${name}/${safeSegments(name, file).map(encodeURIComponent).join("/")}${base.search}`;
   return finishFolder({
     name,
     localPath: null,
+    weightFile: weightFile === undefined ? undefined : decodeURIComponent(weightFile),
     open: async (file) => openUrl(locate(file), `${name}/${file}`, MAX_PIECE, signal),
     has: async (file) => hasUrl(locate(file), `${name}/${file}`, signal),
     readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit, signal),
   });
 }
 
-function finishFolder(folder: Omit<Folder, "readJson">): Folder {
+/** A folder with `readJson` on top of its `readBytes`. */
+export function finishFolder(folder: Omit<Folder, "readJson">): Folder {
   const readJson = async (file: string): Promise<unknown> => {
     const where = `${folder.name}/${file}`;
     return parseJson(decodeUtf8(await folder.readBytes(file), where), where);

@@ -1,18 +1,16 @@
 import { stat } from "node:fs/promises";
 import { reasonOf } from "../bytes.js";
-import { WeightsError } from "../errors.js";
-import { INDEX, readShardIndex, SINGLE } from "../shard-index.js";
+import { INDEX, readShardIndex } from "../shard-index.js";
 import { openFolder } from "../source.js";
-import { CachedRepository, type Destination } from "./cache.js";
-import { type HubConnection, HubUnavailableError, PATIENCE, type Patience } from "./connection.js";
-import { type freeBytes, requireSpace } from "./disk-space.js";
+import type { Destination } from "./cache.js";
+import type { HubConnection } from "./connection.js";
+import { consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
+import { requireSpace } from "./disk-space.js";
 import { fetchFile } from "./fetch-file.js";
-import { commitOf, type HubFile, listFiles } from "./listing.js";
+import type { HubFile } from "./listing.js";
 import { localDestination } from "./local-folder.js";
 import { withLock } from "./lock.js";
 import { smallFiles, weightFiles } from "./needed-files.js";
-import { checkRepositoryName, checkRevision, isCommit } from "./repository.js";
-import { type GivenSettings, hubSettings, type HubSettings, type Surroundings } from "./settings.js";
 
 /** Files that come at the same time: enough to fill a line that one connection does not. */
 const LANES = 4;
@@ -21,51 +19,25 @@ const LANES = 4;
 export type DownloadProgress = { file: string; loadedBytes: number; totalBytes: number };
 
 /** What is downloaded, where to, and who hears of it. */
-export type DownloadOptions = GivenSettings & {
-  /** A branch, a tag or a commit; default "main". */
-  revision?: string | undefined;
+export type DownloadOptions = HubOptions & {
   /** A folder for plain files; default: the cache that Python's huggingface_hub uses too. */
   dir?: string | undefined;
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  /** Hears of retries, of waiting for another process, and where a cached copy stands in for the Hub. */
-  onNotice?: ((text: string) => void) | undefined;
-  /** Ends it at once; what has arrived stays, and the next call goes on from there. */
-  signal?: AbortSignal | undefined;
 };
-
-/** What tests put in place of the machine. */
-export type DownloadTools = { around?: Surroundings; patience?: Patience; freeBytes?: typeof freeBytes };
 
 /**
  * Makes the files of a model on the Hub available on disk and returns their folder: config, processor, tokenizer and safetensors
  * files of `repository` (`owner/name`), nothing else. Each is checked against its hash before it gets its name. Where the Hub
- * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, and the signal's reason.
+ * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, and the signal's
+ * reason when aborted: what has arrived stays, and the next call goes on from there.
  */
 export async function downloadModel(
   repository: string,
   options: DownloadOptions = {},
-  tools: DownloadTools = {},
+  tools: HubTools = {},
 ): Promise<string> {
-  const { revision = "main", dir, onNotice = () => {}, signal } = options;
-  checkRepositoryName(repository);
-  checkRevision(revision);
-  signal?.throwIfAborted();
-  const settings = await hubSettings(options, tools.around);
-  const cache = new CachedRepository(settings, repository);
-  const found = dir === undefined ? await cached(cache, revision) : null;
-  if (settings.offline) {
-    if (found?.missing.length === 0) return found.folder;
-    throw new WeightsError(
-      `${repository}@${revision}: HF_HUB_OFFLINE forbids to ask the Hub, ${lacking(found, settings)}`,
-    );
-  }
-  const hub: HubConnection = { ...settings, patience: tools.patience ?? PATIENCE, onNotice };
-  const usable = found?.missing.length === 0 ? found.folder : null;
-  const plan = await planOf(hub, repository, revision, usable !== null, signal).catch((error: unknown) => {
-    if (usable === null || !(error instanceof HubUnavailableError)) throw error;
-    onNotice(`${error.message}; using the copy in the cache, ${usable}`);
-    return null;
-  });
+  const { revision = "main", dir, signal } = options;
+  const { hub, cache, plan, usable } = await consult(repository, options, tools, dir === undefined);
   if (plan === null) return usable!;
   const destination = await (dir === undefined
     ? cache.destination(plan.commit)
@@ -73,55 +45,10 @@ export async function downloadModel(
   await new Download(hub, repository, plan, destination, options, tools).run();
   if (dir === undefined) {
     await cache.remember(revision, plan.commit).catch((error: unknown) => {
-      onNotice(`${repository}@${revision}: what it means now cannot be noted in the cache (${reasonOf(error)})`);
+      hub.onNotice(`${repository}@${revision}: what it means now cannot be noted in the cache (${reasonOf(error)})`);
     });
   }
   return destination.root;
-}
-
-/** A commit and its files. */
-type Plan = { commit: string; listing: ReadonlyMap<string, HubFile> };
-
-/** With a copy at hand the Hub gets one try: nobody wants to wait for what is only perhaps newer. */
-async function planOf(
-  hub: HubConnection,
-  repository: string,
-  revision: string,
-  atHand: boolean,
-  signal: AbortSignal | undefined,
-): Promise<Plan> {
-  const asker = atHand ? { ...hub, patience: { ...hub.patience, failures: 1 } } : hub;
-  const commit = isCommit(revision) ? revision : await commitOf(asker, { repository, revision }, signal);
-  return { commit, listing: await listFiles(asker, repository, commit, signal) };
-}
-
-/** A snapshot that is in the cache, and what a model would still need. */
-type Found = { folder: string; missing: string[] };
-
-async function cached(cache: CachedRepository, revision: string): Promise<Found | null> {
-  const commit = await cache.commitOf(revision);
-  if (commit === null) return null;
-  const path = cache.snapshot(commit);
-  try {
-    const folder = await openFolder(path);
-    const tokenizer = (await folder.has("tokenizer.model")) ? [] : ["tokenizer.json"];
-    const sharded = await folder.has(INDEX);
-    const weights = sharded ? (await readShardIndex(folder)).weightMap.values() : [SINGLE];
-    const missing: string[] = [];
-    for (const file of new Set(["config.json", ...tokenizer, ...weights])) {
-      if (!(await folder.has(file))) missing.push(file);
-    }
-    return { folder: path, missing };
-  } catch (error) {
-    if (error instanceof WeightsError) return null; // no such folder, or an index that is none
-    throw error;
-  }
-}
-
-function lacking(found: Found | null, { cacheDir }: HubSettings): string {
-  const what =
-    found === null ? `the cache ${cacheDir} has none of it` : `${found.folder} lacks ${found.missing.join(", ")}`;
-  return `and ${what}; download it once without that variable, or give a local folder`;
 }
 
 /** The files of one plan on their way. */
@@ -138,7 +65,7 @@ class Download {
     private readonly plan: Plan,
     private readonly destination: Destination,
     private readonly options: DownloadOptions,
-    private readonly tools: DownloadTools,
+    private readonly tools: HubTools,
   ) {
     this.where = `${repository}@${plan.commit}`;
   }

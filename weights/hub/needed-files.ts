@@ -15,6 +15,8 @@ const SMALL_FILES = [
   "special_tokens_map.json",
   "added_tokens.json",
   "vae-oid.npz",
+  "vae-oid.safetensors",
+  "vae.safetensors",
   INDEX,
 ];
 /** Weight files of other formats, for the message: some of them hold programs, and none is read. */

@@ -189,7 +189,10 @@ describe("weights/hub/download", () => {
           /HF_HUB_OFFLINE forbids to ask the Hub, and the cache .* has none of it; download it once/,
         );
         await assert.rejects(download(), none);
-        await assert.rejects(download({ dir: "x" }), none);
+        await assert.rejects(
+          download({ dir: "x" }),
+          weightsError(/HF_HUB_OFFLINE forbids to ask the Hub, and nobody else/),
+        );
         assert.deepEqual(server.requests, []);
         delete env.HF_HUB_OFFLINE;
         const folder = await download();

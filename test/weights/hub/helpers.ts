@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HubConnection, PATIENCE, type Patience } from "../../../weights/hub/connection.js";
-import { downloadModel, type DownloadOptions, type DownloadTools } from "../../../weights/hub/download.js";
+import type { HubTools } from "../../../weights/hub/consult.js";
+import { downloadModel, type DownloadOptions } from "../../../weights/hub/download.js";
 import { HubServer, type ServedRepository } from "../../support/hub-server.js";
 import { randomBytes, randomOf } from "../helpers.js";
 
@@ -59,7 +60,7 @@ export type Scene = {
   repository: ServedRepository;
   notices: string[];
   connection: HubConnection;
-  download(options?: DownloadOptions, tools?: DownloadTools): Promise<string>;
+  download(options?: DownloadOptions, tools?: HubTools): Promise<string>;
 };
 
 /** Runs `body` with a server of `files` at one commit, which is `main`. */
@@ -75,7 +76,7 @@ export async function withScene(
   const notices: string[] = [];
   const onNotice = (text: string) => void notices.push(text);
   const connection = { endpoint: server.endpoint, token: null, patience: IMPATIENT, onNotice };
-  const download = (options: DownloadOptions = {}, tools: DownloadTools = {}) =>
+  const download = (options: DownloadOptions = {}, tools: HubTools = {}) =>
     downloadModel(REPOSITORY, { onNotice, ...options }, { around: { env, home }, patience: IMPATIENT, ...tools });
   try {
     await body({ server, cache: join(home, "hub"), home, env, repository, notices, connection, download });

@@ -1,0 +1,94 @@
+import { allocate, checkRange } from "../bytes.js";
+import { WeightsError } from "../errors.js";
+import { type ByteSource, finishFolder, type Folder, MAX_WHOLE_FILE, openFolder } from "../source.js";
+import { digestFor } from "./checksum.js";
+import { type HubConnection, TransientError, withRetries } from "./connection.js";
+import { consult, type HubOptions, type HubTools } from "./consult.js";
+import type { HubFile } from "./listing.js";
+import { smallFiles } from "./needed-files.js";
+import { expectStatus } from "./refusal.js";
+import { fileAddress } from "./repository.js";
+import { ask, discard, eachPiece } from "./request.js";
+import { StallWatch } from "./stall-watch.js";
+
+/**
+ * A model on the Hub as a folder that is read by ranges where it lies, for whoever wants its config and headers and not its
+ * weights; nothing is stored. A whole copy of the same commit in the cache is read instead. Throws as `downloadModel` does.
+ */
+export async function openHubFolder(
+  repository: string,
+  options: HubOptions = {},
+  tools: HubTools = {},
+): Promise<Folder> {
+  const { hub, cache, plan, usable } = await consult(repository, options, tools);
+  if (plan === null) return openFolder(usable!);
+  const { commit, listing } = plan;
+  if (usable === cache.snapshot(commit)) return openFolder(usable);
+  const name = `${repository}@${commit}`;
+  smallFiles(listing, name); // refuses what is no model, with what it is
+  const open = async (path: string): Promise<ByteSource> => {
+    const file = listing.get(path);
+    if (!file) throw new WeightsError(`${name}/${path}: there is no such file`);
+    return remoteFile({ hub, repository, commit, signal: options.signal }, file);
+  };
+  return finishFolder({
+    name,
+    localPath: null,
+    open,
+    has: async (path) => listing.has(path),
+    readBytes: async (path, limit = MAX_WHOLE_FILE) => {
+      const source = await open(path);
+      if (source.size > limit) {
+        throw new WeightsError(`${source.name}: ${source.size} bytes, expected at most ${limit} for such a file`);
+      }
+      const bytes = await source.read(0, source.size);
+      const file = listing.get(path)!;
+      if (digestFor(file).update(bytes).digest("hex") === file.etag) return bytes;
+      throw new WeightsError(`${source.name}: the bytes that came are not those of ${file.etag}; run it again`);
+    },
+  });
+}
+
+type Place = { hub: HubConnection; repository: string; commit: string; signal: AbortSignal | undefined };
+
+function remoteFile({ hub, repository, commit, signal }: Place, { path, size }: HubFile): ByteSource {
+  const name = `${repository}@${commit}/${path}`;
+  const address = fileAddress(hub.endpoint, repository, commit, path);
+  const asked = { repository, revision: commit, file: path };
+  const readOnce = async (start: number, end: number): Promise<Uint8Array> => {
+    const watch = new StallWatch(hub.patience.stall, signal);
+    try {
+      const answer = await ask(hub, address, watch, () => ({ range: `bytes=${start}-${end - 1}` }));
+      if (answer.response.status === 200) {
+        discard(answer.response);
+        throw new WeightsError(`${name}: ${answer.url.host} ignores Range requests; download the model instead`);
+      }
+      await expectStatus(answer, [206], hub, asked);
+      const range = answer.response.headers.get("content-range");
+      if (range !== `bytes ${start}-${end - 1}/${size}`) {
+        discard(answer.response);
+        throw new WeightsError(
+          `${name}: asked for bytes ${start} to ${end} of ${size}, ${answer.url.host} sends "${range}"`,
+        );
+      }
+      const bytes = allocate(name, end - start);
+      let at = 0;
+      await eachPiece(answer, watch, (piece) => {
+        if (at + piece.length > bytes.length)
+          throw new TransientError(`${answer.url.host} sent more than was asked for`);
+        bytes.set(piece, at);
+        at += piece.length;
+      });
+      if (at === bytes.length) return bytes;
+      throw new TransientError(`${answer.url.host} ended after ${at} of ${bytes.length} bytes`);
+    } finally {
+      watch.stop();
+    }
+  };
+  const read = async (start: number, end: number): Promise<Uint8Array> => {
+    checkRange(name, size, start, end);
+    if (start === end) return new Uint8Array(0);
+    return withRetries(hub, name, signal, () => readOnce(start, end));
+  };
+  return { name, size, read, close: async () => {} };
+}
