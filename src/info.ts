@@ -2,10 +2,10 @@ import * as tf from "@tensorflow/tfjs";
 
 import "./backend.js";
 import { Checkpoint } from "../weights/checkpoint.js";
-import { openFolder } from "../weights/source.js";
 import { describeVariant, type PaliGemmaConfig } from "./config.js";
 import { expectedTensors } from "./model.js";
 import { loadConfig } from "./load-network.js";
+import { type HubOptions, openPlace } from "./model-place.js";
 
 /** A checkpoint in numbers, read from its config and its headers alone. */
 export type CheckpointInfo = {
@@ -17,10 +17,13 @@ export type CheckpointInfo = {
   bytesByDtype: Record<string, number>;
 };
 
-/** Looks a model folder over without reading its weights. Throws as `PaliGemma.load` does when the folder is unusable. */
-export async function checkpointInfo(pathOrUrl: string): Promise<CheckpointInfo> {
+/**
+ * Looks a model folder over without reading its weights; a model on the Hub is not downloaded. Throws as `PaliGemma.load` does when
+ * the folder is unusable.
+ */
+export async function checkpointInfo(model: string, options: HubOptions = {}): Promise<CheckpointInfo> {
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
-  const folder = await openFolder(pathOrUrl);
+  const folder = await openPlace(model, options);
   const config = await loadConfig(folder);
   const checkpoint = await Checkpoint.open(folder);
   try {

@@ -19,6 +19,7 @@ import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import type { MaskCodec } from "./masks/codec.js";
 import { MaskCodecLoader } from "./masks/codec-loader.js";
 import type { ForwardOptions, PaliGemmaModel } from "./model.js";
+import { type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
 import { type ProcessedInputs, Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import type { Segment } from "./segments.js";
@@ -48,7 +49,7 @@ import { EncodedPicture } from "./questions/encoded-picture.js";
 import { partsOf, type Picture, type Question, readable, sizeOf } from "./questions/question.js";
 
 /** What `PaliGemma.load` may be told. */
-export type LoadOptions = {
+export type LoadOptions = HubOptions & {
   backend?: BackendChoice | undefined;
   /** The type that matrices are held in. Default "auto": as stored where the backend holds any, else float32. */
   dtype?: DtypeChoice | undefined;
@@ -56,9 +57,11 @@ export type LoadOptions = {
   settings?: Partial<Settings> | undefined;
   /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
   specialTokens?: "ids" | "text" | undefined;
+  /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
+  tokenizer?: string | undefined;
   /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
   maskWeights?: string | undefined;
-  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  onProgress?: ((progress: ModelProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
 
@@ -115,18 +118,21 @@ export class PaliGemma {
   }
 
   /**
-   * Loads a Hugging Face-layout folder (path or http(s) URL); without one, the bundled demo checkpoint.
+   * Loads a Hugging Face-layout folder (path or http(s) URL), or a model on the Hugging Face Hub (`owner/name`, downloaded into its
+   * cache as far as it is not there); without one, the bundled demo checkpoint.
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
-  static async load(pathOrUrl?: string, options: LoadOptions = {}): Promise<PaliGemma> {
+  static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     const { dtype, specialTokens = "ids", onProgress, signal } = options;
     const settings = settingsWith(options.settings);
+    const place = await placeOf(name ?? demoCheckpoint(), options);
     // Masks are loaded later, when what stops the loading of the model has no say any more.
-    const open = (until?: AbortSignal) => openFolder(pathOrUrl ?? demoCheckpoint(), until);
+    const open = (until?: AbortSignal) => openFolder(place, until);
     const folder = await open(signal);
     const written = await loadConfig(folder);
     const addedTokens = { "<image>": written.imageTokenId };
-    const tokenizer = await loadTokenizer(folder, { addedTokens, specialTokens });
+    const words = options.tokenizer === undefined ? folder : await openFolder(options.tokenizer, signal);
+    const tokenizer = await loadTokenizer(words, { addedTokens, specialTokens });
     // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
     const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
     const config = { ...written, bosTokenId, padTokenId };
@@ -141,9 +147,10 @@ export class PaliGemma {
       imageConfig: await loadImageProcessorConfig(folder),
     });
     const backend = await useBackend(options.backend);
-    const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress, signal });
+    const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
+    const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
     return new PaliGemma(
-      pathOrUrl === undefined ? "demo" : folder.name,
+      name === undefined ? "demo" : folder.name,
       config,
       tokenizer,
       processor,

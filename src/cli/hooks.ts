@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 
-import { openFolder } from "../../weights/source.js";
 import { demoCheckpoint } from "../demo-checkpoint.js";
 import { hookCatalogue } from "../hook-catalogue.js";
 import { loadConfig } from "../load-network.js";
-import { modelOption } from "./options.js";
+import { openPlace } from "../model-place.js";
+import { modelOption, revisionOption } from "./options.js";
 
 /** `hooks [--model DIR]`: name and shape of every activation, a line each, from the config alone. */
 export function addHooks(program: Command): void {
@@ -14,8 +14,9 @@ export function addHooks(program: Command): void {
       "list the activations: name and shape (I pictures, B rows, T positions, S keys, T_text text positions)",
     )
     .addOption(modelOption())
-    .action(async ({ model = demoCheckpoint() }: { model?: string }) => {
-      const config = await loadConfig(await openFolder(model));
+    .addOption(revisionOption())
+    .action(async ({ model = demoCheckpoint(), revision }: { model?: string; revision?: string }) => {
+      const config = await loadConfig(await openPlace(model, { revision }));
       const lines = hookCatalogue(config).map(({ name, shape }) => `${name} [${shape.join(", ")}]\n`);
       process.stdout.write(lines.join(""));
     });

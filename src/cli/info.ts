@@ -2,7 +2,9 @@ import type { Command } from "commander";
 
 import { demoCheckpoint } from "../demo-checkpoint.js";
 import { type CheckpointInfo, checkpointInfo } from "../info.js";
-import { modelOption } from "./options.js";
+import { modelOption, revisionOption } from "./options.js";
+
+type Flags = { model?: string; revision?: string; json?: boolean };
 
 /** `info [--model DIR]`: variant, sizes, stored types and parameter counts, without reading the weights. */
 export function addInfo(program: Command): void {
@@ -10,9 +12,10 @@ export function addInfo(program: Command): void {
     .command("info")
     .description("describe a checkpoint without reading its weights")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--json", "print one JSON object")
-    .action(async ({ model = demoCheckpoint(), json }: { model?: string; json?: boolean }) => {
-      const info = await checkpointInfo(model);
+    .action(async ({ model = demoCheckpoint(), revision, json }: Flags) => {
+      const info = await checkpointInfo(model, { revision });
       process.stdout.write(json ? `${JSON.stringify(info)}\n` : describe(info));
     });
 }

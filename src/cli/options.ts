@@ -5,16 +5,24 @@ import { DTYPES, type DtypeChoice } from "../dtypes.js";
 import { InputError } from "../errors.js";
 
 /** The options of every command that loads weights. */
-export type LoadFlags = { model?: string; dtype: DtypeChoice; backend: BackendChoice };
+export type LoadFlags = { model?: string; revision?: string; dtype: DtypeChoice; backend: BackendChoice };
 
 /** `--model`, which every command has. */
 export const modelOption = (): Option =>
-  new Option("--model <dir>", "model folder (path or URL); without it the bundled demo checkpoint");
+  new Option(
+    "--model <dir>",
+    "model folder (path or URL), or owner/name on the Hugging Face Hub; without it the bundled demo checkpoint",
+  );
 
-/** Adds `--model`, `--dtype` and `--backend`. */
+/** `--revision`, which goes with it. */
+export const revisionOption = (): Option =>
+  new Option("--revision <name>", "branch, tag or commit of a model on the Hub (default: main)");
+
+/** Adds `--model`, `--revision`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
+    .addOption(revisionOption())
     .addOption(new Option("--dtype <type>", "type of the numbers").choices(DTYPES).default("auto"))
     .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"));
 }

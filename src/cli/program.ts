@@ -6,6 +6,7 @@ import { addAttention } from "./attention.js";
 import { addBatch } from "./batch.js";
 import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
+import { addDownload } from "./download.js";
 import { addGenerate } from "./generate.js";
 import { addHooks } from "./hooks.js";
 import { addInfo } from "./info.js";
@@ -43,6 +44,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addReport,
     addHooks,
     addInfo,
+    addDownload,
     addSetupNative,
   ])
     add(program);

@@ -64,13 +64,16 @@ function refusal({ response, hub: headers }: HubAnswer, hub: HubConnection, aske
   }
   if (code === "RepoNotFound" || response.status === 401 || response.status === 404) {
     const who = hub.token ? `for the access token ${hub.token.from}` : `without an access token (${HOW})`;
-    return new HubUnavailableError(
+    return new RepositoryNotFoundError(
       `${name}: ${hub.endpoint} has no such repository, or none to see ${who}; check the spelling at ${page}`,
     );
   }
   const says = text === "" ? "" : `: ${shown(withoutToken(text, hub))}`;
   return new HubUnavailableError(`${name}: the Hub answered ${response.status}${says}`);
 }
+
+/** There is no repository of that name, or none that whoever asks may see. */
+export class RepositoryNotFoundError extends HubUnavailableError {}
 
 const HOW = `HF_TOKEN, --token or \`hf auth login\`; make one at ${TOKENS}`;
 
