@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { demoCheckpoint } from "../src/demo-checkpoint.js";
 import { packageRoot } from "../src/package-root.js";
 import { packageVersion } from "../src/version.js";
+import { DemoHub } from "./support/demo-hub.js";
 import { cli } from "./support/run-cli.js";
 
 const root = packageRoot();
@@ -24,12 +25,17 @@ const PICTURE = path.join(root, "test", "heldout", "0002.png");
 
 describe("the README", () => {
   let scratch: string;
-  before(() => {
+  let hub: DemoHub; // its Hub: the demo checkpoint under the names that the README uses
+  before(async () => {
+    hub = await DemoHub.start({ "google/paligemma-3b-mix-224": {}, "google/paligemma2-3b-mix-224": {} });
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
     writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
     writeFileSync(path.join(scratch, "prompts.txt"), "caption en\nocr\n");
   });
-  after(() => rmSync(scratch, { recursive: true, force: true }));
+  after(async () => {
+    await hub.stop();
+    rmSync(scratch, { recursive: true, force: true });
+  });
 
   const ours = (text: string) =>
     text
@@ -112,7 +118,7 @@ describe("the README", () => {
   });
 
   it("holds no figure that is still to be filled in", () => {
-    const variables = /\b(PALIGEMMA|CUDA)_[A-Z_]+\b/g; // of the environment, which are documented so
+    const variables = /\b(PALIGEMMA|CUDA|HF)_[A-Z_]+\b/g; // of the environment, which are documented so
     assert.equal(/\b[A-Z]+_[A-Z_]+\b/.exec(readme.replaceAll(variables, ""))?.[0], undefined);
   });
 
