@@ -198,9 +198,10 @@ function parseRopeTheta(fields: ConfigFields): number {
   return nested?.raw("rope_theta") !== undefined ? nested.positive("rope_theta") : fields.positive("rope_theta", 10000);
 }
 
+// It may be the first id behind the table: its place is filled by a picture, and no row is read for it.
 function parseImageTokenId(top: ConfigFields, vocabSize: number): number {
   const name = top.raw("image_token_id") === undefined ? "image_token_index" : "image_token_id";
-  return top.integer(name, undefined, 0, vocabSize - 1);
+  return top.integer(name, undefined, 0, vocabSize);
 }
 
 // The top level counts where it is there: PaliGemma 2 files list [1, 107] below text_config.

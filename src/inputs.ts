@@ -44,6 +44,7 @@ export function completeInputs(
   const positionIds = inputs.positionIds ?? countedPositions(attentionMask, positionOffset, seen);
   sameShape({ inputIds, attentionMask, tokenTypeIds, positionIds });
   for (const id of inputIds.flat()) {
+    if (id === config.imageTokenId) continue; // it may lie behind the vocabulary
     if (!Number.isSafeInteger(id) || id < 0 || id >= config.text.vocabSize) {
       throw new InputError(`inputIds: expected ids in [0, ${config.text.vocabSize}), received ${id}`);
     }

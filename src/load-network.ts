@@ -3,8 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 import { Checkpoint } from "../weights/checkpoint.js";
 import type { Folder } from "../weights/source.js";
 import { type PaliGemmaConfig, parseConfig } from "./config.js";
+import { readConfigFile } from "./config-file.js";
 import { type DtypeChoice, weightHolder } from "./dtypes.js";
-import { ConfigError } from "./errors.js";
 import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
 import { buildPart } from "./part.js";
@@ -26,12 +26,8 @@ export type NetworkLoadOptions = {
 
 /** The typed config of a model folder. Throws `ConfigError` when there is none or it does not describe a PaliGemma. */
 export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
-  if (!(await folder.has("config.json"))) {
-    throw new ConfigError(
-      `${folder.name}: there is no config.json; expected a Hugging Face PaliGemma folder (config.json, *.safetensors, tokenizer)`,
-    );
-  }
-  return parseConfig(await folder.readJson("config.json"), `${folder.name}/config.json`);
+  const { json, where } = await readConfigFile(folder);
+  return parseConfig(json, where);
 }
 
 /**

@@ -36,7 +36,8 @@ function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { 
   const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
   if (backend === "tensorflow" && (kernelAddon() || hasStockKernels())) {
     const stored = [...checkpoint.bytesByDtype.keys()].every((type) => dtype === "auto" || type === STORED[dtype]);
-    if (stored) return { needed: kernelAddon() ? 0 : checkpoint.totalBytes, why: `${millions} as stored` };
+    const mapped = kernelAddon() ? checkpoint.mappableBytes : 0;
+    if (stored) return { needed: checkpoint.totalBytes - mapped, why: `${millions} as stored` };
     return { needed: numbers * (dtype === "float32" ? 4 : 2), why: `${millions} converted to ${dtype}` };
   }
   // A transposed copy of each matrix is kept there, which is nearly everything.

@@ -1,6 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { openFolder } from "../weights/source.js";
+import { type Folder, openFolder } from "../weights/source.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
 import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
@@ -96,6 +96,8 @@ export type RunLayout = {
   grid: [rows: number, columns: number];
 };
 
+const nameOf = ({ name, weightFile }: Folder): string => (weightFile === undefined ? name : `${name}/${weightFile}`);
+
 /** A loaded checkpoint: asks, streams, runs and inspects. */
 export class PaliGemma {
   private disposed = false;
@@ -118,8 +120,8 @@ export class PaliGemma {
   }
 
   /**
-   * Loads a Hugging Face-layout folder (path or http(s) URL), or a model on the Hugging Face Hub (`owner/name`, downloaded into its
-   * cache as far as it is not there); without one, the bundled demo checkpoint.
+   * Loads a model folder (path or http(s) URL), or one weight file with what lies beside it, in any form that `findWeights` knows; or
+   * a model on the Hugging Face Hub (`owner/name`, downloaded into its cache as far as it is not there); without one, the bundled demo.
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
@@ -150,7 +152,7 @@ export class PaliGemma {
     const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
     const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
     return new PaliGemma(
-      name === undefined ? "demo" : folder.name,
+      name === undefined ? "demo" : nameOf(folder),
       config,
       tokenizer,
       processor,

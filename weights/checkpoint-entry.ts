@@ -1,4 +1,4 @@
-import type { DType } from "./dtype.js";
+import { bytesOf, type DType } from "./dtype.js";
 import type { TensorEntry } from "./safetensors.js";
 import type { ByteSource } from "./source.js";
 import { sizeOfTensor } from "./tensor-data.js";
@@ -30,6 +30,10 @@ export interface WeightFiles {
 }
 
 export const isPlaced = (entry: CheckpointEntry): entry is PlacedEntry => !("read" in entry);
+
+/** Whether a placed tensor's values start where a processor may read them as numbers; in an archive they need not. */
+export const isMappable = (entry: CheckpointEntry): entry is PlacedEntry =>
+  isPlaced(entry) && entry.start % bytesOf(entry.dtype) === 0;
 
 /** Bytes of an entry's tensor. */
 export const sizeOfEntry = ({ name, dtype, shape }: CheckpointEntry): number => sizeOfTensor(dtype, shape, name);

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { checkTensors } from "./check-tensors.js";
 import {
   type CheckpointEntry,
-  isPlaced,
+  isMappable,
   type PlacedEntry,
   sameShape,
   sizeOfEntry,
@@ -47,6 +47,8 @@ export class Checkpoint {
   readonly bytesByDtype: ReadonlyMap<DType, number>;
   /** Bytes of `entries`. */
   readonly totalBytes: number;
+  /** Bytes of those of `entries` that lie in a file on disk as the model reads them: a holder of the stored type maps them. */
+  readonly mappableBytes: number;
 
   private readonly staged = new Map<string, Uint8Array>();
   private readonly read = new Set<string>();
@@ -67,6 +69,8 @@ export class Checkpoint {
     }
     this.bytesByDtype = byDtype;
     this.totalBytes = [...byDtype.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const mappable = folder === null ? [] : [...entries.values()].filter(isMappable);
+    this.mappableBytes = mappable.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
   /**
@@ -110,9 +114,9 @@ export class Checkpoint {
     await readTensors(wanted, this.files.sources, this.staged, onBytes);
   }
 
-  /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, not on disk. */
+  /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, at an odd place, not on disk. */
   private mapped(entry: CheckpointEntry): MappedEntry | null {
-    if (!this.holder?.maps || this.folder === null || !isPlaced(entry) || !isFloat(entry.dtype)) return null;
+    if (!this.holder?.maps || this.folder === null || !isMappable(entry) || !isFloat(entry.dtype)) return null;
     const asStored = this.holder.dtype === null || this.holder.dtype === entry.dtype;
     return asStored ? { path: join(this.folder, entry.file), entry } : null;
   }

@@ -2,11 +2,11 @@ import { joinBytes } from "./bytes.js";
 import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
 import { decodeNpy, type NpyArray, npyParts } from "./npy.js";
-import type { NpyOptions } from "./npy-header.js";
+import { NPY_PRELUDE, type NpyHeader, type NpyOptions, parseNpyHeader } from "./npy-header.js";
 import type { ByteSource } from "./source.js";
 import type { TensorData } from "./tensor-data.js";
 import { writeWholeFile } from "./write-file.js";
-import { openZip } from "./zip.js";
+import { type MemberSource, openZip, type ZipOptions } from "./zip.js";
 import { zipParts } from "./zip-write.js";
 
 const ENDING = ".npy";
@@ -19,6 +19,8 @@ export interface NpzArchive {
   readonly others: readonly string[];
   /** An array. Throws `WeightsError` naming file and array when it is missing, damaged or of a type that is not read. */
   read(name: string): Promise<NpyArray>;
+  /** An array of which parts are read: what it says it holds, and its file. Throws `WeightsError` as `read` does. */
+  open(name: string): Promise<{ header: NpyHeader; source: MemberSource }>;
   /** A member that is no array. Throws `WeightsError` as `read` does. */
   readOther(name: string): Promise<Uint8Array>;
 }
@@ -27,18 +29,27 @@ export interface NpzArchive {
  * Opens a .npz file, a zip archive of .npy files as `numpy.savez` and `numpy.savez_compressed` write them; only its list of members is
  * read. Throws `WeightsError` as `openZip` does. The source stays the caller's, and open as long as arrays are read.
  */
-export async function openNpz(source: ByteSource, options: NpyOptions = {}): Promise<NpzArchive> {
-  const archive = await openZip(source);
+export async function openNpz(source: ByteSource, options: NpyOptions & ZipOptions = {}): Promise<NpzArchive> {
+  const archive = await openZip(source, options);
   const names = archive.names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
   const others = archive.names.filter((name) => !name.endsWith(ENDING));
-  const read = async (name: string): Promise<NpyArray> => {
+  const checkName = (name: string): void => {
     if (!names.includes(name)) {
       const some = names.slice(0, 8).map(shown).join(", ");
       throw new WeightsError(`${source.name}: there is no array ${shown(name)}, it holds ${some || "none"}`);
     }
+  };
+  const read = async (name: string): Promise<NpyArray> => {
+    checkName(name);
     return decodeNpy(await archive.read(`${name}${ENDING}`), `${source.name}: array ${shown(name)}`, options);
   };
-  return { names, others, read, readOther: archive.read };
+  const open: NpzArchive["open"] = async (name) => {
+    checkName(name);
+    const member = await archive.open(`${name}${ENDING}`);
+    const prelude = await member.read(0, Math.min(NPY_PRELUDE, member.size));
+    return { header: parseNpyHeader(prelude, member.size, member.name, options), source: member };
+  };
+  return { names, others, read, open, readOther: archive.read };
 }
 
 /**

@@ -7,18 +7,17 @@ import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js
 import type { ByteSource, Folder } from "./source.js";
 
 /**
- * The tensors of the shards of `model.safetensors.index.json`, or else of `model.safetensors`, from their headers; null where
- * neither is there. Throws `WeightsError` for a header or index that lies, and where two names are one tensor.
+ * The tensors of `file`, or (null) of the shards of `model.safetensors.index.json`, or else of `model.safetensors`, from their headers.
+ * Throws `WeightsError` for a header or index that lies, and where two names are one tensor.
  */
-export async function openSafetensors(folder: Folder): Promise<WeightFiles | null> {
-  const index = (await folder.has(INDEX)) ? await readShardIndex(folder) : null;
-  if (!index && !(await folder.has(SINGLE))) return null;
+export async function openSafetensors(folder: Folder, file: string | null): Promise<WeightFiles> {
+  const index = file === null && (await folder.has(INDEX)) ? await readShardIndex(folder) : null;
   const sources = new Map<string, ByteSource>();
   const close = async (): Promise<void> => {
     for (const source of sources.values()) await source.close();
   };
   try {
-    const tensors = await readTensors(folder, index, sources);
+    const tensors = await readTensors(folder, index ?? file ?? SINGLE, sources);
     const names = canonicalNames(tensors.keys(), folder.name);
     const entries = new Map([...names].map(([canonical, name]) => [canonical, tensors.get(name)!]));
     return { entries, sources, close };
@@ -28,13 +27,14 @@ export async function openSafetensors(folder: Folder): Promise<WeightFiles | nul
   }
 }
 
-/** Opens the files into `sources` and lists their tensors by the names in the files. */
+/** Opens the files of an index, or one file, into `sources` and lists their tensors by the names in the files. */
 async function readTensors(
   folder: Folder,
-  index: ShardIndex | null,
+  from: ShardIndex | string,
   sources: Map<string, ByteSource>,
 ): Promise<Map<string, PlacedEntry>> {
-  const files = index ? [...new Set(index.weightMap.values())] : [SINGLE];
+  const index = typeof from === "string" ? null : from;
+  const files = typeof from === "string" ? [from] : [...new Set(from.weightMap.values())];
   for (const file of files) {
     if (!index || (await folder.has(file))) continue;
     throw new WeightsError(`${folder.name}: the shard ${file}, named by ${INDEX}, is missing; download it again`);

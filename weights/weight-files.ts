@@ -2,6 +2,8 @@ import { readdir } from "node:fs/promises";
 
 import type { WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
+import { findWeights } from "./find-weights.js";
+import { openBigVision } from "./npz-files.js";
 import { openSafetensors } from "./safetensors-files.js";
 import { INDEX, SINGLE } from "./shard-index.js";
 import type { Folder } from "./source.js";
@@ -12,11 +14,15 @@ const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model
 /** Names that the error lists. */
 const LISTED = 20;
 
-/** Opens the weights of a folder in the form that it has them. Throws `WeightsError` that says what there is where none is read. */
+/**
+ * Opens the weights of a folder in the form that it has them (`findWeights`). Throws `WeightsError` that says what there is where none is
+ * read, and as the reader of the form does.
+ */
 export async function openWeightFiles(folder: Folder): Promise<WeightFiles> {
-  const safetensors = await openSafetensors(folder);
-  if (safetensors !== null) return safetensors;
-  throw new WeightsError(await nothingFound(folder));
+  const found = await findWeights(folder);
+  if (found === null) throw new WeightsError(await nothingFound(folder));
+  if (found.form === "big_vision") return openBigVision(folder, found.file!);
+  return openSafetensors(folder, found.file);
 }
 
 async function nothingFound(folder: Folder): Promise<string> {

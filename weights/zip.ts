@@ -1,9 +1,10 @@
 import { promisify } from "node:util";
 import { inflateRaw } from "node:zlib";
-import { reasonOf } from "./bytes.js";
+import { checkRange, reasonOf } from "./bytes.js";
 import { crc32 } from "./crc32.js";
 import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
+import { inflatingSource } from "./inflating-source.js";
 import type { ByteSource } from "./source.js";
 import { LOCAL_HEADER, readDirectory, type ZipMember } from "./zip-directory.js";
 
@@ -19,16 +20,33 @@ export interface ZipArchive {
   readonly names: readonly string[];
   /** A member's bytes in a fresh array, checked by length and CRC-32. Throws `WeightsError` naming file and member. */
   read(name: string): Promise<Uint8Array>;
+  /** A member of which parts are read. Throws `WeightsError` naming file and member. */
+  open(name: string): Promise<MemberSource>;
 }
+
+/** A member of an archive as a source; closing it leaves the archive open. A deflated one is unpacked from the start to what is read. */
+export interface MemberSource extends ByteSource {
+  /** Where its bytes start in the archive, where they are stored as they are; their CRC-32 is then not looked at. Null where deflated. */
+  readonly place: number | null;
+}
+
+/** How an archive is opened. */
+export type ZipOptions = {
+  /** Most bytes that deflated members may have together; default `MAX_INFLATED`. What is read in parts never lies in memory whole. */
+  maxInflated?: number | undefined;
+};
 
 /**
  * Opens a zip archive by its list of members. Throws `WeightsError` as `readDirectory` does, and for members that claim to become larger
- * than `MAX_INFLATED` or than their packed bytes could: both before anything is unpacked. The source stays the caller's.
+ * than `maxInflated` or than their packed bytes could: both before anything is unpacked. The source stays the caller's.
  */
-export async function openZip(source: ByteSource): Promise<ZipArchive> {
+export async function openZip(
+  source: ByteSource,
+  { maxInflated = MAX_INFLATED }: ZipOptions = {},
+): Promise<ZipArchive> {
   const members = new Map((await readDirectory(source)).map((member) => [member.name, member]));
-  checkInflated([...members.values()], source.name);
-  const read = async (name: string): Promise<Uint8Array> => {
+  checkInflated([...members.values()], source.name, maxInflated);
+  const find = (name: string): ZipMember => {
     const member = members.get(name);
     if (member === undefined) {
       const some = [...members.keys()].slice(0, 8).map(shown).join(", ");
@@ -36,20 +54,37 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
         `${source.name}: there is no ${shown(name)} in the archive, it holds ${some || "nothing"}`,
       );
     }
-    return readMember(source, member);
+    return member;
   };
-  return { names: [...members.keys()], read };
+  return {
+    names: [...members.keys()],
+    read: async (name) => readMember(source, find(name)),
+    open: async (name) => openMember(source, find(name)),
+  };
 }
 
-function checkInflated(members: ZipMember[], where: string): void {
+async function openMember(source: ByteSource, member: ZipMember): Promise<MemberSource> {
+  const name = `${source.name}: ${shown(member.name)}`;
+  const place = await dataStart(source, member, name);
+  const { size, packed, crc } = member;
+  const range = (start: number, end: number): Promise<Uint8Array> => source.read(place + start, place + end);
+  if (member.method !== 0) return { ...inflatingSource({ name, size, packed, crc }, range), place: null };
+  const read = async (start: number, end: number): Promise<Uint8Array> => {
+    checkRange(name, size, start, end);
+    return range(start, end);
+  };
+  return { name, size, place, read, close: async () => {} };
+}
+
+function checkInflated(members: ZipMember[], where: string, most: number): void {
   let total = 0;
   for (const { name, method, size, packed } of members) {
     if (method === 0) continue;
     total += size;
     const claim = `${where}: ${shown(name)} claims to become ${size} bytes`;
     if (size > packed * MAX_RATIO) throw new WeightsError(`${claim}, more than its ${packed} packed bytes can hold`);
-    if (total > MAX_INFLATED) {
-      throw new WeightsError(`${claim}, ${total} with those before it; at most ${MAX_INFLATED} are unpacked`);
+    if (total > most) {
+      throw new WeightsError(`${claim}, ${total} with those before it; at most ${most} are unpacked`);
     }
   }
 }

@@ -143,7 +143,7 @@ describe("config.json", () => {
     ["another vision tower", withVision(hubGemma2, { model_type: "clip" }), /vision_config\.model_type/],
     ["a missing sub-config", { ...hubGemma2, vision_config: undefined }, /vision_config.*received nothing/],
     ["no image token", { ...hubGemma2, image_token_index: undefined }, /image_token_index.*a number.*nothing/],
-    ["an image token outside the vocabulary", { ...hubGemma2, image_token_index: 257216 }, /image_token_index/],
+    ["an image token outside the vocabulary", { ...hubGemma2, image_token_index: 257217 }, /image_token_index/],
     ["heads that do not divide", withText(hubGemma2, { num_key_value_heads: 3 }), /num_key_value_heads.*divisor/],
     ["an odd head size", withText(hubGemma2, { head_dim: 3 }), /head_dim.*even/],
     ["a negative size", withText(hubGemma2, { num_hidden_layers: -1 }), /num_hidden_layers.*received -1/],

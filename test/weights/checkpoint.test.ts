@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs";
 import {
   canonicalName,
   Checkpoint,
+  encodeNpz,
   encodeSafetensors,
   memorySource,
   openFolder,
@@ -498,12 +499,13 @@ describe("weights/checkpoint", () => {
       ));
 
     it("is refused with the files of other formats that it holds", async () => {
-      const others = { "pytorch_model.bin": "x", "pt_224.npz": "x", "model.weights.h5": "x", "config.json": {} };
+      const mask = encodeNpz(new Map([["decoder.0.bias", f32([1], random)]]));
+      const others = { "pytorch_model.bin": "x", "vae-oid.npz": mask, "flax_model.msgpack": "x", "config.json": {} };
       await withFolder(others, async (path) => {
         const opening = Checkpoint.open(await openFolder(path));
         await assert.rejects(
           opening,
-          weightsError(/only model\.weights\.h5, pt_224\.npz, pytorch_model\.bin, which is not read/),
+          weightsError(/only flax_model\.msgpack, pytorch_model\.bin, vae-oid\.npz, which is not read/),
         );
       });
       await refused({ "pytorch_model.bin": {} }, /only pytorch_model\.bin, which is not read/);
