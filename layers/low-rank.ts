@@ -55,3 +55,20 @@ export function eachRows(count: number, visit: (ids: tf.Tensor1D) => void): void
     tf.tidy(() => visit(tf.range(at, Math.min(at + ROWS_AT_ONCE, count), 1, "int32")));
   }
 }
+
+/**
+ * The length of each row (`axis` "out") or column ("in") of W + B·A, `weight` [out, in] as it is held: what DoRA divides its magnitudes by.
+ * The caller owns the result.
+ */
+export function lowRankNorms(weight: tf.Tensor, { a, b, axis }: Omit<LowRank, "gain">): tf.Tensor1D {
+  return tf.tidy(() => {
+    const squares: tf.Tensor1D[] = [];
+    eachRows(weight.shape[0], (ids) => {
+      const rows = rowsWithLowRank(rowsOf(weight, ids), ids, { a, b, gain: null, axis }).square();
+      squares.push(tf.keep(rows.sum(axis === "out" ? 1 : 0)));
+    });
+    const total = axis === "out" ? tf.concat(squares) : tf.addN(squares);
+    tf.dispose(squares);
+    return total.sqrt();
+  });
+}

@@ -1,4 +1,5 @@
 import { KVCache } from "../layers/kv-cache.js";
+import { InputError } from "./errors.js";
 
 /**
  * What decoding remembers between steps: keys and values of every layer, and which positions are real and in the block.
@@ -10,10 +11,20 @@ export class DecoderState {
   attentionMask: number[][] = [];
   /** 0 in the open block and for pads, 1 behind it. [B, S] */
   tokenTypes: number[][] = [];
+  /** Of the model's weights when the first positions were added. */
+  private revision = 0;
 
   /** `capacity`: positions that room is made for at once, where that is known. */
   constructor(numHiddenLayers: number, capacity = 0) {
     this.layers = Array.from({ length: numHiddenLayers }, (_, i) => new KVCache({ name: `cache.${i}`, capacity }));
+  }
+
+  /** Throws `InputError` when positions are remembered that weights of another revision have made. */
+  begin(revision: number): void {
+    if (this.attentionMask.length === 0) this.revision = revision;
+    if (this.revision !== revision) {
+      throw new InputError("state: it was begun with other adapters than those active now; begin with a new one");
+    }
   }
 
   /** Adds the new positions of each row to what is remembered. */

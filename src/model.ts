@@ -4,12 +4,14 @@ import type { WeightScope } from "../layers/checkpoint-layer.js";
 import type { HeldDtype } from "../layers/held.js";
 import { Projector } from "../layers/projector.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import type { Weight } from "../layers/weight.js";
+import { LM_HEAD } from "../weights/names.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 import { DecoderState } from "./decoder-state.js";
 import { InputError } from "./errors.js";
 import { GemmaDecoder, type LogitRows } from "./gemma.js";
 import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.js";
-import { buildPart, type Part } from "./part.js";
+import { buildPart, namedWeights, type Part } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { SiglipTower } from "./siglip.js";
 import { atOnce, inTurns, replace, type Steps } from "./steps.js";
@@ -33,6 +35,8 @@ export class PaliGemmaModel {
   private readonly projector: Projector;
   /** The decoder, for those who look into it. */
   readonly language: GemmaDecoder;
+  /** How often the weights have been given another meaning; what was begun before such a change cannot be gone on with. */
+  private revision = 0;
   /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
   private backend: string | undefined = tf.getBackend();
 
@@ -60,6 +64,16 @@ export class PaliGemmaModel {
     return this;
   }
 
+  /** Every weight by its name in the checkpoint, and the table as the output head reads it. Once they are built. */
+  weights(): ReadonlyMap<string, Weight> {
+    return new Map([...this.parts.flatMap(namedWeights), [LM_HEAD, this.language.embedding.head]]);
+  }
+
+  /** To be called when weights have been replaced or adapted: passes that run, and decoding that has begun, then fail. */
+  weightsChanged(): void {
+    this.revision++;
+  }
+
   /** An empty memory for decoding with this model; the caller disposes it. `capacity`: positions that will come, if known. */
   newState(capacity = 0): DecoderState {
     return new DecoderState(this.config.text.numHiddenLayers, capacity);
@@ -84,10 +98,16 @@ export class PaliGemmaModel {
   ): Promise<tf.Tensor> {
     // A single token is a few milliseconds of JavaScript; a pause at each of its blocks would cost more than that.
     const everyStep = (inputs.inputIds[0]?.length ?? 0) > 1;
-    return inTurns(this.steps(inputs, options), { signal, everyStep, resume: () => this.activate() });
+    const { revision } = this;
+    const resume = () => {
+      if (this.revision !== revision) throw new InputError("adapters: they were changed while a run was under way");
+      this.activate();
+    };
+    return inTurns(this.steps(inputs, options), { signal, everyStep, resume });
   }
 
   private *steps(inputs: ModelInputs, { tap = noTap, state, rows = "all" }: ForwardOptions): Steps<tf.Tensor> {
+    state?.begin(this.revision);
     const seen = state?.attentionMask.map((row) => row.reduce((sum, real) => sum + real, 0));
     const cached = state?.attentionMask[0]?.length ?? 0;
     const complete = completeInputs(this.config, inputs, this.settings.positionOffset, { seen, cached });
@@ -139,7 +159,8 @@ export class PaliGemmaModel {
     return this.language.embedding.heldAs;
   }
 
-  private activate(): void {
+  /** Makes the backend of the weights the current one. */
+  activate(): void {
     this.backend ??= tf.getBackend();
     switchBackend(this.backend);
   }

@@ -1,0 +1,67 @@
+import * as tf from "@tensorflow/tfjs";
+
+import { heldDtype } from "../../layers/held.js";
+import { rowsOf } from "../../layers/low-rank.js";
+import type { AdapterFile, PlacedTensor } from "../../weights/adapter/adapter-file.js";
+import { bytesOf, fromFloat32, toFloat32 } from "../../weights/dtype.js";
+import { WeightsError } from "../../weights/errors.js";
+import { STORED } from "../dtypes.js";
+
+/** Rows that are compared at once. */
+const ROWS_AT_ONCE = 4096;
+
+/**
+ * The table of the base model that PEFT has put into an adapter's file, where it has and where it is not `stored` [V, D], the one at hand;
+ * mostly it is. Throws `WeightsError` when the file has two that differ.
+ */
+export async function otherBaseTable(
+  file: AdapterFile,
+  stored: tf.Tensor,
+  activate: () => void,
+): Promise<PlacedTensor | null> {
+  const others: PlacedTensor[] = [];
+  for (const table of file.placed.filter(({ role }) => role === "base")) {
+    const same = await everyPiece(file, [table], ([rows], at) => {
+      activate();
+      return holds(stored, rows, at);
+    });
+    if (!same) others.push(table);
+  }
+  const [first = null, ...more] = others;
+  for (const table of more) {
+    const same = await everyPiece(file, [first!, table], ([a, b]) => a.every((value, i) => value === b[i]));
+    if (same) continue;
+    const names = `"${first!.entry.name}" and "${table.entry.name}"`;
+    throw new WeightsError(`${file.folder.name}: ${names} differ; the base model has one table for both`);
+  }
+  return first;
+}
+
+/** Whether `test` is true of every piece, row `at` and those behind it, of tables of one shape. */
+async function everyPiece(
+  file: AdapterFile,
+  tables: readonly PlacedTensor[],
+  test: (rows: Float32Array[], at: number) => boolean,
+): Promise<boolean> {
+  const [rows, columns] = tables[0].shape;
+  for (let at = 0; at < rows; at += ROWS_AT_ONCE) {
+    const end = Math.min(at + ROWS_AT_ONCE, rows);
+    const pieces = tables.map(async (table) => {
+      const row = columns * bytesOf(table.entry.dtype);
+      return toFloat32(await file.read(table, at * row, end * row), table.entry.dtype);
+    });
+    if (!test(await Promise.all(pieces), at)) return false;
+  }
+  return true;
+}
+
+/** Whether the rows from `at` on are these, once they have the type that the table is held in. */
+function holds(stored: tf.Tensor, rows: Float32Array, at: number): boolean {
+  const dtype = heldDtype(stored);
+  const rounded = dtype === null ? rows : toFloat32(fromFloat32(rows, STORED[dtype]), STORED[dtype]);
+  return tf.tidy(() => {
+    const ids = tf.range(at, at + rows.length / stored.shape[1]!, 1, "int32");
+    const ours = rowsOf(stored, ids).dataSync();
+    return ours.every((value, i) => value === rounded[i]);
+  });
+}
