@@ -31,6 +31,7 @@ describe("the README", () => {
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
     writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
     writeFileSync(path.join(scratch, "prompts.txt"), "caption en\nocr\n");
+    writeFileSync(path.join(scratch, "data.jsonl"), ours(blocks("jsonl")[0]));
   });
   after(async () => {
     await hub.stop();

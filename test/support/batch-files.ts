@@ -6,6 +6,7 @@ import path from "node:path";
 import type { BatchModel } from "../../src/batch/ask-group.js";
 import type { BatchResult } from "../../src/batch/batch-result.js";
 import type { Processor } from "../../src/processor.js";
+import type { BatchOptions } from "../../src/questions/answer-batch.js";
 import type { Question } from "../../src/questions/question.js";
 
 /** A folder that is there from the first test of a suite to its last. */
@@ -46,8 +47,9 @@ export function sameAnswers(actual: readonly BatchResult[], expected: readonly B
 }
 
 /** A model that repeats the prompt, reads no picture, and remembers what it was asked in groups. */
-export function echo(options: { context?: number; refuse?: (prompts: string[]) => void } = {}) {
+export function echo({ context = 100, refuse }: { context?: number; refuse?: (prompts: string[]) => void } = {}) {
   const asked: string[][] = [];
+  const options: BatchOptions[] = [];
   const processor = {
     layOut: (prompt: string) => ({ prefix: [...prompt].map(() => 1), suffix: [] }),
     readPicture: async (file: string) => ({
@@ -56,16 +58,17 @@ export function echo(options: { context?: number; refuse?: (prompts: string[]) =
       size: { width: path.basename(file).length, height: 1 },
     }),
   } as unknown as Processor;
-  const generateBatch = async (questions: readonly Question[]) => {
+  const generateBatch = async (questions: readonly Question[], how: BatchOptions) => {
+    options.push(how);
     const prompts = questions.map(({ prompt }) => prompt);
     asked.push(prompts);
-    options.refuse?.(prompts);
+    refuse?.(prompts);
     return prompts.map((text) => ({ text, finishReason: "eos", promptTokens: text.length, tokens: [1] }));
   };
   const config = {
-    text: { maxPositionEmbeddings: options.context ?? 100 },
+    text: { maxPositionEmbeddings: context },
     vision: { imageSize: 2, patchSize: 1 },
   };
   const model = { generateBatch, processor, config, tokenizer: {} } as unknown as BatchModel;
-  return { model, asked };
+  return { model, asked, options };
 }

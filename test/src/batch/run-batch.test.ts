@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import fc from "fast-check";
@@ -47,6 +47,60 @@ describe("a batch", () => {
     });
     assert.deepEqual(idsOf(readAnswers(run.out)).sort(), idsOf(questions(7) as unknown as BatchResult[]));
     assert.ok(!existsSync(`${run.out}.lock`));
+  });
+
+  it("closes its files, however it ends", async function () {
+    if (!existsSync("/proc/self/fd")) this.skip();
+    const run = files(questions(2));
+    const open = () => readdirSync("/proc/self/fd").map((name) => readlink(`/proc/self/fd/${name}`));
+    await runBatch(echo().model, run);
+    await assert.rejects(
+      runBatch(() => assert.fail("loaded"), { ...run, out: `${run.out}.other` }),
+      /loaded/,
+    );
+    assert.deepEqual(
+      open().filter((file) => file.startsWith(scratch())),
+      [],
+    );
+  });
+
+  it("hands its limit and its signal to the model, and a whole group at once", async () => {
+    const { model, options } = echo();
+    const { signal } = new AbortController();
+    await runBatch(model, { ...files(questions(3)), batchSize: 5, maxNewTokens: 7, signal });
+    assert.deepEqual(options, [{ maxNewTokens: 7, signal, batchSize: 3, logProbabilities: true }]);
+  });
+
+  it("reads the pictures of the next group while one is computed", async () => {
+    const { model } = echo();
+    let seen = () => {};
+    const next = new Promise<void>((resolve) => (seen = resolve));
+    const readPicture: typeof model.processor.readPicture = (file, label) => {
+      if (path.basename(file as string) === "1.png") seen();
+      return model.processor.readPicture(file, label);
+    };
+    const slow = {
+      ...model,
+      processor: { ...model.processor, readPicture },
+      generateBatch: async (...args: Parameters<typeof model.generateBatch>) => {
+        await next; // for ever, were the pictures read in turn
+        return model.generateBatch(...args);
+      },
+    } as typeof model;
+    const lines = questions(2).map((line, i) => ({ ...line, image: `${i}.png` }));
+    assert.equal((await runBatch(slow, { ...files(lines), batchSize: 1 })).answered, 2);
+  });
+
+  it("writes nothing more once another process has taken its lock", async () => {
+    const run = files(questions(4));
+    const { model } = echo({
+      refuse: (prompts) => prompts.includes("prompt 2") && writeFileSync(`${run.out}.lock`, "{}"),
+    });
+    await assert.rejects(runBatch(model, { ...run, batchSize: 2 }), {
+      name: "InputError",
+      message: /has taken its lock/,
+    });
+    assert.deepEqual(idsOf(readAnswers(run.out)), ["q0", "q1"]);
   });
 
   it("in shards gives the lines of one run, each in exactly one file", async () => {
@@ -326,6 +380,14 @@ describe("a batch", () => {
     });
   });
 });
+
+function readlink(file: string): string {
+  try {
+    return readlinkSync(file);
+  } catch {
+    return ""; // closed meanwhile
+  }
+}
 
 async function demoProcessor(): Promise<Pick<PaliGemma["processor"], "readPicture">> {
   const model = await PaliGemma.load(undefined, { backend: "cpu" });
