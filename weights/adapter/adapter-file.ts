@@ -1,9 +1,9 @@
 import { WeightsError } from "../errors.js";
 import { isFloat } from "../dtype.js";
+import { findWeights } from "../find-weights.js";
 import { shown } from "../json.js";
 import { canonicalNames } from "../names.js";
 import { readHeader, type TensorEntry } from "../safetensors.js";
-import { INDEX, SINGLE } from "../shard-index.js";
 import type { ByteSource, Folder } from "../source.js";
 import { type AdapterConfig, parseAdapterConfig } from "./config.js";
 import { type AdapterTensor, type ExpectedAdapter, expectedAdapter } from "./expected.js";
@@ -22,8 +22,7 @@ const LISTED = 2000;
 
 /** Whether a folder holds an adapter and no model. */
 export async function isAdapterFolder(folder: Folder): Promise<boolean> {
-  if (!(await folder.has(ADAPTER_CONFIG))) return false;
-  return !(await folder.has(SINGLE)) && !(await folder.has(INDEX));
+  return (await folder.has(ADAPTER_CONFIG)) && (await findWeights({ ...folder, weightFile: undefined })) === null;
 }
 
 /** The checked adapter_config.json of a folder. */

@@ -78,7 +78,11 @@ export type PythonPattern = { source: string; where: string };
  * Throws `WeightsError` for an expression that is not read, and when they take too long: the names are short, the expressions
  * come from strangers.
  */
-export function matchStarts(patterns: readonly PythonPattern[], names: readonly string[]): (string | null)[][] {
+export function matchStarts(
+  patterns: readonly PythonPattern[],
+  names: readonly string[],
+  maxTime = MAX_TIME,
+): (string | null)[][] {
   if (patterns.length === 0) return [];
   const sources = patterns.map(({ source, where }) => `^(?:${fromPython(source, where)})`);
   const code = `JSON.stringify(sources.map((source) => {
@@ -88,10 +92,10 @@ export function matchStarts(patterns: readonly PythonPattern[], names: readonly 
   try {
     // In a context of its own because that alone has a limit of time, which also stops an expression at work.
     const context = { sources, names: [...names] };
-    return JSON.parse(runInNewContext(code, context, { timeout: MAX_TIME }) as string) as (string | null)[][];
+    return JSON.parse(runInNewContext(code, context, { timeout: maxTime }) as string) as (string | null)[][];
   } catch (error) {
     if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw error;
     const where = patterns[0].where;
-    throw new WeightsError(`${where}: its regular expressions take more than ${MAX_TIME / 1000} seconds to match`);
+    throw new WeightsError(`${where}: its regular expressions take more than ${maxTime / 1000} seconds to match`);
   }
 }
