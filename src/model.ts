@@ -37,6 +37,7 @@ export class PaliGemmaModel {
   readonly language: GemmaDecoder;
   /** How often the weights have been given another meaning; what was begun before such a change cannot be gone on with. */
   private revision = 0;
+  private picturesChanged = 0;
   /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
   private backend: string | undefined = tf.getBackend();
 
@@ -69,9 +70,15 @@ export class PaliGemmaModel {
     return new Map([...this.parts.flatMap(namedWeights), [LM_HEAD, this.language.embedding.head]]);
   }
 
-  /** To be called when weights have been replaced or adapted: passes that run, and decoding that has begun, then fail. */
-  weightsChanged(): void {
+  /** To be called when weights of these names mean something else than before: passes that run, and decoding that has begun, then fail. */
+  weightsChanged(names: readonly string[]): void {
     this.revision++;
+    if (names.some((name) => !name.startsWith("language_model."))) this.picturesChanged++;
+  }
+
+  /** How often that concerned the vision tower or the projector: pictures encoded before are of another model. */
+  get pictureRevision(): number {
+    return this.picturesChanged;
   }
 
   /** An empty memory for decoding with this model; the caller disposes it. `capacity`: positions that will come, if known. */

@@ -1,6 +1,9 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { type Folder, openFolder } from "../weights/source.js";
+import type { AdapterInfo } from "./adapters/adapter-info.js";
+import { adaptedPlace, adapterNames } from "./adapters/adapter-model.js";
+import { type AdapterChoice, Adapters } from "./adapters/adapters.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
 import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
@@ -15,6 +18,7 @@ import type { Intervention } from "./inspection/edit-tap.js";
 import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from "./inspection/run.js";
 import { type CapturedPiece, decodeAndKeep } from "./inspection/generation.js";
 import { promptPass } from "./inspection/pass.js";
+import { tokenizerFolder } from "./keras-preset.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import type { MaskCodec } from "./masks/codec.js";
 import { MaskCodecLoader } from "./masks/codec-loader.js";
@@ -59,6 +63,8 @@ export type LoadOptions = HubOptions & {
   specialTokens?: "ids" | "text" | undefined;
   /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
   tokenizer?: string | undefined;
+  /** Folders (path or URL) of LoRA adapters that PEFT has saved: all are active, each named by the last part of its path. */
+  adapter?: string | readonly string[] | undefined;
   /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
   maskWeights?: string | undefined;
   onProgress?: ((progress: ModelProgress) => void) | undefined;
@@ -101,6 +107,7 @@ const nameOf = ({ name, weightFile }: Folder): string => (weightFile === undefin
 /** A loaded checkpoint: asks, streams, runs and inspects. */
 export class PaliGemma {
   private disposed = false;
+  private readonly lora: Adapters;
 
   private constructor(
     /** The folder or address that it came from, without anything secret. */
@@ -112,7 +119,9 @@ export class PaliGemma {
     readonly network: PaliGemmaModel,
     readonly backend: BackendName,
     private readonly masks: MaskCodecLoader,
-  ) {}
+  ) {
+    this.lora = new Adapters(network);
+  }
 
   /** The type that the matrices are held in; activations are float32 with each. */
   get dtype(): Dtype {
@@ -122,19 +131,20 @@ export class PaliGemma {
   /**
    * Loads a model folder (path or http(s) URL), or one weight file with what lies beside it, in any form that `findWeights` knows; or
    * a model on the Hugging Face Hub (`owner/name`, downloaded into its cache as far as it is not there); without one, the bundled demo.
+   * The folder of an adapter stands for its base model, where that is a folder here, with the adapter.
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     const { dtype, specialTokens = "ids", onProgress, signal } = options;
     const settings = settingsWith(options.settings);
-    const place = await placeOf(name ?? demoCheckpoint(), options);
+    const { place, adapters } = await adaptedPlace(await placeOf(name ?? demoCheckpoint(), options), signal);
     // Masks are loaded later, when what stops the loading of the model has no say any more.
     const open = (until?: AbortSignal) => openFolder(place, until);
     const folder = await open(signal);
     const written = await loadConfig(folder);
     const addedTokens = { "<image>": written.imageTokenId };
     const words = options.tokenizer === undefined ? folder : await openFolder(options.tokenizer, signal);
-    const tokenizer = await loadTokenizer(words, { addedTokens, specialTokens });
+    const tokenizer = await loadTokenizer(await tokenizerFolder(words), { addedTokens, specialTokens });
     // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
     const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
     const config = { ...written, bosTokenId, padTokenId };
@@ -151,7 +161,7 @@ export class PaliGemma {
     const backend = await useBackend(options.backend);
     const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
     const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
-    return new PaliGemma(
+    const model = new PaliGemma(
       name === undefined ? "demo" : nameOf(folder),
       config,
       tokenizer,
@@ -160,6 +170,60 @@ export class PaliGemma {
       backend,
       new MaskCodecLoader({ open: () => open(), weights: options.maskWeights, backend }),
     );
+    await model.addAdapters([...adapters, ...[options.adapter ?? []].flat()], signal);
+    return model;
+  }
+
+  private async addAdapters(places: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    const named = adapterNames(places);
+    try {
+      for (const [name, place] of named) await this.lora.load(name, place, { signal });
+      if (named.size > 0) this.lora.set([...named.keys()]);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** The LoRA adapters that are loaded: how much each brings to which part, and the factor that it is active with. */
+  get adapters(): AdapterInfo[] {
+    return this.lora.list;
+  }
+
+  /**
+   * Loads an adapter that PEFT has saved (`adapter_config.json`, `adapter_model.safetensors`) from a folder or URL, under a name of
+   * your own, for `setAdapters`. Throws `InputError` for a name that is taken, and `WeightsError` that lists whatever does not fit.
+   */
+  async loadAdapter(name: string, pathOrUrl: string, options: { signal?: AbortSignal } = {}): Promise<AdapterInfo> {
+    this.checkAlive();
+    return this.lora.load(name, pathOrUrl, options);
+  }
+
+  /**
+   * Makes these adapters the active ones, and no others; `[]`: none. Names, or names with a factor for the low-rank part of each. A run or
+   * an answer that is under way ends in an `InputError` then. Throws `InputError` for unknown names and for adapters that exclude each other.
+   */
+  setAdapters(adapters: AdapterChoice): void {
+    this.checkAlive();
+    this.lora.set(adapters);
+  }
+
+  /** Frees an adapter. Throws `InputError` for an unknown name, and while it is merged. */
+  unloadAdapter(name: string): void {
+    this.checkAlive();
+    this.lora.unload(name);
+  }
+
+  /** Folds the active adapters into the weights: nothing is slower then than without, and each changed matrix is there twice. */
+  async mergeAdapters(): Promise<void> {
+    this.checkAlive();
+    await this.lora.merge();
+  }
+
+  /** Takes the merged adapters out again, to the bit. */
+  unmergeAdapters(): void {
+    this.checkAlive();
+    this.lora.unmerge();
   }
 
   /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
@@ -343,6 +407,7 @@ export class PaliGemma {
   /** Frees the weights. The object cannot be used afterwards. */
   dispose(): void {
     if (!this.disposed) {
+      this.lora.dispose();
       this.network.dispose();
       this.masks.dispose();
     }

@@ -105,7 +105,7 @@ export class Adapters {
       matrix.replace(tensor);
     }
     this.merged = merged;
-    this.network.weightsChanged();
+    this.network.weightsChanged([]); // but for rounding they mean the same
   }
 
   /** Takes the adapters out of the weights again, which then have the very bits that they had before; they stay active beside them. */
@@ -114,7 +114,7 @@ export class Adapters {
     this.activation.apply();
     for (const { tensor } of this.merged) tensor.dispose();
     this.merged = null;
-    this.network.weightsChanged();
+    this.network.weightsChanged([]); // but for rounding they mean the same
   }
 
   /** Frees every adapter; the network has then its own weights. */
@@ -133,11 +133,12 @@ export class Adapters {
   }
 
   private replaceActivation(next: Activation): void {
+    const changed = [...this.activation.names, ...next.names];
     this.activation.undo();
     this.activation.dispose();
     next.apply();
     this.activation = next;
-    this.network.weightsChanged();
+    this.network.weightsChanged(changed);
   }
 
   private resolved(choice: AdapterChoice): ActiveAdapter[] {

@@ -5,7 +5,13 @@ import { DTYPES, type DtypeChoice } from "../dtypes.js";
 import { InputError } from "../errors.js";
 
 /** The options of every command that loads weights. */
-export type LoadFlags = { model?: string; revision?: string; dtype: DtypeChoice; backend: BackendChoice };
+export type LoadFlags = {
+  model?: string;
+  revision?: string;
+  adapter?: string[];
+  dtype: DtypeChoice;
+  backend: BackendChoice;
+};
 
 /** `--model`, which every command has. */
 export const modelOption = (): Option =>
@@ -18,11 +24,18 @@ export const modelOption = (): Option =>
 export const revisionOption = (): Option =>
   new Option("--revision <name>", "branch, tag or commit of a model on the Hub (default: main)");
 
-/** Adds `--model`, `--revision`, `--dtype` and `--backend`. */
+/** `--adapter`, which may be given several times. */
+const adapterOption = (): Option =>
+  new Option("--adapter <dir>", "folder (path or URL) of a LoRA adapter; several times for several").argParser(
+    (value: string, earlier: string[] = []) => [...earlier, value],
+  );
+
+/** Adds `--model`, `--revision`, `--adapter`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
     .addOption(revisionOption())
+    .addOption(adapterOption())
     .addOption(new Option("--dtype <type>", "type of the numbers").choices(DTYPES).default("auto"))
     .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"));
 }

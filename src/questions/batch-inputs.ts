@@ -40,7 +40,7 @@ export async function encodePicture(
   if (read instanceof EncodedPicture) return read;
   const pixels = pixelsOf([read], processor);
   try {
-    return new EncodedPicture(model.encodeImages(pixels), read.size);
+    return new EncodedPicture(model.encodeImages(pixels), read.size, model.pictureRevision);
   } finally {
     pixels.dispose();
   }
@@ -64,7 +64,9 @@ function pictureTensor(
   const tensor = tf.tidy(() => {
     const fresh = plain.length > 0 ? model.encodeImages(pixelsOf(plain, processor)) : null;
     let next = 0;
-    const rows = pictures.map((one) => (one instanceof EncodedPicture ? one.rows : fresh!.slice([next++], [1])));
+    const rows = pictures.map((one) =>
+      one instanceof EncodedPicture ? one.rowsFor(model.pictureRevision) : fresh!.slice([next++], [1]),
+    );
     return rows.length === 1 ? rows[0].clone() : tf.concat(rows);
   });
   return { tensor, encoded: true };

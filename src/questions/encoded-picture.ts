@@ -14,6 +14,8 @@ export class EncodedPicture {
     rows: tf.Tensor,
     /** Of the picture before it was squashed, in pixels. */
     readonly size: { width: number; height: number },
+    /** `pictureRevision` of the model that made the rows. */
+    private readonly revision = 0,
   ) {
     this.held = rows;
   }
@@ -22,6 +24,12 @@ export class EncodedPicture {
   get rows(): tf.Tensor {
     if (this.held) return this.held;
     throw new InputError("image: the encoded picture has been disposed; encode it again");
+  }
+
+  /** `rows`, where they were made by weights of this revision; else throws `InputError`. */
+  rowsFor(revision: number): tf.Tensor {
+    if (revision === this.revision) return this.rows;
+    throw new InputError("image: it was encoded with other adapters than those active now; encode it again");
   }
 
   /** Frees the rows. */
