@@ -314,6 +314,7 @@ describe("a batch", () => {
     for (const [options, message] of [
       [{ ...run, out: run.input }, /expected another file for the answers/],
       [{ ...run, input: scratch("absent.jsonl") }, /absent\.jsonl: cannot be read \(ENOENT\)/],
+      [{ ...run, out: path.join(run.input, "out.jsonl") }, /out\.jsonl: there is no folder/],
       [{ ...run, out: scratch("no", "out.jsonl") }, /out\.jsonl: there is no folder .*no; make it/],
       [{ ...run, batchSize: 0 }, /batchSize: expected a whole number >= 1/],
       [{ ...run, maxNewTokens: 1.5 }, /maxNewTokens: expected a whole number >= 1/],
