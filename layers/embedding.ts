@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import { heldDtype, type HeldDtype } from "./held.js";
 import { Matrix } from "./matrix.js";
 import { softcap } from "./softcap.js";
 import { noTap, type Tap } from "./tap.js";
@@ -41,10 +40,6 @@ export class TokenEmbedding extends CheckpointLayer {
   /** Rows of the table that `unembed` multiplies by, not scaled: ids [n] -> [n, D]. The caller owns the result. */
   table(ids: readonly number[]): tf.Tensor {
     return tf.tidy(() => this.head.rows(tf.tensor2d([ids as number[]], undefined, "int32")).squeeze([0]));
-  }
-  /** The type that the table is held in. */
-  get heldAs(): HeldDtype {
-    return heldDtype(this.weight.stored()) ?? "float32";
   }
   /** The number of tokens, V. */
   get rows(): number {

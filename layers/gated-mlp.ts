@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
-import { heldDtype } from "./held.js";
+import { heldDtype, type HeldDtype } from "./held.js";
 import { Linear } from "./linear.js";
 import { runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
@@ -56,6 +56,10 @@ export class GatedMLP extends CheckpointLayer {
       const post = tap("hook_post", geluTanh(pre).mul(preLinear));
       return this.downProj.apply(post) as tf.Tensor;
     });
+  }
+  /** The type that its matrices are held in. */
+  get heldAs(): HeldDtype {
+    return heldDtype(this.gateProj.weight.read()) ?? "float32";
   }
   override getConfig(): tf.serialization.ConfigDict {
     return {

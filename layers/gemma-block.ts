@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { add } from "./add.js";
 import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
+import type { HeldDtype } from "./held.js";
 import { GatedMLP } from "./gated-mlp.js";
 import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
 import { RMSNorm } from "./rms-norm.js";
@@ -51,6 +52,10 @@ export class GemmaBlock extends CheckpointLayer {
       if (child) this.buildChild(child, shapes[0]);
     }
     this.built = true;
+  }
+  /** The type that its matrices are held in. */
+  get heldAs(): HeldDtype {
+    return this.mlp.heldAs;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap, cache }: DecoderOptions = {}): tf.Tensor {
     const [x, ...maskAndRope] = inputs as tf.Tensor[];

@@ -3,7 +3,7 @@ import type * as tf from "@tensorflow/tfjs";
 import { runUntaped } from "./kernel.js";
 
 /** A type of number that weights are held in. */
-export type HeldDtype = "bfloat16" | "float16" | "float32";
+export type HeldDtype = "bfloat16" | "float16" | "float32" | "int8" | "nf4" | "fp4";
 
 const held = new WeakMap<object, HeldDtype>();
 

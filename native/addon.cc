@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "ops.h"
 #include "stream.h"
@@ -95,13 +96,8 @@ napi_value copy(napi_env env, const Arguments& arguments) {
       type != napi_uint8_array) {
     throw std::runtime_error("expected a Uint8Array");
   }
-  auto region = std::make_shared<Region>();
-  auto* owned = static_cast<uint8_t*>(std::malloc(length ? length : 1));
-  if (!owned) throw std::runtime_error("no room in memory for " + std::to_string(length) + " bytes");
-  std::memcpy(owned, data, length);
-  region->data = owned;
-  region->size = length;
-  region->release = [owned] { std::free(owned); };
+  std::shared_ptr<Region> region = allocateRegion(length);
+  std::memcpy(const_cast<uint8_t*>(region->data), data, length);
   return number(env, openRegion(region));
 }
 
@@ -118,30 +114,67 @@ napi_value close(napi_env, const Arguments& arguments) {
   return nullptr;
 }
 
+Dtype storedType(int64_t type) {
+  if (type != 1 && type != 14 && type != 19) throw std::runtime_error("expected the type 1, 14 or 19");
+  return static_cast<Dtype>(type);
+}
+
+// Throws unless a matrix of `halfBytes` for two numbers lies inside its region.
+void requireInside(const Region& region, uint64_t offset, int64_t rows, int64_t cols, int64_t halfBytes) {
+  unsigned __int128 bytes = (static_cast<unsigned __int128>(rows) * static_cast<uint64_t>(cols) * halfBytes + 1) / 2;
+  if (rows < 1 || cols < 1 || offset > region.size || bytes > region.size - offset) {
+    throw std::runtime_error("the weight does not lie inside its region");
+  }
+}
+
 // weight(region, offset, dtype, rows, cols) -> the number for the op PaligemmaHold, which takes the weight over
 napi_value weight(napi_env env, const Arguments& arguments) {
   std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
   auto offset = static_cast<uint64_t>(arguments.integer(1));
   int64_t type = arguments.integer(2);
   int64_t rows = arguments.integer(3), cols = arguments.integer(4);
-  if (type != 1 && type != 14 && type != 19) throw std::runtime_error("expected the type 1, 14 or 19");
-  auto dtype = static_cast<Dtype>(type);
-  unsigned __int128 bytes = static_cast<unsigned __int128>(rows) * static_cast<uint64_t>(cols) * bytesOf(dtype);
-  if (rows < 1 || cols < 1 || offset > region->size || bytes > region->size - offset) {
-    throw std::runtime_error("the weight does not lie inside its region");
+  Dtype dtype = storedType(type);
+  requireInside(*region, offset, rows, cols, bytesOf(dtype) * 2);
+  return number(env, addWeight({region, {region->data + offset, dtype, rows, cols}, nullptr}));
+}
+
+// packed(region, offset, scales, kind, blockSize, rounding, rows, cols) -> as `weight`, of a packed matrix: of kind 6 (int8)
+// with `scales` the region of a float for each row, or 100 (codes of 4 bit) with that of the codebook [16] and then a float for each block.
+napi_value packed(napi_env env, const Arguments& arguments) {
+  std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
+  auto offset = static_cast<uint64_t>(arguments.integer(1));
+  std::shared_ptr<Region> scales = regionAt(static_cast<int32_t>(arguments.integer(2)));
+  int64_t kind = arguments.integer(3), blockSize = arguments.integer(4), rounding = arguments.integer(5);
+  int64_t rows = arguments.integer(6), cols = arguments.integer(7);
+  if (kind != 6 && kind != 100) throw std::runtime_error("expected the kind 6 or 100");
+  const bool codes = kind == 100;
+  if (codes && (blockSize < 1 || (blockSize & (blockSize - 1)) != 0)) {
+    throw std::runtime_error("expected blocks of a power of two");
   }
-  return number(env, addWeight({region, {region->data + offset, dtype, rows, cols}}));
+  requireInside(*region, offset, rows, cols, codes ? 1 : 2);
+  const uint64_t numbers = static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols);
+  const uint64_t floats = codes ? 16 + (numbers + blockSize - 1) / blockSize : rows;
+  if (scales->size / sizeof(float) < floats) throw std::runtime_error("there are fewer scales than the weight needs");
+  const auto* values = reinterpret_cast<const float*>(scales->data);
+  Matrix matrix = {region->data + offset, static_cast<Dtype>(kind), rows, cols};
+  matrix.scales = codes ? values + 16 : values;
+  matrix.codebook = codes ? values : nullptr;
+  while (codes && (int64_t{1} << matrix.blockShift) < blockSize) matrix.blockShift++;
+  matrix.rounding = storedType(rounding);
+  return number(env, addWeight({region, matrix, scales}));
 }
 
 // A promise that is kept by a thread of libuv's pool.
 struct Work {
   std::function<void()> body;
+  std::function<napi_value(napi_env)> result;  // null: undefined
   napi_deferred deferred;
   napi_async_work handle;
 };
 
-napi_value promise(napi_env env, const char* name, std::function<void()> body) {
-  auto* work = new Work{std::move(body), nullptr, nullptr};
+napi_value promise(napi_env env, const char* name, std::function<void()> body,
+                   std::function<napi_value(napi_env)> made = nullptr) {
+  auto* work = new Work{std::move(body), std::move(made), nullptr, nullptr};
   napi_value result, label;
   napi_create_promise(env, &work->deferred, &result);
   napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &label);
@@ -150,9 +183,10 @@ napi_value promise(napi_env env, const char* name, std::function<void()> body) {
       [](napi_env env, napi_status, void* data) {
         auto* work = static_cast<Work*>(data);
         Stream::get().collect();
-        napi_value nothing;
-        napi_get_undefined(env, &nothing);
-        napi_resolve_deferred(env, work->deferred, nothing);
+        napi_value value;
+        napi_get_undefined(env, &value);
+        if (work->result) value = work->result(env);
+        napi_resolve_deferred(env, work->deferred, value);
         napi_delete_async_work(env, work->handle);
         delete work;
       },
@@ -167,6 +201,58 @@ napi_value prefaultRegion(napi_env env, const Arguments& arguments) {
   auto start = static_cast<size_t>(arguments.integer(1));
   auto end = static_cast<size_t>(arguments.integer(2));
   return promise(env, "paligemma.prefault", [=] { prefault(*region, start, end); });
+}
+
+// The numbers of a Float32Array.
+std::vector<float> floats(napi_env env, napi_value value, size_t count) {
+  napi_typedarray_type type;
+  size_t length;
+  void* data;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_float32_array || length != count) {
+    throw std::runtime_error("expected a Float32Array of " + std::to_string(count));
+  }
+  return std::vector<float>(static_cast<float*>(data), static_cast<float*>(data) + count);
+}
+
+// quantise(region, offset, dtype, rows, cols, kind, table) -> promise of [region, region], the codes and the scales as `packed`
+// takes them; pages of a mapped file leave the process. `table` of kind 100: 16 codebook values, the 15 points between them
+// in rising order, and the code of each of the 16 intervals.
+napi_value quantise(napi_env env, const Arguments& arguments) {
+  std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
+  auto offset = static_cast<uint64_t>(arguments.integer(1));
+  Dtype dtype = storedType(arguments.integer(2));
+  int64_t rows = arguments.integer(3), cols = arguments.integer(4), kind = arguments.integer(5);
+  if (kind != 6 && kind != 100) throw std::runtime_error("expected the kind 6 or 100");
+  std::vector<float> table = kind == 100 ? floats(env, arguments.at(6), 47) : std::vector<float>();
+  requireInside(*region, offset, rows, cols, bytesOf(dtype) * 2);
+  const auto numbers = static_cast<size_t>(rows * cols);
+  std::shared_ptr<Region> codes = allocateRegion(kind == 100 ? (numbers + 1) / 2 : numbers);
+  std::shared_ptr<Region> scales = allocateRegion((kind == 100 ? 16 + (numbers + 63) / 64 : rows) * sizeof(float));
+  const Kernels& kernels = Stream::get().kernels();
+  return promise(
+      env, "paligemma.quantise",
+      [=, &kernels] {
+        auto* values = reinterpret_cast<float*>(const_cast<uint8_t*>(scales->data));
+        auto* written = const_cast<uint8_t*>(codes->data);
+        const uint8_t* stored = region->data + offset;
+        if (kind == 6) {
+          kernels.quantise8(stored, dtype, rows, cols, reinterpret_cast<int8_t*>(written), values);
+        } else {
+          uint8_t byInterval[16];
+          for (int i = 0; i < 16; i++) byInterval[i] = static_cast<uint8_t>(table[31 + i]);
+          std::memcpy(values, table.data(), 16 * sizeof(float));
+          kernels.quantise4(stored, dtype, static_cast<int64_t>(numbers), table.data() + 16, byInterval, written, values + 16);
+        }
+        forget(*region, offset, offset + numbers * bytesOf(dtype));
+      },
+      [=](napi_env env) {
+        napi_value both;
+        napi_create_array_with_length(env, 2, &both);
+        napi_set_element(env, both, 0, number(env, openRegion(codes)));
+        napi_set_element(env, both, 1, number(env, openRegion(scales)));
+        return both;
+      });
 }
 
 // idle() -> promise, kept when everything enqueued before is done
@@ -238,6 +324,8 @@ NAPI_MODULE_INIT() {
   }
   put<map>(env, exports, "map");
   put<copy>(env, exports, "copy");
+  put<packed>(env, exports, "packed");
+  put<quantise>(env, exports, "quantise");
   put<close>(env, exports, "close");
   put<weight>(env, exports, "weight");
   put<prefaultRegion>(env, exports, "prefault");

@@ -7,10 +7,11 @@
 
 namespace paligemma {
 
-// Types that weights are held in, by TensorFlow's numbers.
-enum class Dtype : int { kFloat32 = 1, kBFloat16 = 14, kFloat16 = 19 };
+// Types that weights are held in, by TensorFlow's numbers; codes of 4 bit have none there.
+enum class Dtype : int { kFloat32 = 1, kInt8 = 6, kBFloat16 = 14, kFloat16 = 19, kCodes4 = 100 };
 
-inline int64_t bytesOf(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
+// Bytes of a number that is stored as it is.
+inline int64_t bytesOf(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : dtype == Dtype::kInt8 ? 1 : 2; }
 
 // A stored matrix W [rows = out, cols = in], row-major. `data` lies in a mapped file: aligned to its element at best.
 struct Matrix {
@@ -18,6 +19,15 @@ struct Matrix {
   Dtype dtype;
   int64_t rows;
   int64_t cols;
+  // kInt8: W = data · scales[row] / 127. kCodes4: the codes of the whole matrix one after another, two in a byte, the first in the high
+  // half; W = rounded(codebook[code] · scales[index >> blockShift]).
+  const float* scales = nullptr;
+  const float* codebook = nullptr;  // [16]
+  int blockShift = 0;
+  Dtype rounding = Dtype::kFloat32;
+
+  bool packed() const { return scales != nullptr; }
+  int64_t rowBytes() const { return dtype == Dtype::kCodes4 ? (cols + 1) / 2 : cols * bytesOf(dtype); }
 };
 
 enum class Activation : int { kNone = 0, kGeluTanh = 1 };
@@ -60,8 +70,14 @@ struct Kernels {
   void (*add)(Pool&, const float* a, const float* b, int64_t n, float* y);
   // y = cap · tanh(x / cap).
   void (*softcap)(Pool&, const float* x, int64_t n, float cap, float* y);
-  // y = x as float32.
-  void (*widen)(Pool&, const void* x, Dtype, int64_t n, float* y);
+  // y = W as float32 [rows, cols].
+  void (*widen)(Pool&, const Matrix& w, float* y);
+  // Codes of n stored numbers, in blocks of 64, on the calling thread: scales[block] = largest |x|, and of x / scale the number
+  // of the 15 rising `midpoints` below it, through `codes` [16], two in a byte.
+  void (*quantise4)(const void* x, Dtype, int64_t n, const float* midpoints, const uint8_t* codes, uint8_t* y, float* scales);
+  // Rows [rows, cols] of stored numbers to int8, on the calling thread: scales[row] = largest |x|, y = x / scale · 127 to the nearest,
+  // ties to even.
+  void (*quantise8)(const void* x, Dtype, int64_t rows, int64_t cols, int8_t* y, float* scales);
 
   // The steps of the kernels above, for whoever looks between them: step by step gives the same bits as at once.
   // y = gelu_tanh(x).

@@ -350,7 +350,7 @@ void widen(void*, TF_OpKernelContext* context) {
   Tensor y = call.output({w.matrix.rows, w.matrix.cols});
   if (!call.ok()) return;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.widen(pool, w.matrix.data, w.matrix.dtype, w.matrix.rows * w.matrix.cols, y.floats());
+    kernels.widen(pool, w.matrix, y.floats());
   });
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -46,8 +47,27 @@ std::shared_ptr<Region> mapFile(const std::string& path) {
   size_t size = static_cast<size_t>(info.st_size);
   region->data = static_cast<const uint8_t*>(data);
   region->size = size;
+  region->mapped = true;
   region->release = [data, size] { munmap(data, size); };
   return region;
+}
+
+std::shared_ptr<Region> allocateRegion(size_t size) {
+  auto* owned = static_cast<uint8_t*>(std::malloc(size ? size : 1));
+  if (!owned) throw std::runtime_error("no room in memory for " + std::to_string(size) + " bytes");
+  auto region = std::make_shared<Region>();
+  region->data = owned;
+  region->size = size;
+  region->release = [owned] { std::free(owned); };
+  return region;
+}
+
+void forget(const Region& region, size_t start, size_t end) {
+  if (!region.mapped) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  start = (start + page - 1) / page * page;
+  end = end / page * page;
+  if (start < end) madvise(const_cast<uint8_t*>(region.data + start), end - start, MADV_DONTNEED);
 }
 
 void prefault(const Region& region, size_t start, size_t end) {

@@ -14,6 +14,7 @@ namespace paligemma {
 struct Region {
   const uint8_t* data = nullptr;
   size_t size = 0;
+  bool mapped = false;
   std::function<void()> release;
   ~Region() {
     if (release) release();
@@ -27,10 +28,17 @@ std::shared_ptr<Region> mapFile(const std::string& path);
 // missing comes at the first access.
 void prefault(const Region& region, size_t start, size_t end);
 
+// The opposite: whole pages of a mapped file in [start, end) leave this process. They come back at the next access.
+void forget(const Region& region, size_t start, size_t end);
+
+// Memory of this process. Throws std::runtime_error where there is none left.
+std::shared_ptr<Region> allocateRegion(size_t size);
+
 // A matrix that a kernel may read as long as this is held.
 struct Weight {
   std::shared_ptr<Region> region;
   Matrix matrix;
+  std::shared_ptr<Region> scales;  // of a packed matrix
 };
 
 // Numbers for weights, which travel through TensorFlow as int32 tensors in their place.

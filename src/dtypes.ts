@@ -1,6 +1,7 @@
 import type { HeldDtype } from "../layers/held.js";
 import type { FloatDType } from "../weights/dtype.js";
 import type { WeightHolder } from "../weights/holder.js";
+import type { PackedForm } from "../weights/quantised/packed-form.js";
 import { InputError } from "./errors.js";
 import { hasStockKernels, kernelAddon } from "./native/kernels.js";
 import { SETUP_HINT } from "./native/load.js";
@@ -10,14 +11,33 @@ import { MappingHolder } from "./native/weight-holder.js";
 /** A type of number that the matrices of a model are held in; activations are float32 with each. */
 export type Dtype = HeldDtype;
 
-/** A type, or "auto": as stored on a backend that holds any, else float32. */
-export type DtypeChoice = Dtype | "auto";
+/** A type that matrices can be brought into, or "auto": as stored on a backend that holds any, else float32. */
+export type DtypeChoice = Exclude<Dtype, "fp4"> | "auto";
 
 /** Every choice, for messages and argument parsing. */
-export const DTYPES: readonly DtypeChoice[] = ["auto", "bfloat16", "float16", "float32"];
+export const DTYPES: readonly DtypeChoice[] = ["auto", "bfloat16", "float16", "float32", "int8", "nf4"];
 
-/** The name of each type in a file. */
-export const STORED: Record<Dtype, FloatDType> = { bfloat16: "BF16", float16: "F16", float32: "F32" };
+/** The name in a file of each type that is no packed form. */
+export const STORED = { bfloat16: "BF16", float16: "F16", float32: "F32" } as const satisfies Record<
+  string,
+  FloatDType
+>;
+
+/** Whether weights of that type are packed: codes with tables, and no numbers. */
+export const isPackedForm = (dtype: Dtype): dtype is PackedForm => !Object.hasOwn(STORED, dtype);
+
+/** Whether a choice packs matrices at loading. */
+export const isPacked = (dtype: DtypeChoice): dtype is "int8" | "nf4" => dtype === "int8" || dtype === "nf4";
+
+/**
+ * The form that a tensor is packed into: matrices of the decoder's layers into the chosen one, other matrices into 8 bit, for 4 bit of the
+ * token table or the vision tower cost more than they save; vectors and the position table not at all (null).
+ * Source: ggml-org/llama.cpp PR #5650 (perplexity by the table's bits).
+ */
+export function packedForm(choice: DtypeChoice, name: string, shape: readonly number[]): PackedForm | null {
+  if (!isPacked(choice) || shape.length < 2 || name.endsWith("position_embedding.weight")) return null;
+  return /^language_model\.model\.layers\./.test(name) ? choice : "int8";
+}
 
 /**
  * What keeps the weights of a model for a backend in 16 bit, or null where the backend has only float32.
@@ -28,13 +48,13 @@ export function weightHolder(backend: string, dtype: DtypeChoice): WeightHolder 
     throw new InputError(`dtype: expected one of ${DTYPES.join(", ")}, received "${String(dtype)}"`);
   }
   const addon = backend === "tensorflow" ? kernelAddon() : null;
-  const held = dtype === "auto" ? null : STORED[dtype];
-  if (addon) return new MappingHolder(addon, held);
-  if (backend === "tensorflow" && hasStockKernels()) return new UploadingHolder(held);
+  const held = dtype === "auto" || isPacked(dtype) ? null : STORED[dtype];
+  if (addon) return new MappingHolder(addon, held, (name, shape) => packedForm(dtype, name, shape));
+  if (backend === "tensorflow" && hasStockKernels() && !isPacked(dtype)) return new UploadingHolder(held);
   if (dtype === "auto" || dtype === "float32") return null;
   const advice =
     backend === "tensorflow"
-      ? `its TensorFlow has no products of 16 bit, and the project's kernels are not built: ${SETUP_HINT}`
+      ? `the project's kernels for it are not built: ${SETUP_HINT}`
       : "choose auto or float32, or the backend tensorflow";
   throw new InputError(`dtype: the backend ${backend} holds weights in float32 only, received "${dtype}"; ${advice}`);
 }

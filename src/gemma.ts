@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
 import { TiedUnembedding, TokenEmbedding } from "../layers/embedding.js";
 import { GemmaBlock } from "../layers/gemma-block.js";
+import type { HeldDtype } from "../layers/held.js";
 import { prefixLmMask } from "../layers/mask.js";
 import { RMSNorm } from "../layers/rms-norm.js";
 import { ropeTables } from "../layers/rope.js";
@@ -109,6 +110,11 @@ export class GemmaDecoder {
   /** Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · E[id], ids [n] -> [n, D]. The caller owns them. */
   directions(ids: readonly number[]): tf.Tensor {
     return tf.tidy(() => this.embedding.table(ids).mul(this.lnFinal.gain()));
+  }
+
+  /** The type that the matrices of its blocks are held in. */
+  get heldAs(): HeldDtype {
+    return this.blocks[0].heldAs;
   }
 
   /** `GemmaBlock.attnOutByHead` of one block. */

@@ -13,8 +13,8 @@ export type CheckpointInfo = {
   config: PaliGemmaConfig;
   /** Numbers in all tensors that the model reads, in all and by part. */
   parameters: { total: number; vision: number; projector: number; language: number };
-  /** Bytes on disk by stored type, "BF16" and so on. */
-  bytesByDtype: Record<string, number>;
+  /** Bytes on disk by stored type, "BF16" and so on, or packed form, "nf4" and so on. */
+  bytesByForm: Record<string, number>;
 };
 
 /**
@@ -42,7 +42,7 @@ export async function checkpointInfo(model: string, options: HubOptions = {}): P
         projector: count("multi_modal_projector."),
         language: count("language_model."),
       },
-      bytesByDtype: Object.fromEntries(checkpoint.bytesByDtype),
+      bytesByForm: Object.fromEntries(checkpoint.bytesByForm),
     };
   } finally {
     await checkpoint.close();

@@ -1,8 +1,7 @@
 import { freemem } from "node:os";
 
-import { bytesOf } from "../weights/dtype.js";
 import type { Checkpoint } from "../weights/checkpoint.js";
-import { type DtypeChoice, STORED } from "./dtypes.js";
+import { type DtypeChoice, isPacked, STORED } from "./dtypes.js";
 import { BackendError } from "./errors.js";
 import { hasStockKernels, kernelAddon } from "./native/kernels.js";
 
@@ -11,6 +10,9 @@ const WASM_HEAP = 2 ** 32;
 
 /** Room for everything besides weights: activations of one answer, and the program. */
 const WORKING = 2 ** 28;
+
+/** Bytes of a packed weight with its share of scales, at the most: the table and the vision tower stay in 8 bit. */
+const BYTES_PACKED = { int8: 1.01, nf4: 0.8 };
 
 /** Where the weights would go. */
 export type Destination = { backend: string; dtype: DtypeChoice; folder: string };
@@ -32,10 +34,12 @@ export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }
 }
 
 function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { needed: number; why: string } {
-  const numbers = countNumbers(checkpoint);
+  const { numbers } = checkpoint;
   const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
+  if (isPacked(dtype)) return { needed: numbers * BYTES_PACKED[dtype], why: `${millions} packed into ${dtype}` };
   if (backend === "tensorflow" && (kernelAddon() || hasStockKernels())) {
-    const stored = [...checkpoint.bytesByDtype.keys()].every((type) => dtype === "auto" || type === STORED[dtype]);
+    const wanted: string | null = dtype === "auto" ? null : STORED[dtype];
+    const stored = [...checkpoint.bytesByForm.keys()].every((form) => wanted === null || form === wanted);
     const mapped = kernelAddon() ? checkpoint.mappableBytes : 0;
     if (stored) return { needed: checkpoint.totalBytes - mapped, why: `${millions} as stored` };
     return { needed: numbers * (dtype === "float32" ? 4 : 2), why: `${millions} converted to ${dtype}` };
@@ -53,11 +57,6 @@ function alternative(checkpoint: Checkpoint, backend: string, free: number): str
   const bytes = backend === "wasm" ? 8 : 4;
   const room = Math.max(0, (backend === "wasm" ? Math.min(free, WASM_HEAP) : free) - WORKING);
   return `${mapped}; here, a checkpoint of at most ${Math.floor(room / bytes / 1e6)} million numbers`;
-}
-
-/** Numbers in all tensors of a checkpoint. */
-function countNumbers(checkpoint: Checkpoint): number {
-  return [...checkpoint.bytesByDtype].reduce((sum, [dtype, bytes]) => sum + bytes / bytesOf(dtype), 0);
 }
 
 /** Bytes that this process may still take, a container's limit included where Node knows it (20.13 and later). */

@@ -161,9 +161,9 @@ export class PaliGemmaModel {
     return replace(features, () => this.projector.apply(features, { tap: tapAt(tap, "projector") }) as tf.Tensor);
   }
 
-  /** The type that the matrices are held in; activations are float32. */
+  /** The type that the decoder's matrices are held in; activations are float32. */
   get dtype(): HeldDtype {
-    return this.language.embedding.heldAs;
+    return this.language.heldAs;
   }
 
   /** Makes the backend of the weights the current one. */

@@ -31,7 +31,7 @@ export function checkTensors(
   const faults = [...lists, listed("of a type that is not read", mistyped)].filter((text) => text !== "");
   if (faults.length === 0) return;
   const advice = quantised(unexpected)
-    ? "These are quantised weights, which are not read: take the checkpoint that they were made from."
+    ? "Tables of quantised weights are there without their matrix, or of a kind that is not read (bitsandbytes' NF4, FP4 and int8 are)."
     : "Check that the weights and config.json belong together and that the download is complete.";
   throw new WeightsError(`${where}: the weights are not those of this model.\n${faults.join("\n")}\n${advice}`);
 }

@@ -9,22 +9,42 @@ import {
   sizeOfEntry,
   type WeightFiles,
 } from "./checkpoint-entry.js";
-import { fromFloat32, isFloat, toFloat32, type DType, type FloatDType } from "./dtype.js";
+import { bytesOf, fromFloat32, isFloat, toFloat32, type DType, type FloatDType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
-import type { WeightHolder } from "./holder.js";
+import type { PackedMatrix, Packing, Stored, WeightHolder } from "./holder.js";
 import { shown } from "./json.js";
 import { EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+import type { PackedForm } from "./quantised/packed-form.js";
+import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
 import type { Folder } from "./source.js";
 import { readTensors, sameBytes } from "./staging.js";
 import { openWeightFiles } from "./weight-files.js";
 
 export type { CheckpointEntry } from "./checkpoint-entry.js";
 
-/** Bytes of a mapped file brought into memory at once, and how many such pieces at the same time. */
+/** Bytes of a mapped file brought into memory at once, and how many pieces or matrices are worked on at the same time. */
 const MAPPED_CHUNK = 64 * 2 ** 20;
 const LANES = 2;
 
+/** Where an entry, or the codes of a packed one, can be mapped from. */
+const placeOf = (entry: CheckpointEntry): PlacedEntry | null => {
+  const place = isQuantised(entry) ? entry.codes : entry;
+  return isMappable(place) ? place : null;
+};
+
+/** Runs work in order, `LANES` at a time. */
+async function inLanes(work: readonly (() => Promise<void>)[]): Promise<void> {
+  const left = [...work];
+  const lane = async (): Promise<void> => {
+    for (let next = left.shift(); next; next = left.shift()) await next();
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
+
 type MappedEntry = { path: string; entry: PlacedEntry };
+
+/** A type of number in a file, or a packed form. */
+export type StoredForm = DType | PackedForm;
 
 /** The part of a checkpoint below one name. */
 export interface WeightScope {
@@ -43,14 +63,17 @@ export interface WeightScope {
 export class Checkpoint {
   /** Tensors by canonical name. Not in it: ignored tensors, and an lm_head beside the embedding that it is tied to. */
   readonly entries: ReadonlyMap<string, CheckpointEntry>;
-  /** Bytes of `entries` by type. */
-  readonly bytesByDtype: ReadonlyMap<DType, number>;
+  /** Bytes of `entries` by type, or by the form that they are packed in. */
+  readonly bytesByForm: ReadonlyMap<StoredForm, number>;
+  /** Weights in `entries`. */
+  readonly numbers: number;
   /** Bytes of `entries`. */
   readonly totalBytes: number;
   /** Bytes of those of `entries` that lie in a file on disk as the model reads them: a holder of the stored type maps them. */
   readonly mappableBytes: number;
 
   private readonly staged = new Map<string, Uint8Array>();
+  private readonly packed = new Map<string, PackedMatrix>();
   private readonly read = new Set<string>();
   private tied: Promise<void> | undefined;
 
@@ -63,14 +86,16 @@ export class Checkpoint {
     private readonly holder: WeightHolder | null,
   ) {
     this.entries = entries;
-    const byDtype = new Map<DType, number>();
+    const byForm = new Map<StoredForm, number>();
     for (const entry of entries.values()) {
-      byDtype.set(entry.dtype, (byDtype.get(entry.dtype) ?? 0) + sizeOfEntry(entry));
+      const [form, bytes] = isQuantised(entry) ? [entry.form, entry.packedBytes] : [entry.dtype, sizeOfEntry(entry)];
+      byForm.set(form, (byForm.get(form) ?? 0) + bytes);
     }
-    this.bytesByDtype = byDtype;
-    this.totalBytes = [...byDtype.values()].reduce((sum, bytes) => sum + bytes, 0);
-    const mappable = folder === null ? [] : [...entries.values()].filter(isMappable);
-    this.mappableBytes = mappable.reduce((sum, { start, end }) => sum + end - start, 0);
+    this.bytesByForm = byForm;
+    this.totalBytes = [...byForm.values()].reduce((sum, bytes) => sum + bytes, 0);
+    this.numbers = [...entries.values()].reduce((sum, entry) => sum + sizeOfEntry(entry) / bytesOf(entry.dtype), 0);
+    const inFile = folder === null ? [] : [...entries.values()].flatMap((entry) => placeOf(entry) ?? []);
+    this.mappableBytes = inFile.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
   /**
@@ -108,10 +133,60 @@ export class Checkpoint {
     if (below.length === 0)
       throw new WeightsError(`${this.name}: there is no tensor at or below ${shown(prefix)} to stage`);
     if (below.some(([name]) => name === EMBEDDING)) await this.verifyTied();
-    const mapped = below.flatMap(([, entry]) => this.mapped(entry) ?? []);
+    const fresh = below.filter(([name]) => !this.staged.has(name) && !this.packed.has(name));
+    const rest: [string, CheckpointEntry][] = [];
+    const packing: (() => Promise<void>)[] = [];
+    for (const [name, entry] of fresh) {
+      const pack = this.packer(name, entry, onBytes);
+      if (pack) packing.push(pack);
+      else rest.push([name, entry]);
+    }
+    await inLanes(packing);
+    const mapped = rest.flatMap(([, entry]) => this.mapped(entry) ?? []);
     await this.prefault(mapped, onBytes);
-    const wanted = below.filter(([name, entry]) => !this.staged.has(name) && this.mapped(entry) === null);
+    const wanted = rest.filter(([, entry]) => this.mapped(entry) === null);
     await readTensors(wanted, this.files.sources, this.staged, onBytes);
+  }
+
+  /** What brings a tensor into `packed`, or null where it is not to be held in 8 or 4 bit. */
+  private packer(name: string, entry: CheckpointEntry, onBytes: (bytes: number) => void): (() => Promise<void>) | null {
+    const packing = this.holder?.packing;
+    if (!packing) return null;
+    if (isQuantised(entry)) {
+      if (this.holder!.dtype !== null) return null; // unpacked into that type
+      return async () => void this.packed.set(name, await this.taken(entry, packing, onBytes));
+    }
+    const form = packing.formOf(name, entry.shape);
+    if (form === null || !isFloat(entry.dtype)) return null;
+    const dtype = entry.dtype;
+    return async () => {
+      const stored = await this.stored(entry, onBytes);
+      this.packed.set(name, await packing.pack(stored, dtype, entry.shape, form));
+    };
+  }
+
+  private async taken(
+    entry: QuantisedEntry,
+    packing: Packing,
+    onBytes: (bytes: number) => void,
+  ): Promise<PackedMatrix> {
+    const { codes, shape, form } = entry;
+    const stored = await this.stored(codes, onBytes);
+    const tables = await entry.tables();
+    onBytes(entry.packedBytes - (codes.end - codes.start));
+    return packing.take(stored, tables, shape, form);
+  }
+
+  /** Where the bytes of a tensor are, or the bytes. */
+  private async stored(entry: CheckpointEntry, onBytes: (bytes: number) => void): Promise<Stored> {
+    if (isMappable(entry) && this.folder !== null && this.holder!.maps) {
+      const path = join(this.folder, entry.file);
+      await this.prefault([{ path, entry }], onBytes);
+      return { path, start: entry.start };
+    }
+    const read = new Map<string, Uint8Array>();
+    await readTensors([["", entry]], this.files.sources, read, onBytes);
+    return { bytes: read.get("")! };
   }
 
   /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, at an odd place, not on disk. */
@@ -128,13 +203,12 @@ export class Checkpoint {
         return { path, start: at, end: Math.min(at + MAPPED_CHUNK, end) };
       }),
     );
-    const lane = async (): Promise<void> => {
-      for (let piece = pieces.shift(); piece; piece = pieces.shift()) {
-        await this.holder!.prefault(piece.path, piece.start, piece.end);
-        onBytes(piece.end - piece.start);
-      }
-    };
-    await Promise.all(Array.from({ length: LANES }, lane));
+    await inLanes(
+      pieces.map(({ path, start, end }) => async () => {
+        await this.holder!.prefault(path, start, end);
+        onBytes(end - start);
+      }),
+    );
   }
 
   /**
@@ -164,6 +238,8 @@ export class Checkpoint {
    */
   get(name: string, shape: readonly number[]): tf.Tensor {
     const entry = this.entryOf(name, shape);
+    if (this.packed.has(name))
+      throw new WeightsError(`${this.name}: tensor ${name} is packed and no matrix of this model`);
     const mapped = this.mapped(entry);
     if (mapped === null) return tf.tensor(toFloat32(this.takeBytes(name), entry.dtype), [...shape], "float32");
     this.read.add(name);
@@ -174,6 +250,12 @@ export class Checkpoint {
   matrix(name: string, shape: readonly number[]): tf.Tensor {
     if (this.holder === null) return this.get(name, shape);
     const entry = this.entryOf(name, shape);
+    const packed = this.packed.get(name);
+    if (packed) {
+      this.packed.delete(name);
+      this.read.add(name);
+      return this.holder.packing!.hold(packed);
+    }
     const mapped = this.mapped(entry);
     if (mapped === null) {
       const dtype = this.holder.dtype ?? (entry.dtype as FloatDType);
@@ -223,6 +305,7 @@ export class Checkpoint {
   /** Closes the files and frees what is staged; tensors handed out stay. */
   async close(): Promise<void> {
     this.staged.clear();
+    this.packed.clear();
     this.holder?.close();
     await this.files.close();
   }

@@ -1,6 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import type { FloatDType } from "./dtype.js";
+import type { PackedForm, PackTables } from "./quantised/packed-form.js";
 import type { TensorEntry } from "./safetensors.js";
 
 /**
@@ -12,6 +13,8 @@ export interface WeightHolder {
   readonly dtype: FloatDType | null;
   /** Whether files on disk are mapped: then no byte passes through JavaScript. */
   readonly maps: boolean;
+  /** What keeps matrices of 8 and 4 bit, or null where the backend multiplies none: they are then unpacked. */
+  readonly packing: Packing | null;
   /** Brings bytes `start` to `end` of the file at `path` into memory. */
   prefault(path: string, start: number, end: number): Promise<void>;
   /** A matrix that stays in the file at `path`. */
@@ -22,4 +25,31 @@ export interface WeightHolder {
   widened(path: string, entry: TensorEntry): tf.Tensor;
   /** Frees what no tensor needs. */
   close(): void;
+}
+
+/** Bytes in a file from `start` on, or in memory. */
+export type Stored = { path: string; start: number } | { bytes: Uint8Array };
+
+/** A matrix that is packed and not yet a tensor; the holder's `close` frees it where it never becomes one. */
+export type PackedMatrix = {
+  readonly form: PackedForm;
+  readonly shape: readonly number[];
+  /** Numbers of the holder's own. */
+  readonly codes: number;
+  readonly offset: number;
+  readonly tables: number;
+  readonly blockSize: number;
+  readonly rounding: FloatDType;
+};
+
+/** Keeps matrices of 8 and 4 bit. */
+export interface Packing {
+  /** The form that a matrix is brought into when it is loaded; null: as stored. */
+  formOf(name: string, shape: readonly number[]): PackedForm | null;
+  /** Packs numbers of the type `dtype`, beside JavaScript. */
+  pack(stored: Stored, dtype: FloatDType, shape: readonly number[], form: PackedForm): Promise<PackedMatrix>;
+  /** A matrix that is packed already. */
+  take(codes: Stored, tables: PackTables, shape: readonly number[], form: PackedForm): PackedMatrix;
+  /** The matrix as an operand of kernels. */
+  hold(packed: PackedMatrix): tf.Tensor;
 }

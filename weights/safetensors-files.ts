@@ -2,6 +2,7 @@ import { type PlacedEntry, type WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
 import { canonicalNames } from "./names.js";
+import { withQuantised } from "./quantised/bitsandbytes.js";
 import { readHeader } from "./safetensors.js";
 import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js";
 import type { ByteSource, Folder } from "./source.js";
@@ -20,7 +21,7 @@ export async function openSafetensors(folder: Folder, file: string | null): Prom
     const tensors = await readTensors(folder, index ?? file ?? SINGLE, sources);
     const names = canonicalNames(tensors.keys(), folder.name);
     const entries = new Map([...names].map(([canonical, name]) => [canonical, tensors.get(name)!]));
-    return { entries, sources, close };
+    return await withQuantised({ entries, sources, close });
   } catch (error) {
     await close();
     throw error;

@@ -397,6 +397,8 @@ void forBlocks(int64_t m, const Body& body) {
 void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, bool coarse,
             float* y) {
   if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, coarse, y);
+  // Packed weights are unpacked for vectors, whose layout tiles do not share.
+  if (w.packed()) return avx512Bf16Kernels()->linear(pool, x, m, w, bias, activation, coarse, y);
   forBlocks(m, [&](int64_t row, int64_t rows) {
     const Layout layout(rows, w.cols, w.dtype, coarse);
     uint8_t* packed = packedRows.need(layout.bytes());
@@ -411,6 +413,9 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
 void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
               bool coarse, float* y) {
   if (m < kManyRows) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, coarse, y);
+  if (gate.packed() || down.packed()) {
+    return avx512Bf16Kernels()->gatedMlp(pool, x, m, gate, up, down, coarse, y);
+  }
   forBlocks(m, [&](int64_t row, int64_t rows) {
     const Layout layout(rows, gate.cols, gate.dtype, coarse), inner(rows, gate.rows, down.dtype, coarse);
     uint8_t *packed = packedRows.need(layout.bytes()), *hidden = packedHidden.need(inner.bytes());

@@ -65,11 +65,27 @@ constexpr bool kMultipliesPairs = false;
 using Pairs = Exact<BFloat16Weights>;
 #endif
 
-// Calls body(arithmetic) with the one for weights of `dtype`.
+// The same of packed weights, which are unpacked to float32 before.
+template <typename Arithmetic>
+struct Unpacked : Arithmetic {
+  static constexpr int64_t kBytes = 4;
+  static PALIGEMMA_INLINE Floats w(const uint8_t* p) { return Arithmetic::x(reinterpret_cast<const float*>(p)); }
+  static PALIGEMMA_INLINE Floats w(const uint8_t* p, int64_t count) {
+    return Arithmetic::x(reinterpret_cast<const float*>(p), count);
+  }
+};
+
+// Calls body(arithmetic) with the one for a matrix.
 template <typename Body>
-PALIGEMMA_INLINE void withArithmetic(Dtype dtype, bool coarse, const Body& body) {
-  if (kMultipliesPairs && coarse && dtype == Dtype::kBFloat16) return body(Pairs{});
-  withWeights(dtype, [&](auto weights) { body(Exact<decltype(weights)>{}); });
+PALIGEMMA_INLINE void withArithmetic(const Matrix& w, bool coarse, const Body& body) {
+  if (w.packed()) {
+    // Whole numbers below 128 and what was rounded to bfloat16 lose nothing in pairs.
+    const bool exact = w.dtype == Dtype::kInt8 || w.rounding == Dtype::kBFloat16;
+    if (kMultipliesPairs && coarse && exact) return body(Unpacked<Pairs>{});
+    return body(Unpacked<Exact<Float32Weights>>{});
+  }
+  if (kMultipliesPairs && coarse && w.dtype == Dtype::kBFloat16) return body(Pairs{});
+  withWeights(w.dtype, [&](auto weights) { body(Exact<decltype(weights)>{}); });
 }
 
 // packed[word][i] = row i of x, zeros behind the last row.
@@ -102,20 +118,32 @@ struct Panels {
   int64_t row(int64_t panel, int half) const { return panel * outputs() + (paired() ? 0 : half * kLanes); }
 };
 
+template <typename Arithmetic>
+constexpr bool isUnpacked = false;
+template <typename Arithmetic>
+constexpr bool isUnpacked<Unpacked<Arithmetic>> = true;
+
 // packed[word][n] = row n of a panel from the word `from` on, zeros behind the last row.
 template <typename Arithmetic>
 void packPanel(const Panels& panels, int64_t panel, int64_t from, int64_t depth, float* packed) {
   constexpr int64_t kStep = kLanes * Arithmetic::kPerWord;
   for (int half = 0; half < 2; half++) {
     const Matrix& w = *panels.matrices[half];
-    const uint8_t* data = static_cast<const uint8_t*>(w.data);
+    const int64_t first = panels.row(panel, half), start = from * Arithmetic::kPerWord;
+    const int64_t width = least(depth * Arithmetic::kPerWord, w.cols - start);
+    float numbers[isUnpacked<Arithmetic> ? kLanes : 1][isUnpacked<Arithmetic> ? kDepth * Arithmetic::kPerWord : 1];
+    if (isUnpacked<Arithmetic>) {
+      for (int i = 0; i < kLanes && first + i < w.rows; i++) unpackRow(w, first + i, start, width, numbers[i]);
+    }
     for (int64_t at = 0; at < depth; at += kLanes) {
-      const int64_t column = (from + at) * Arithmetic::kPerWord, left = w.cols - column;
+      const int64_t column = at * Arithmetic::kPerWord, left = width - column;
       Floats block[kLanes];
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; i++) {
-        const int64_t n = panels.row(panel, half) + i;
-        const uint8_t* p = data + (n * w.cols + column) * Arithmetic::kBytes;
+        const int64_t n = first + i;
+        const uint8_t* p = isUnpacked<Arithmetic>
+                               ? reinterpret_cast<const uint8_t*>(numbers[i] + column)
+                               : static_cast<const uint8_t*>(w.data) + (n * w.cols + start + column) * Arithmetic::kBytes;
         block[i] = n >= w.rows ? Floats{} : left >= kStep ? Arithmetic::w(p) : Arithmetic::w(p, left);
       }
       transpose(block);
@@ -140,7 +168,7 @@ class Prefetch {
       const int half = i >= kLanes;
       const Matrix& w = *panels_.matrices[half];
       const int64_t row = least(w.rows - 1, panels_.row(panel_, half) + i % kLanes);
-      __builtin_prefetch(static_cast<const uint8_t*>(w.data) + row * w.cols * bytesOf(w.dtype) + from_ +
+      __builtin_prefetch(static_cast<const uint8_t*>(w.data) + row * w.rowBytes() + from_ +
                          next_ % linesPerRow() * 64, 0, 2);
     }
   }
@@ -192,8 +220,9 @@ void multiplyPanels(const float* packed, int64_t tiles, const Panels& panels, co
       packPanel<Arithmetic>(panels, n, from, depth, task.panel);
       const bool turn = n + 1 == task.end, over = turn && from + depth >= words;
       const int64_t column = (over ? 0 : turn ? from + depth : from) * Arithmetic::kPerWord;
-      Prefetch next(panels, turn && !over ? task.begin : least(n + 1, panels.count() - 1), column * Arithmetic::kBytes,
-                    least(kDepth * Arithmetic::kPerWord, w.cols - column) * Arithmetic::kBytes);
+      const int64_t ahead = least(kDepth * Arithmetic::kPerWord, w.cols - column);
+      Prefetch next(panels, turn && !over ? task.begin : least(n + 1, panels.count() - 1),
+                    column * w.rowBytes() / w.cols, ahead * w.rowBytes() / w.cols);
       const int64_t lines = ceilDiv(next.lines(), tiles);
       for (int64_t tile = 0; tile < tiles; tile++, sums += tileFloats) {
         next.advance(lines);
@@ -210,6 +239,12 @@ struct Output {
   Activation activation;
 };
 
+// Sums of int8 get the scales of their rows.
+PALIGEMMA_INLINE Floats scaled(const Matrix& w, int64_t row, int64_t count, Floats sums) {
+  if (w.dtype != Dtype::kInt8) return sums;
+  return sums * (count == kLanes ? load(w.scales + row) : loadSome<Floats>(w.scales + row, count)) * kPerCode;
+}
+
 // y = activation(sums + bias), or gelu(low sums) · high sums of paired panels. Rows outside, so that a row's outputs are
 // written in one go: y's rows lie far apart.
 void finishTask(const Task& task, int64_t m, const Panels& panels, const Output& out) {
@@ -220,8 +255,8 @@ void finishTask(const Task& task, int64_t m, const Panels& panels, const Output&
       for (int half = 0; half < (panels.paired() ? 1 : 2); half++) {
         const int64_t column = panels.row(n, half), count = least(kLanes, outputs - column);
         if (count <= 0) continue;
-        Floats v = load(sums + half * kLanes);
-        if (panels.paired()) v = geluTanh(v) * load(sums + kLanes);
+        Floats v = scaled(*panels.matrices[half], column, count, load(sums + half * kLanes));
+        if (panels.paired()) v = geluTanh(v) * scaled(*panels.matrices[1], column, count, load(sums + kLanes));
         if (out.bias) v += count == kLanes ? load(out.bias + column) : loadSome<Floats>(out.bias + column, count);
         storeSome(out.y + row * outputs + column, activate(out.activation, v), count);
       }
@@ -236,7 +271,7 @@ void multiply(Pool& pool, const float* x, int64_t m, const Panels& panels, bool 
   const int64_t tiles = ceilDiv(m, kTileRows), count = panels.count();
   const int64_t perTask = most(1, least(kTaskPanels, count / (kFairTasks * pool.threads())));
   const int64_t panelFloats = kDepth * kPanel, taskFloats = panelFloats + perTask * tiles * kTileRows * kPanel;
-  withArithmetic(w.dtype, coarse, [&](auto arithmetic) {
+  withArithmetic(w, coarse, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     const int64_t words = ceilDiv(w.cols, Arithmetic::kPerWord), numbers = roundUp(tiles * kTileRows * words, kLanes);
     float* packed =

@@ -1,7 +1,7 @@
 // Products of a matrix with few rows, which cost one pass over the matrix in memory.
 #pragma once
 
-#include "rows.h"
+#include "packed.h"
 #include "scratch.h"
 
 namespace paligemma {
@@ -64,12 +64,24 @@ void dotRows(const float* x, const Matrix& w, int64_t begin, int64_t end, float 
   }
 }
 
+template <int M>
+void packedDotRows(const float* x, const Matrix& w, int64_t begin, int64_t end, float (*parts)[kGathered]) {
+  for (int64_t row = begin; row < end; row++) {
+    float out[M];
+    packedDots<M>(x, w, row, out);
+    for (int i = 0; i < M; i++) parts[i][row - begin] = out[i];
+  }
+}
+
 using DotRows = void (*)(const float*, const Matrix&, int64_t, int64_t, float (*)[kGathered]);
 
-// The instance of dotRows for a type and a number of rows.
-inline DotRows dotRowsFor(Dtype dtype, int64_t m) {
+// The instance of dotRows for a matrix and a number of rows.
+inline DotRows dotRowsFor(const Matrix& w, int64_t m) {
+  static constexpr DotRows kPacked[kFewRows] = {packedDotRows<1>, packedDotRows<2>, packedDotRows<3>, packedDotRows<4>,
+                                                packedDotRows<5>, packedDotRows<6>, packedDotRows<7>, packedDotRows<8>};
+  if (w.packed()) return kPacked[m - 1];
   DotRows found = nullptr;
-  withWeights(dtype, [&](auto weights) {
+  withWeights(w.dtype, [&](auto weights) {
     using W = decltype(weights);
     static constexpr DotRows kByRows[kFewRows] = {dotRows<W, 1>, dotRows<W, 2>, dotRows<W, 3>, dotRows<W, 4>,
                                                   dotRows<W, 5>, dotRows<W, 6>, dotRows<W, 7>, dotRows<W, 8>};
@@ -81,7 +93,7 @@ inline DotRows dotRowsFor(Dtype dtype, int64_t m) {
 // Calls body(begin, end) for pieces of the rows of a matrix, some 256 KiB each but at least a few for each thread.
 template <typename Body>
 void forMatrixRows(Pool& pool, const Matrix& w, const Body& body) {
-  const int64_t rowBytes = most(1, w.cols * bytesOf(w.dtype));
+  const int64_t rowBytes = most(1, w.rowBytes());
   if (w.rows * rowBytes <= kGrain) return body(int64_t{0}, w.rows);
   const int64_t fair = ceilDiv(w.rows, int64_t{4} * pool.threads());
   const int64_t piece = most(1, least(fair, (int64_t{256} << 10) / rowBytes));
@@ -94,7 +106,7 @@ PALIGEMMA_INLINE Floats activate(Activation activation, Floats v) {
 
 void linearFew(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
                float* y) {
-  const DotRows run = dotRowsFor(w.dtype, m);
+  const DotRows run = dotRowsFor(w, m);
   forMatrixRows(pool, w, [&](int64_t first, int64_t last) {
     float parts[kFewRows][kGathered];
     for (int64_t begin = first; begin < last; begin += kGathered) {
@@ -111,7 +123,7 @@ void linearFew(Pool& pool, const float* x, int64_t m, const Matrix& w, const flo
 
 // hidden = gelu(gate(x)) · up(x), both matrices in one pass.
 void gateFew(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, float* hidden) {
-  const DotRows runGate = dotRowsFor(gate.dtype, m), runUp = dotRowsFor(up.dtype, m);
+  const DotRows runGate = dotRowsFor(gate, m), runUp = dotRowsFor(up, m);
   forMatrixRows(pool, gate, [&](int64_t first, int64_t last) {
     float gates[kFewRows][kGathered], ups[kFewRows][kGathered];
     for (int64_t begin = first; begin < last; begin += kGathered) {

@@ -9,7 +9,7 @@ namespace paligemma {
 
 const Kernels kGenericKernels = {"generic",
     generic::linear, generic::gatedMlp, generic::rmsNorm, generic::layerNorm, generic::rope, generic::attend,
-    generic::embed, generic::add, generic::softcap, generic::widen, generic::gelu, generic::rmsScale,
+    generic::embed, generic::add, generic::softcap, generic::widen, generic::quantise4, generic::quantise8, generic::gelu, generic::rmsScale,
     generic::rmsScaled, generic::layerScale, generic::layerScaled, generic::scores, generic::softmax, generic::mix};
 
 }  // namespace paligemma

@@ -140,29 +140,6 @@ PALIGEMMA_INLINE void widenRow(const uint8_t* x, int64_t n, float scale, float* 
   if (i < n) storeSome(y + i, Weights::loadSome(x + i * Weights::kBytes, n - i) * scale, n - i);
 }
 
-void embed(Pool& pool, const int32_t* ids, int64_t count, const Matrix& table, float scale, float* y) {
-  const uint8_t* data = static_cast<const uint8_t*>(table.data);
-  const int64_t d = table.cols;
-  withWeights(table.dtype, [&](auto weights) {
-    using Weights = decltype(weights);
-    forPieces(pool, count, d, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) {
-        widenRow<Weights>(data + int64_t{ids[i]} * d * Weights::kBytes, d, scale, y + i * d);
-      }
-    });
-  });
-}
-
-void widen(Pool& pool, const void* x, Dtype dtype, int64_t n, float* y) {
-  const uint8_t* data = static_cast<const uint8_t*>(x);
-  withWeights(dtype, [&](auto weights) {
-    using Weights = decltype(weights);
-    forPieces(pool, n, 1, [=](int64_t begin, int64_t end) {
-      widenRow<Weights>(data + begin * Weights::kBytes, end - begin, 1.f, y + begin);
-    });
-  });
-}
-
 void add(Pool& pool, const float* a, const float* b, int64_t n, float* y) {
   forPieces(pool, n, 1, [=](int64_t begin, int64_t end) {
     mapRow(end - begin, y + begin, [=](int64_t i, auto read) { return read(a + begin + i) + read(b + begin + i); });

@@ -5,7 +5,7 @@ import { rowsOf } from "../../layers/low-rank.js";
 import type { AdapterFile, PlacedTensor } from "../../weights/adapter/adapter-file.js";
 import { bytesOf, fromFloat32, toFloat32 } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
-import { STORED } from "../dtypes.js";
+import { isPackedForm, STORED } from "../dtypes.js";
 
 /** Rows that are compared at once. */
 const ROWS_AT_ONCE = 4096;
@@ -55,13 +55,24 @@ async function everyPiece(
   return true;
 }
 
-/** Whether the rows from `at` on are these, once they have the type that the table is held in. */
+/** Whether the rows from `at` on are these, once they have the type that the table is held in; of a packed one, as near as its codes can be. */
 function holds(stored: tf.Tensor, rows: Float32Array, at: number): boolean {
   const dtype = heldDtype(stored);
-  const rounded = dtype === null ? rows : toFloat32(fromFloat32(rows, STORED[dtype]), STORED[dtype]);
+  const width = stored.shape[1]!;
   return tf.tidy(() => {
-    const ids = tf.range(at, at + rows.length / stored.shape[1]!, 1, "int32");
-    const ours = rowsOf(stored, ids).dataSync();
+    const ids = tf.range(at, at + rows.length / width, 1, "int32");
+    const ours = rowsOf(stored, ids).dataSync() as Float32Array;
+    if (dtype !== null && isPackedForm(dtype)) return withinCodes(ours, rows, width);
+    const rounded = dtype === null ? rows : toFloat32(fromFloat32(rows, STORED[dtype]), STORED[dtype]);
     return ours.every((value, i) => value === rounded[i]);
   });
+}
+
+// A code of 8 bit is a 127th of its row's largest number.
+function withinCodes(ours: Float32Array, rows: Float32Array, width: number): boolean {
+  return Array.from({ length: rows.length / width }, (_, row) => {
+    const own = rows.subarray(row * width, (row + 1) * width);
+    const step = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
+    return own.every((value, i) => Math.abs(value - ours[row * width + i]) <= step);
+  }).every(Boolean);
 }

@@ -2,11 +2,15 @@ import * as tf from "@tensorflow/tfjs";
 
 import { heldDtype } from "../../layers/held.js";
 import { fromFloat32 } from "../../weights/dtype.js";
-import { STORED, weightHolder } from "../dtypes.js";
+import { isPackedForm, STORED, weightHolder } from "../dtypes.js";
 
-/** A tensor of the shape of `weight`, in the type and form that this is held in on the current backend; the caller owns it. */
+/**
+ * A tensor of the shape of `weight`, in the type and form that this is held in on the current backend; the caller owns it. In the place
+ * of a packed weight it is bfloat16: an adapter's numbers are not packed.
+ */
 export function heldLike(weight: tf.Tensor, values: Float32Array): tf.Tensor {
-  const dtype = heldDtype(weight);
+  const held = heldDtype(weight);
+  const dtype = held !== null && isPackedForm(held) ? "bfloat16" : held;
   if (dtype === null) return tf.keep(tf.tensor(values, weight.shape, "float32"));
   const holder = weightHolder(tf.getBackend(), dtype)!;
   try {

@@ -20,10 +20,10 @@ export function addInfo(program: Command): void {
     });
 }
 
-function describe({ variant, config, parameters, bytesByDtype }: CheckpointInfo): string {
+function describe({ variant, config, parameters, bytesByForm }: CheckpointInfo): string {
   const { vision, text } = config;
   const count = (value: number) => value.toLocaleString("en-US");
-  const stored = Object.entries(bytesByDtype).map(([dtype, bytes]) => `${dtype} ${(bytes / 1e6).toFixed(1)} MB`);
+  const stored = Object.entries(bytesByForm).map(([dtype, bytes]) => `${dtype} ${(bytes / 1e6).toFixed(1)} MB`);
   const lines = [
     ["variant", variant],
     ["image", `${vision.imageSize} x ${vision.imageSize} px, patches of ${vision.patchSize}`],

@@ -19,6 +19,27 @@ export interface KernelAddon {
   close(region: number): void;
   /** The number of a matrix [rows, cols] of TensorFlow's type `dtype`, for the op PaligemmaHold. */
   weight(region: number, offset: number, dtype: number, rows: number, cols: number): number;
+  /** The same for a matrix of 8 or 4 bit: its codes in one region, its tables in another; see native/addon.cc. */
+  packed(
+    region: number,
+    offset: number,
+    tables: number,
+    kind: number,
+    blockSize: number,
+    rounding: number,
+    rows: number,
+    cols: number,
+  ): number;
+  /** Packs numbers of TensorFlow's type `dtype` beside JavaScript; resolves with the regions of codes and tables. */
+  quantise(
+    region: number,
+    offset: number,
+    dtype: number,
+    rows: number,
+    cols: number,
+    kind: number,
+    table: Float32Array | null,
+  ): Promise<[codes: number, tables: number]>;
   /** Resolves when these bytes of a mapped file are in memory. */
   prefault(region: number, start: number, end: number): Promise<void>;
   /** Resolves when every kernel that was started before is done. */

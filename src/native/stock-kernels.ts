@@ -14,6 +14,7 @@ import { type Handle, labelled, type NodeBackend, nodeBackend, RawOps, TYPE } fr
  */
 export class UploadingHolder implements WeightHolder {
   readonly maps = false;
+  readonly packing = null;
 
   constructor(readonly dtype: FloatDType | null) {}
 
@@ -85,7 +86,8 @@ function multiplies(backend: NodeBackend, type: number): boolean {
 
 type Inputs = Record<string, tf.Tensor>;
 
-const typeOf = (w: tf.Tensor): number => TYPE[heldDtype(w) ?? "float32"];
+// Nothing packed is held here: this holder unpacks.
+const typeOf = (w: tf.Tensor): number => TYPE[(heldDtype(w) ?? "float32") as keyof typeof TYPE];
 
 const idOf = (x: tf.Tensor): number => nodeBackend().getInputTensorIds([x])[0];
 

@@ -2,14 +2,15 @@ import * as tf from "@tensorflow/tfjs";
 
 import { dense, type HeldDtype, markHeld } from "../../layers/held.js";
 import type { FloatDType } from "../../weights/dtype.js";
-import type { WeightHolder } from "../../weights/holder.js";
+import type { Packing, WeightHolder } from "../../weights/holder.js";
 import type { TensorEntry } from "../../weights/safetensors.js";
 import { WeightsError } from "../../weights/errors.js";
 import type { KernelAddon } from "./kernel-addon.js";
+import { NativePacking } from "./packed-weights.js";
 import { labelled, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 
 /** TensorFlow's number of each type, and its name here. */
-const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
+export const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
   F32: { number: TYPE.float32, name: "float32" },
   BF16: { number: TYPE.bfloat16, name: "bfloat16" },
   F16: { number: TYPE.float16, name: "float16" },
@@ -23,10 +24,16 @@ export class MappingHolder implements WeightHolder {
   readonly maps = true;
   private readonly regions = new Map<string, number>();
 
+  readonly packing: NativePacking;
+
+  /** `formOf`: the form that a matrix is packed into at loading, null for none (default). */
   constructor(
     private readonly addon: KernelAddon,
     readonly dtype: FloatDType | null,
-  ) {}
+    formOf: Packing["formOf"] = () => null,
+  ) {
+    this.packing = new NativePacking(addon, (path) => this.region(path), formOf);
+  }
 
   async prefault(path: string, start: number, end: number): Promise<void> {
     await this.addon.prefault(this.region(path), start, end);
@@ -50,6 +57,7 @@ export class MappingHolder implements WeightHolder {
   }
 
   close(): void {
+    this.packing.close();
     for (const region of this.regions.values()) this.addon.close(region);
     this.regions.clear();
   }
@@ -73,11 +81,16 @@ export class MappingHolder implements WeightHolder {
     if (size === 0) throw new WeightsError(`${name}: has no values, its shape is [${shape}]`);
     const { number, name: heldAs } = TYPES[dtype];
     const id = this.addon.weight(region, offset, number, rows, size / rows);
-    // TensorFlow sees a number, TensorFlow.js a matrix of float32; only our kernels know what is behind both.
-    const handle = RawOps.run(nodeBackend(), (ops) => {
-      const number32 = ops.upload([1], TYPE.int32, Int32Array.of(id));
-      return ops.keep(ops.op("PaligemmaHold", [number32], {}));
-    });
-    return markHeld(labelled(handle, shape), heldAs);
+    return markHeld(holdWeight(id, shape), heldAs);
   }
+}
+
+/** A tensor that owns the addon's weight of that number; the caller marks what it is held as. */
+export function holdWeight(id: number, shape: readonly number[]): tf.Tensor {
+  // TensorFlow sees a number, TensorFlow.js a matrix of float32; only our kernels know what is behind both.
+  const handle = RawOps.run(nodeBackend(), (ops) => {
+    const number32 = ops.upload([1], TYPE.int32, Int32Array.of(id));
+    return ops.keep(ops.op("PaligemmaHold", [number32], {}));
+  });
+  return labelled(handle, shape);
 }

@@ -68,6 +68,48 @@ describe("types of weights", () => {
       }).timeout(120_000);
     }
 
+    for (const [dtype, limit] of [
+      ["int8", 1e-2],
+      ["nf4", 0.2],
+    ] as const) {
+      it(`${dtype} packs matrices at loading, the decoder's into it and others into int8, and stays within a KL of ${limit}`, async () => {
+        const before = everything();
+        const model = await PaliGemma.load(undefined, { backend: "tensorflow", dtype });
+        assert.equal(model.dtype, dtype);
+        for (const { path, layer } of model.network.parts) {
+          for (const weight of layer.weights) {
+            const value = weight.read();
+            const matrix = value.rank > 1 && !/position/.test(weight.originalName);
+            const expected = !matrix ? null : path.startsWith("language_model.model.layers.") ? dtype : "int8";
+            assert.equal(heldDtype(value), expected, `${path} ${weight.originalName}`);
+          }
+        }
+        model.dispose();
+        assert.deepEqual(everything(), before, "dispose frees every weight");
+        const { positions, meanKl } = await compareDtypes(dtype, "tensorflow", 8);
+        assert.ok(positions >= 500 && meanKl <= limit && meanKl > 1e-4, `KL ${meanKl}`);
+      }).timeout(120_000);
+    }
+
+    it("packs what comes by URL as what is on disk, and an aborted load leaves nothing behind", async () => {
+      await requestsOf(demoCheckpoint(), async (url) => {
+        const near = await PaliGemma.load(undefined, { backend: "tensorflow", dtype: "nf4" });
+        const before = everything();
+        const far = await PaliGemma.load(url, { backend: "tensorflow", dtype: "nf4" });
+        const [a, b] = [await near.generate(question), await far.generate(question)];
+        assert.deepEqual(a.tokens, b.tokens);
+        far.dispose();
+        const controller = new AbortController();
+        const onProgress = ({ loadedBytes, totalBytes }: { loadedBytes: number; totalBytes: number }) => {
+          if (loadedBytes > totalBytes / 2) controller.abort(new Error("enough"));
+        };
+        const options = { backend: "tensorflow", dtype: "nf4", signal: controller.signal, onProgress } as const;
+        await assert.rejects(PaliGemma.load(undefined, options), { message: "enough" });
+        assert.deepEqual(everything(), before);
+        near.dispose();
+      });
+    });
+
     it("auto holds what the file has, and no second copy: matrices lie in the mapped file", async () => {
       const before = everything();
       const model = await PaliGemma.load(undefined, { backend: "tensorflow" });
@@ -140,7 +182,10 @@ describe("types of weights", () => {
         });
       }
       const unknown = PaliGemma.load(undefined, { backend: "cpu", dtype: "int3" as "auto" });
-      await assert.rejects(unknown, /dtype: expected one of auto, bfloat16, float16, float32, received "int3"/);
+      await assert.rejects(
+        unknown,
+        /dtype: expected one of auto, bfloat16, float16, float32, int8, nf4, received "int3"/,
+      );
     });
 
     it("a model that does not fit is refused before a byte of it is read, with what is needed, available and would fit", async () => {

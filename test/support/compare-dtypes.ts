@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { BackendName } from "../../src/backend.js";
-import type { Dtype } from "../../src/dtypes.js";
+import type { Dtype, DtypeChoice } from "../../src/dtypes.js";
 import { PaliGemma } from "../../src/paligemma.js";
 
 /** How far a run is from the float32 run of the same model: KL divergence in nats, and agreement of the best token. */
@@ -28,7 +28,7 @@ async function logProbabilities(model: PaliGemma, count: number): Promise<Float3
 }
 
 /** Compares the demo checkpoint held in `dtype` with the same weights in float32 on `reference`, at `count` questions. */
-export async function compareDtypes(dtype: Dtype, reference: BackendName, count: number): Promise<Comparison> {
+export async function compareDtypes(dtype: Exclude<DtypeChoice, "auto">, reference: BackendName, count: number): Promise<Comparison> {
   const exact = await PaliGemma.load(undefined, { backend: reference, dtype: "float32" });
   const expected = await logProbabilities(exact, count);
   const V = exact.config.text.vocabSize;
