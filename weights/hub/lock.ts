@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { reasonOf } from "../bytes.js";
@@ -54,17 +54,16 @@ async function acquire(path: string, mine: Holder, { patience, signal, onWait }:
   for (let asked = false; ;) {
     signal?.throwIfAborted();
     if (await create(path, mine)) return;
-    const state = await stateOf(path);
+    const text = await textOf(path);
+    const state = await stateOf(path); // after the text: a state that has not changed is of the lock that was read
     if (state === null) continue; // given back just now
     if (state !== seen.state) seen = { state, since: patience.now() };
-    const text = await textOf(path);
     const holder = parsed(text);
-    if (isGone(holder) || patience.now() - seen.since >= patience.lockSilence) {
-      await takeAway(path, text);
-      continue;
-    }
-    if (!asked) onWait?.(holder ? `process ${holder.pid} on ${holder.host}` : "another process");
-    asked = true;
+    const silence = patience.now() - seen.since;
+    const lost = isGone(holder) || silence >= patience.lockSilence;
+    if (lost && (await takeAway(path, text, mine, silence >= 2 * patience.lockSilence))) continue;
+    if (!asked && !lost) onWait?.(holder ? `process ${holder.pid} on ${holder.host}` : "another process");
+    asked ||= !lost;
     await patience.wait(patience.poll, signal);
   }
 }
@@ -112,13 +111,23 @@ function isGone(holder: Holder | null): boolean {
   }
 }
 
-/** Several may do this at once: only one of them moves the file, and one who moved a newer lock puts it back. */
-async function takeAway(path: string, judged: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
-  await rename(path, aside).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT")
-      throw new WeightsError(`${path}: left behind, and cannot be removed (${reasonOf(error)})`);
-  });
-  if ((await textOf(aside)) !== judged) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true }).catch(() => {});
+/**
+ * Removes a lock that its holder has lost; false where somebody else is about to. One at a time, and after another look: a newer lock must
+ * stay. `stuck`: who was about to has not come to it for long.
+ */
+async function takeAway(path: string, judged: string, mine: Holder, stuck: boolean): Promise<boolean> {
+  const right = `${path}.taking`;
+  if (stuck) await rm(right, { force: true });
+  if (!(await create(right, mine))) {
+    if (isGone(parsed(await textOf(right)))) await rm(right, { force: true });
+    return false;
+  }
+  try {
+    if ((await textOf(path)) === judged) await rm(path, { force: true });
+    return true;
+  } catch (error) {
+    throw new WeightsError(`${path}: left behind, and cannot be removed (${reasonOf(error)})`);
+  } finally {
+    await rm(right, { force: true });
+  }
 }

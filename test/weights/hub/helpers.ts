@@ -39,10 +39,9 @@ export const NEEDED = Object.keys(FILES).filter(
   (path) => !/^(\.git|README|extra|pytorch|model\.gguf|events)/.test(path),
 );
 
-/** Never pauses, and loses patience with silence at once. */
+/** Never pauses. */
 export const IMPATIENT: Patience = {
   ...PATIENCE,
-  stall: 150,
   progress: 50_000,
   poll: 1,
   wait: async (_milliseconds, signal) => {
@@ -50,6 +49,9 @@ export const IMPATIENT: Patience = {
     signal?.throwIfAborted();
   },
 };
+
+/** And gives silence up soon. */
+export const RESTLESS: Patience = { ...IMPATIENT, stall: 250 };
 
 /** A served repository, an empty home, and a download between them. */
 export type Scene = {

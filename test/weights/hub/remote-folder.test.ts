@@ -4,14 +4,14 @@ import { readShardIndex } from "../../../weights/shard-index.js";
 import type { Folder } from "../../../weights/source.js";
 import type { Fault } from "../../support/hub-server.js";
 import { weightsError } from "../helpers.js";
-import { COMMIT, FILES, filesOf, IMPATIENT, REPOSITORY, type Scene, withScene } from "./helpers.js";
+import { COMMIT, FILES, filesOf, RESTLESS, REPOSITORY, type Scene, withScene } from "./helpers.js";
 
 const SHARD = "model-1.safetensors";
 const opened = ({ env, home, notices }: Scene, options = {}): Promise<Folder> =>
   openHubFolder(
     REPOSITORY,
     { onNotice: (text) => notices.push(text), ...options },
-    { around: { env, home }, patience: IMPATIENT },
+    { around: { env, home }, patience: RESTLESS },
   );
 
 describe("weights/hub/remote-folder", () => {
