@@ -26,7 +26,7 @@ export class BatchDisplay {
   get linesPerSecond(): number {
     const { answered, errors } = this.progress ?? { answered: 0, errors: 0 };
     const seconds = (performance.now() - this.start) / 1000;
-    return answered + errors === 0 ? 0 : Number(((answered + errors) / seconds).toPrecision(3));
+    return Number(((answered + errors) / seconds).toPrecision(3));
   }
 
   /** Shows how far the run is. */

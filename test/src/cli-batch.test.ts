@@ -22,6 +22,7 @@ describe("the command batch", () => {
   it("ends with 0 although a line is wrong, says how far it is on stderr, and sums up on stdout", async () => {
     const { code, stdout, stderr } = await run(...files("out.jsonl"));
     assert.equal(code, 0, stderr);
+    assert.equal(process.listenerCount("SIGTERM"), 0, "it still listens to signals");
     assert.equal(stdout, `3 lines: 2 answered, 1 errors, 0 there already -> ${scratch("out.jsonl")}\n`);
     assert.match(stderr, /^0\/3 lines, 0 lines\/s, 0 errors, 0 there already\n3\/3 lines, [\d.]+ lines\/s, 1 errors/);
     const answers = new Map(readAnswers<Record<string, unknown>>(scratch("out.jsonl")).map((one) => [one.id, one]));
