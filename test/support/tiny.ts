@@ -1,6 +1,7 @@
 import path from "node:path";
 
 import type { PaliGemmaConfig } from "../../src/config.js";
+import type { DtypeChoice } from "../../src/dtypes.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import type { PaliGemmaModel } from "../../src/model.js";
 import type { Settings } from "../../src/settings.js";
@@ -16,8 +17,9 @@ export async function tinyNetwork(
   {
     settings,
     change = (config) => config,
-  }: { settings?: Settings; change?: (config: PaliGemmaConfig) => PaliGemmaConfig } = {},
+    dtype,
+  }: { settings?: Settings; change?: (config: PaliGemmaConfig) => PaliGemmaConfig; dtype?: DtypeChoice } = {},
 ): Promise<PaliGemmaModel> {
   const folder = await openFolder(tinyFolder(name));
-  return loadNetwork(folder, change(await loadConfig(folder)), settings);
+  return loadNetwork(folder, change(await loadConfig(folder)), settings, { dtype });
 }
