@@ -3,6 +3,7 @@ import { findWeights } from "../weights/find-weights.js";
 import { EMBEDDING } from "../weights/names.js";
 import type { Folder } from "../weights/source.js";
 import { ConfigError } from "./errors.js";
+import { configOfPreset, isKerasConfig } from "./keras-preset.js";
 import { configOfShapes } from "./known-variants.js";
 
 const CONFIG = "config.json";
@@ -12,7 +13,8 @@ export type ConfigFile = { json: unknown; where: string };
 
 /**
  * The config of a model folder. For an archive of big_vision, which has none, it is that of the variant that its shapes are, or
- * config.json beside it with the vocabulary that the archive has: published ones end before `<image>`, and no row is made up.
+ * config.json beside it with the vocabulary that the archive has: published ones end before `<image>`, and no row is made up. A
+ * preset of keras-hub has its own, which is put into Hugging Face's words.
  * Throws `ConfigError` where there is none, and `WeightsError` as opening the archive does.
  */
 export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
@@ -20,6 +22,7 @@ export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
   const written = (await folder.has(CONFIG)) ? await folder.readJson(CONFIG) : null;
   const found = await findWeights(folder);
   if (found?.form === "big_vision") return { json: await bigVisionConfig(folder, written), where };
+  if (isKerasConfig(written)) return { json: configOfPreset(written, where), where };
   if (written !== null) return { json: written, where };
   throw new ConfigError(
     `${folder.name}: there is no config.json; expected a Hugging Face PaliGemma folder (config.json, *.safetensors, tokenizer)`,

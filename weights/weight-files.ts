@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import type { WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
 import { findWeights } from "./find-weights.js";
+import { openKeras } from "./keras-files.js";
 import { openBigVision } from "./npz-files.js";
 import { openSafetensors } from "./safetensors-files.js";
 import { INDEX, SINGLE } from "./shard-index.js";
@@ -22,6 +23,7 @@ export async function openWeightFiles(folder: Folder): Promise<WeightFiles> {
   const found = await findWeights(folder);
   if (found === null) throw new WeightsError(await nothingFound(folder));
   if (found.form === "big_vision") return openBigVision(folder, found.file!);
+  if (found.form === "keras") return openKeras(folder, found.file!);
   return openSafetensors(folder, found.file);
 }
 

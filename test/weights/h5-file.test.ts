@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openH5, type H5File } from "../../weights/h5-file.js";
+import { fixtures } from "../parity/reference.js";
+import { inTemporaryFolder } from "../support/temporary.js";
+import { damaged, randomOf, weightsError } from "./helpers.js";
+
+const { File, ready } = await import("h5wasm");
+const preset = join(fixtures, "keras", "tiny-pg1", "model.weights.h5");
+type Draft = InstanceType<typeof File>;
+
+/** Writes an HDF5 file by h5wasm itself and opens it. */
+async function withH5(draw: (file: Draft) => void, body: (path: string) => Promise<void>): Promise<void> {
+  const { FS } = await ready;
+  const file = new File("/draft.h5", "w");
+  draw(file);
+  file.close();
+  const bytes = FS.readFile("/draft.h5") as Uint8Array;
+  FS.unlink("/draft.h5");
+  await inTemporaryFolder(async (folder) => {
+    const path = join(folder, "file.h5");
+    await writeFile(path, bytes);
+    await body(path);
+  });
+}
+const refused = (draw: (file: Draft) => void, ...patterns: RegExp[]): Promise<void> =>
+  withH5(draw, (path) => assert.rejects(openH5(path), weightsError(/file\.h5/, ...patterns)));
+
+async function readAll(h5: H5File): Promise<void> {
+  for (const { read, shape } of h5.arrays.values()) await read(0, 4 * shape.reduce((a, b) => a * b, 1));
+}
+
+describe("weights/h5-file", () => {
+  it("lists every array with its path, type and shape, and gives any range of its bytes", async () => {
+    const values = Float32Array.from({ length: 60 }, (_, i) => i / 7);
+    const draw = (file: Draft): void => {
+      file.create_group("a");
+      file.create_dataset({ name: "a/b", data: values, shape: [5, 4, 3], dtype: "<f" });
+      file.create_dataset({ name: "packed", data: values, shape: [60], dtype: "<f", chunks: [7], compression: 9 });
+      file.create_dataset({ name: "count", data: Int32Array.of(-5), shape: [], dtype: "<i" });
+      file.create_dataset({ name: "none", data: new Float64Array(0), shape: [0, 3], dtype: "<d" });
+    };
+    await withH5(draw, async (path) => {
+      const h5 = await openH5(path);
+      const listed = [...h5.arrays.values()].map(({ name, dtype, shape }) => [name, dtype, shape]);
+      const expected = [
+        ["a/b", "F32", [5, 4, 3]],
+        ["count", "I32", []],
+        ["none", "F64", [0, 3]],
+        ["packed", "F32", [60]],
+      ];
+      assert.deepEqual(listed.sort(), expected);
+      const bytes = new Uint8Array(values.buffer);
+      for (const name of ["a/b", "packed"]) {
+        const { read } = h5.arrays.get(name)!;
+        for (const [start, end] of [
+          [0, 240],
+          [0, 1],
+          [47, 49],
+          [48, 96],
+          [239, 240],
+          [9, 9],
+        ]) {
+          assert.deepEqual(await read(start, end), bytes.slice(start, end), `${name} ${start}..${end}`);
+        }
+        await assert.rejects(read(0, 241), weightsError(/bytes 0\.\.241 were asked for/));
+      }
+      assert.deepEqual(await h5.arrays.get("count")!.read(0, 4), new Uint8Array(Int32Array.of(-5).buffer));
+      assert.equal((await h5.arrays.get("none")!.read(0, 0)).length, 0);
+      await h5.close();
+      await h5.close();
+    });
+  });
+
+  it("two bytes are bfloat16 where their attribute says so", async () => {
+    const h5 = await openH5(join(fixtures, "keras", "tiny-pg1-task", "model.weights.h5"));
+    const types = new Set([...h5.arrays.values()].map(({ dtype }) => dtype));
+    assert.deepEqual([...types], ["BF16"]);
+    await h5.close();
+  });
+
+  it("several files are open at once", async () => {
+    const [a, b] = [await openH5(preset), await openH5(preset)];
+    const name = "layers/rms_normalization/vars/0";
+    const values = await a.arrays.get(name)!.read(0, 128);
+    await a.close();
+    assert.deepEqual(await b.arrays.get(name)!.read(0, 128), values);
+    await b.close();
+  });
+
+  it("is refused when it has links, to its own groups or to other files", async () => {
+    await refused((file) => {
+      file.create_group("a");
+      file.create_soft_link("/a", "b");
+    }, /"b" is a link, which is not followed/);
+    await refused((file) => file.create_external_link("/etc/passwd", "/", "b"), /"b" is a link/);
+    await refused((file) => file.create_soft_link("/nowhere", "b"), /"b" is a link/);
+  });
+
+  it("is refused when it holds itself", () =>
+    refused((file) => {
+      file.create_group("a");
+      file.create_hard_link("/", "a/b");
+    }, /more than 100000 objects, or more than 32 within each other/));
+
+  it("is refused when values are no little-endian numbers", async () => {
+    await refused((file) => file.create_dataset({ name: "t", data: ["x", "y"] }), /"t" is of HDF5's class 3/);
+    const compound = new Map<string, unknown>([
+      ["x", Float32Array.of(1)],
+      ["y", Int32Array.of(2)],
+    ]);
+    await refused((file) => file.create_dataset({ name: "c", data: compound as never }), /"c" is of HDF5's class 6/);
+    await inTemporaryFolder(async (folder) => {
+      const bytes = await readFile(preset);
+      // A float of version 1 and 4 bytes, as h5py writes it; the lowest bit behind its class is the order of bytes.
+      bytes[bytes.indexOf(Buffer.from([0x11, 0x20, 0x1f, 0, 4, 0, 0, 0])) + 1] |= 1;
+      await writeFile(join(folder, "file.h5"), bytes);
+      const opening = openH5(join(folder, "file.h5"));
+      await assert.rejects(opening, weightsError(/is of HDF5's class 1 of 4 bytes, highest byte first/));
+    });
+  });
+
+  it("is refused when it is none, empty, or not there", async () => {
+    await inTemporaryFolder(async (folder) => {
+      for (const [name, bytes] of Object.entries({ "text.h5": "no HDF5 at all", "empty.h5": "" })) {
+        await writeFile(join(folder, name), bytes);
+        await assert.rejects(
+          openH5(join(folder, name)),
+          weightsError(new RegExp(name), /is no HDF5 file, or it is damaged/),
+        );
+      }
+      await assert.rejects(openH5(join(folder, "absent.h5")), weightsError(/absent\.h5: cannot be opened .*ENOENT/));
+      await assert.rejects(openH5(folder), weightsError(/expected a file, found something else/));
+    });
+  });
+
+  it("what is damaged is a typed error or a right reading, and the library still reads good files", async () => {
+    const bytes = new Uint8Array(await readFile(preset));
+    const random = randomOf(31);
+    await inTemporaryFolder(async (folder) => {
+      const path = join(folder, "file.h5");
+      for (let times = 0; times < 60; times++) {
+        const broken = times % 4 === 0 ? bytes.slice(0, Math.floor(random() * bytes.length)) : damaged(bytes, random);
+        if (times % 4 === 1) broken.set(damaged(broken.subarray(0, 4096), random)); // where the file describes itself
+        await writeFile(path, broken);
+        let h5: H5File | null = null;
+        try {
+          h5 = await openH5(path);
+          await readAll(h5);
+        } catch (error) {
+          weightsError(/file\.h5/)(error);
+        }
+        await h5?.close();
+      }
+    });
+    const good = await openH5(preset);
+    assert.equal(good.arrays.size, 84);
+    await readAll(good);
+    await good.close();
+  });
+});
