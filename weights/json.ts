@@ -23,39 +23,61 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
   }
 }
 
-/** Parses JSON; throws `WeightsError` naming `where` when it is not valid. */
+/** Deepest nesting that is read: what models bring has less than 10, and a program that follows it by calling itself has an end. */
+export const MAX_JSON_DEPTH = 100;
+
+/** Parses JSON; throws `WeightsError` naming `where` when it is not valid, or nested more than `MAX_JSON_DEPTH` deep. */
 export function parseJson(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new WeightsError(`${where} is not valid JSON (${reasonOf(error)})`);
-  }
+  return parsed(text, where, false);
 }
 
 /** Parses JSON as `parseJson` does and also refuses an object that has one key twice, which JSON.parse would hide. */
 export function parseStrictJson(text: string, where: string): unknown {
-  const value = parseJson(text, where);
-  const twice = duplicateKey(text);
-  if (twice !== null)
-    throw new WeightsError(`${where} has the key ${shown(twice)} twice; which one counts is not defined`);
+  return parsed(text, where, true);
+}
+
+function parsed(text: string, where: string, strict: boolean): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new WeightsError(`${where} is not valid JSON (${reasonOf(error)})`);
+  }
+  const fault = structuralFault(text, strict);
+  if (fault !== null) throw new WeightsError(`${where} ${fault}`);
   return value;
 }
 
-/** The first key that an object of `text` (valid JSON) holds twice, or null. */
-function duplicateKey(text: string): string | null {
+/** What is wrong with `text` (valid JSON) that JSON.parse lets pass, or null: its depth, and, strictly, a key that an object has twice. */
+function structuralFault(text: string, strict: boolean): string | null {
   const open: (Set<string> | null)[] = []; // one entry per open bracket; null for a list
-  let last: string | null = null; // the string just read, a key if ":" follows
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]/g)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "[") open.push(null);
-    else if (token === "}" || token === "]") open.pop();
-    else if (token !== ":") last = token;
-    else {
-      const key = JSON.parse(last!) as string; // unescaped: "\u0061" and "a" are one key
+  let last = ""; // the string just read, as it is written: a key if ":" follows
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === "{" || char === "[") {
+      if (open.push(char === "{" ? new Set() : null) > MAX_JSON_DEPTH) {
+        return `is nested more than ${MAX_JSON_DEPTH} deep; no file of a model is`;
+      }
+    } else if (char === "}" || char === "]") open.pop();
+    else if (char === '"') {
+      const end = endOfString(text, at);
+      if (strict) last = text.slice(at, end);
+      at = end - 1;
+    } else if (char === ":" && strict) {
+      const key = JSON.parse(last) as string; // unescaped: "\u0061" and "a" are one key
       const keys = open.at(-1)!;
-      if (keys.has(key)) return key;
+      if (keys.has(key)) return `has the key ${shown(key)} twice; which one counts is not defined`;
       keys.add(key);
     }
   }
   return null;
+}
+
+/** Behind the string that starts at `start`. No expression: those have no room for strings of many megabytes. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let slashes = 0;
+    while (text[end - 1 - slashes] === "\\") slashes++;
+    if (slashes % 2 === 0) return end + 1;
+  }
 }

@@ -1,0 +1,9 @@
+import { attack, runsOf } from "./fuzz.js";
+import { TARGETS } from "./targets/index.js";
+
+const CASES = 100_000;
+
+describe(`${CASES} damaged inputs are refused with an error of ours or read rightly:`, () => {
+  const runs = runsOf(TARGETS, CASES);
+  TARGETS.forEach((target, i) => it(`${target.name} (${runs[i]})`, () => attack(target, runs[i])));
+});
