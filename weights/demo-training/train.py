@@ -2,7 +2,7 @@
 
     python train.py vision  --folder ../demo --work WORK --steps 1500 --decay 1000
     python train.py joint   --folder ../demo --work WORK --steps 12000 --decay 4000 --export
-    python train.py segment --folder ../demo --work WORK --steps 2000 --decay 1900 --export
+    python train.py segment --folder ../demo --work WORK --steps 3000 --decay 2900 --export
 
 Two processes with one thread each share every batch and average their gradients once a step: on a busy machine that
 loses far less than one process whose threads wait for each other at every operation.
