@@ -10,6 +10,7 @@ import { makeCheckpoint } from "./checkpoint.js";
 import type { Side } from "./child.js";
 import { measureDemo } from "./demo.js";
 import { measureFullSize, writeToReadme } from "./full-size.js";
+import { measurePacked } from "./packed.js";
 
 type RunOptions = {
   quick?: boolean;
@@ -90,6 +91,16 @@ program
   .action(async ({ out, seed, ...parts }: Parameters<typeof checkedCase>[0] & { out: string; seed: number }) =>
     makeCheckpoint({ ...checkedCase(parts, "bench make"), out, seed, log }),
   );
+
+program
+  .command("packed")
+  .description("hold a checkpoint as stored, in 8 and in 4 bit: memory and speed")
+  .option("--case <name>", "which checkpoint", "paligemma-3b-bfloat16-224")
+  .option("--rounds <n>", "rounds", wholeNumber, 3)
+  .option("--dir <folder>", "where checkpoints of full size are kept", join(tmpdir(), "paligemma-bench"))
+  .action(async ({ case: name, rounds, dir }: { case: string; rounds: number; dir: string }) => {
+    log(`\n${await measurePacked(parseCase(name), join(dir, name), { ...FULL_EFFORT, rounds }, log)}`);
+  });
 
 program
   .command("answer")

@@ -1,4 +1,5 @@
 import { useBackend } from "../src/backend.js";
+import type { DtypeChoice } from "../src/dtypes.js";
 import { decode } from "../src/decoding/decode.js";
 import type { ModelInputs } from "../src/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
@@ -11,6 +12,8 @@ export type SampleRequest = {
   /** The checkpoint's folder, and the folder of the inputs. */
   model: string;
   inputs: string;
+  /** What the matrices are held in; default as stored. */
+  hold?: DtypeChoice;
   /** How many tokens each answer has. The same question is answered each time, so the first answer may be a warm-up. */
   answers: number[];
 };
@@ -34,11 +37,11 @@ export type Sample = {
 };
 
 /** Loads a checkpoint on the tensorflow backend, answers, and says how long each step took. */
-export async function takeSample({ model: folder, inputs, answers: counts }: SampleRequest): Promise<Sample> {
+export async function takeSample({ model: folder, inputs, hold, answers: counts }: SampleRequest): Promise<Sample> {
   await useBackend("tensorflow");
   const readyAt = Date.now() / 1000;
   const start = performance.now();
-  const model = await PaliGemma.load(folder, { backend: "tensorflow", dtype: "auto" });
+  const model = await PaliGemma.load(folder, { backend: "tensorflow", dtype: hold ?? "auto" });
   const load = (performance.now() - start) / 1000;
   const loaded = resident();
   const question = await readInputs(inputs);

@@ -15,8 +15,17 @@ constexpr float kPerCode = 1.f / 127;
 
 typedef int8_t SmallInts __attribute__((vector_size(PALIGEMMA_LANES)));
 
+// The compilers' own conversion of so many bytes goes one by one.
 PALIGEMMA_INLINE Floats widenInt8(const uint8_t* p) {
+#if PALIGEMMA_LANES == 16 && defined(__AVX512F__)
+  const __m512i wide = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return __builtin_convertvector(loadAs<Ints>(&wide), Floats);
+#elif PALIGEMMA_LANES == 8 && defined(__AVX2__)
+  const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return __builtin_convertvector(loadAs<Ints>(&wide), Floats);
+#else
   return __builtin_convertvector(__builtin_convertvector(loadAs<SmallInts>(p), Ints), Floats);
+#endif
 }
 
 // The nearest number of a type, ties to even. Weights are finite.
@@ -141,7 +150,7 @@ void widen(Pool& pool, const Matrix& w, float* y) {
 // out[i] = x[i]·w for M rows of x: one row of a packed matrix.
 template <int M>
 PALIGEMMA_INLINE void packedDots(const float* x, const Matrix& w, int64_t row, float* out) {
-  constexpr int kChains = M >= 4 ? 1 : 2;
+  constexpr int kChains = M >= 4 ? 1 : 4 / M;  // independent sums, which hide the latency of the addition
   const int64_t k = w.cols, start = row * k;
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
   Floats total[M][kChains] = {};
@@ -149,7 +158,7 @@ PALIGEMMA_INLINE void packedDots(const float* x, const Matrix& w, int64_t row, f
   if (w.dtype == Dtype::kInt8) {
     for (; at + kLanes * kChains <= k; at += kLanes * kChains) {
       __builtin_prefetch(data + start + at + kPackedAhead);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int c = 0; c < kChains; c++) {
         const Floats wide = widenInt8(data + start + at + c * kLanes);
 #pragma GCC unroll 8
@@ -163,11 +172,18 @@ PALIGEMMA_INLINE void packedDots(const float* x, const Matrix& w, int64_t row, f
       const int64_t end = least(k, ((block + 1) << w.blockShift) - start);
       table.fill(w, block);
       __builtin_prefetch(data + ((start + at) >> 1) + kPackedAhead);
+      for (; at + kLanes * kChains <= end; at += kLanes * kChains) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kChains; c++) {
+          const Floats wide = lookUp(table, unpackCodes(data + ((start + at + c * kLanes) >> 1)));
+#pragma GCC unroll 8
+          for (int i = 0; i < M; i++) total[i][c] += wide * load(x + i * k + at + c * kLanes);
+        }
+      }
       for (; at < end; at += kLanes) {
         const Floats wide = lookUp(table, unpackCodes(data + ((start + at) >> 1)));
-        const int c = kChains > 1 ? at / kLanes % 2 : 0;
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) total[i][c] += wide * load(x + i * k + at);
+        for (int i = 0; i < M; i++) total[i][0] += wide * load(x + i * k + at);
       }
     }
   }
@@ -180,9 +196,9 @@ PALIGEMMA_INLINE void packedDots(const float* x, const Matrix& w, int64_t row, f
   const float scale = w.dtype == Dtype::kInt8 ? w.scales[row] * kPerCode : 1.f;
 #pragma GCC unroll 8
   for (int i = 0; i < M; i++) {
-    Floats all = total[i][0];
-    if (kChains > 1) all += total[i][kChains - 1];
-    out[i] = (sum(all) + rest[i]) * scale;
+#pragma GCC unroll 4
+    for (int c = 1; c < kChains; c++) total[i][0] += total[i][c];
+    out[i] = (sum(total[i][0]) + rest[i]) * scale;
   }
 }
 
