@@ -64,6 +64,12 @@ export class ConfigFields {
     return value as W;
   }
 
+  /** A switch that must be as it is needed where it is there: "false" or 0 in place of false is refused too. */
+  fixed(name: string, needed: boolean, why: string): void {
+    const value = this.raw(name);
+    if (value !== undefined && value !== needed) this.refuse(name, `${needed} (${why})`);
+  }
+
   /** Throws `ConfigError` naming this field, what was expected of it and what it holds. */
   refuse(name: string, expected: string): never {
     throw new ConfigError(`${this.where}.${name}: expected ${expected}, received ${describe(this.raw(name))}`);

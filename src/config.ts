@@ -67,9 +67,7 @@ export function parseConfig(json: unknown, where = "config.json"): PaliGemmaConf
   const textFields = top.object("text_config");
   const text = parseText(textFields);
   const vision = parseVision(top.object("vision_config"), text.hiddenSize);
-  if (top.raw("tie_word_embeddings") === false) {
-    top.refuse("tie_word_embeddings", "true (PaliGemma's output projection is its embedding)");
-  }
+  top.fixed("tie_word_embeddings", true, "PaliGemma's output projection is its embedding");
   // The fallbacks are the Gemma classes' defaults, which a file may leave out.
   const specialId = (name: string, fallback: number) =>
     (top.raw(name) === undefined ? textFields : top).integer(name, fallback, 0, text.vocabSize - 1);
@@ -186,8 +184,8 @@ function refuseWhatIsNotGemma(fields: ConfigFields): void {
   for (const name of ["hidden_act", "hidden_activation"]) {
     fields.word(name, ["gelu_pytorch_tanh", "gelu"], "gelu_pytorch_tanh");
   }
-  if (fields.raw("attention_bias") === true) fields.refuse("attention_bias", "false (Gemma has no biases)");
-  if (fields.raw("tie_word_embeddings") === false) fields.refuse("tie_word_embeddings", "true");
+  fields.fixed("attention_bias", false, "Gemma has no biases");
+  fields.fixed("tie_word_embeddings", true, "Gemma's output projection is its embedding");
   if (fields.raw("rope_scaling") !== undefined)
     fields.refuse("rope_scaling", "null (no PaliGemma scales its positions)");
 }

@@ -40,8 +40,7 @@ export function parseImageProcessorConfig(json: unknown, where: string): ImagePr
     );
   }
   for (const step of ["do_resize", "do_rescale", "do_normalize"]) {
-    if (fields.raw(step) === false)
-      throw new ConfigError(`${where}.${step}: expected true, received false; PaliGemma needs it`);
+    fields.fixed(step, true, "PaliGemma needs it");
   }
   const length = fields.raw("image_seq_length");
   return {

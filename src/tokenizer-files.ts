@@ -126,7 +126,9 @@ function addedToken(content: string, id: number, flags: Partial<AddedToken> = {}
 function addedTokenOf(entry: unknown, key: string | undefined): AddedToken | undefined {
   if (!isObject(entry) || typeof entry.content !== "string") return undefined;
   const id = key === undefined ? entry.id : Number(key);
-  if (typeof id !== "number" || !Number.isInteger(id) || id < 0) return undefined;
+  // Number("") is 0, and Number("0x10") 16.
+  if (key !== undefined && !/^\d+$/.test(key)) return undefined;
+  if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > MAX_ID) return undefined;
   const { special, normalized, lstrip, rstrip, single_word: singleWord } = entry;
   return addedToken(entry.content, id, {
     special: special === true,
@@ -154,8 +156,9 @@ export async function readTokenizerFiles(
   folder: TokenizerFolder,
   vocabulary: Vocabulary,
 ): Promise<{ added: Map<string, AddedToken>; names: Partial<Record<Role, string>> }> {
-  const config = { ...(await optionalObject(folder, "special_tokens_map.json")) };
-  Object.assign(config, await optionalObject(folder, "tokenizer_config.json"));
+  // Spread, not Object.assign, which would take a field "__proto__" for the object's own prototype.
+  const map = await optionalObject(folder, "special_tokens_map.json");
+  const config: Json = { ...map, ...(await optionalObject(folder, "tokenizer_config.json")) };
   const decoder = config.added_tokens_decoder;
   const listed = isObject(decoder)
     ? Object.entries(decoder).flatMap(([id, entry]) => addedTokenOf(entry, id) ?? [])
@@ -180,7 +183,7 @@ function roleNames(config: Json): Partial<Record<Role, string>> {
   const names: Partial<Record<Role, string>> = {};
   for (const role of ROLES) {
     const key = `${role}_token`;
-    const name = key in config ? contentOf(config[key]) : `<${role}>`;
+    const name = Object.hasOwn(config, key) ? contentOf(config[key]) : `<${role}>`;
     if (name !== undefined) names[role] = name;
   }
   return names;

@@ -94,8 +94,11 @@ export function matchStarts(
     const context = { sources, names: [...names] };
     return JSON.parse(runInNewContext(code, context, { timeout: maxTime }) as string) as (string | null)[][];
   } catch (error) {
-    if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw error;
     const where = patterns[0].where;
+    // Together with what is put around it, or once it is compiled for a name, an expression may be too large for the engine.
+    if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") {
+      throw new WeightsError(`${where}: its regular expressions cannot be used (${reasonOf(error)})`);
+    }
     throw new WeightsError(`${where}: its regular expressions take more than ${maxTime / 1000} seconds to match`);
   }
 }

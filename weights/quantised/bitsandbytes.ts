@@ -29,6 +29,11 @@ export async function withQuantised(files: WeightFiles): Promise<WeightFiles> {
   const taken = new Set<string>();
   for (const name of files.entries.keys()) {
     const state = /^(.*\.weight)(\.quant_state\.bitsandbytes__\w+)$/.exec(name);
+    if (state && packed.has(state[1])) {
+      throw new WeightsError(
+        `${shown(state[1])}: is packed in two ways, the other is ${shown(name)}; only one may be there`,
+      );
+    }
     if (state) packed.set(state[1], await fourBit(files, state[1], state[2], taken));
     else if (name.endsWith(".SCB")) packed.set(`${name.slice(0, -4)}.weight`, eightBit(files, name, taken));
   }

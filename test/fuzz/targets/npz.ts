@@ -4,7 +4,7 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
 
 import { decodeNpy, encodeNpy } from "../../../weights/npy.js";
-import { encodeNpz, openNpz } from "../../../weights/npz.js";
+import { encodeNpz, type NpzArchive, openNpz } from "../../../weights/npz.js";
 import { crc32 } from "../../../weights/crc32.js";
 import { readOrRefused, target, watchedSource } from "../fuzz.js";
 import { type ByteEdit, byteEdits, editedBytes, joined, utf8 } from "../mutations.js";
@@ -208,7 +208,7 @@ export const archives = target({
 
 async function requireRightArchive(file: Uint8Array): Promise<boolean> {
   const source = watchedSource("archive", file);
-  const archive = await readOrRefused(() => openNpz(source, OPTIONS));
+  const archive: NpzArchive | null = await readOrRefused(() => openNpz(source, OPTIONS));
   if (archive === null) return false;
   const simple = simpleZip(file);
   assert.deepEqual(
@@ -218,17 +218,19 @@ async function requireRightArchive(file: Uint8Array): Promise<boolean> {
   let all = true;
   for (const name of archive.names) {
     const read = await readOrRefused(() => archive.read(name));
-    const opened = await readOrRefused(() => archive.open(name));
+    const opened: Awaited<ReturnType<NpzArchive["open"]>> | null = await readOrRefused(
+      (): ReturnType<NpzArchive["open"]> => archive.open(name),
+    );
     all &&= read !== null;
     if (read) requireSame(read, simpleNpy(simple.get(`${name}.npy`)!));
     if (opened === null) continue;
-    const { header, source: member } = opened;
+    const { header, source: member }: Awaited<ReturnType<NpzArchive["open"]>> = opened;
     const part = await readOrRefused(() => member.read(header.dataStart, header.dataEnd));
     if (part) assert.deepEqual(part, new Uint8Array(simple.get(`${name}.npy`)!.subarray(header.dataStart)));
     await member.close();
   }
   for (const name of archive.others) {
-    const read = await readOrRefused(() => archive.readOther(name));
+    const read: Uint8Array | null = await readOrRefused((): Promise<Uint8Array> => archive.readOther(name));
     if (read) assert.deepEqual(read, new Uint8Array(simple.get(name)!));
   }
   return all;

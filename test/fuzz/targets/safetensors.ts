@@ -2,9 +2,15 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { encodeSafetensors, readHeader, type SafetensorsHeader } from "../../../weights/safetensors.js";
+import {
+  encodeSafetensors,
+  readHeader,
+  type SafetensorsHeader,
+  type TensorEntry,
+} from "../../../weights/safetensors.js";
 import { INDEX } from "../../../weights/shard-index.js";
 import { openSafetensors } from "../../../weights/safetensors-files.js";
+import type { WeightFiles } from "../../../weights/checkpoint-entry.js";
 import type { DType } from "../../../weights/dtype.js";
 import { memoryFolder, readOrRefused, target, watchedSource } from "../fuzz.js";
 import {
@@ -71,7 +77,7 @@ async function requireRight(file: Uint8Array): Promise<boolean> {
   assert.deepEqual(read.metadata, header.__metadata__ ?? {});
   let covered = 0;
   for (const [name, { dtype, shape, data_offsets: offsets }] of entries) {
-    const found = read.tensors.get(name)!;
+    const found: TensorEntry = read.tensors.get(name)!;
     assert.deepEqual([found.dtype, found.shape], [dtype, shape]);
     assert.equal(
       shape.reduce((product, axis) => product * axis, BITS[dtype] / 8),
@@ -121,7 +127,7 @@ export const indexes = target({
     const text = editedJson({ metadata: { total_size: totalSize }, weight_map: weightMap }, json);
     const files: Record<string, Uint8Array> = { ...SHARDS, [INDEX]: editedBytes(utf8(text), bytes) };
     if (shard === 0) files["one.safetensors"] = SHARDS["two.safetensors"];
-    const found = await readOrRefused(() => openSafetensors(memoryFolder(files), null));
+    const found: WeightFiles | null = await readOrRefused(() => openSafetensors(memoryFolder(files), null));
     if (found === null) return false;
     const index = JSON.parse(new TextDecoder().decode(files[INDEX])) as {
       weight_map: Record<string, string>;
