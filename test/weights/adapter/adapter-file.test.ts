@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
+import { useBackend } from "../../../src/backend.js";
 import { loadConfig } from "../../../src/load-network.js";
 import { expectedTensors } from "../../../src/model.js";
 import { AdapterFile, isAdapterFolder } from "../../../weights/adapter/adapter-file.js";
@@ -16,6 +17,7 @@ const LANGUAGE = "base_model.model.model.language_model.layers";
 describe("an adapter's files", () => {
   const models = new Map<string, Map<string, number[]>>();
   before(async () => {
+    await useBackend("cpu");
     for (const name of ["tiny-pg1", "tiny-pg2", "tiny-pg2-28b"]) {
       models.set(name, expectedTensors(await loadConfig(await openFolder(tinyFolder(name)))));
     }

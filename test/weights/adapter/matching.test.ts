@@ -2,6 +2,7 @@ import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
+import { useBackend } from "../../../src/backend.js";
 import { loadConfig } from "../../../src/load-network.js";
 import { expectedTensors } from "../../../src/model.js";
 import { parseAdapterConfig } from "../../../weights/adapter/config.js";
@@ -22,6 +23,7 @@ describe("the modules that an adapter's config means", () => {
   const { cases } = JSON.parse(readFileSync(file, "utf8")) as { cases: Case[] };
   let modules: AdaptableModule[];
   before(async () => {
+    await useBackend("cpu");
     modules = adaptableModules(expectedTensors(await loadConfig(await openFolder(tinyFolder("tiny-pg2")))));
   });
 
