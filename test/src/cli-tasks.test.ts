@@ -5,6 +5,8 @@ import path from "node:path";
 
 import sharp from "sharp";
 
+import { maskArea } from "../../src/masks/mask.js";
+import { decodeRunLengths } from "../../src/masks/run-lengths.js";
 import { packageRoot } from "../../src/package-root.js";
 import { onEachBackend } from "../support/backends.js";
 import { cli } from "../support/run-cli.js";
@@ -46,26 +48,24 @@ describe("commands of the tasks", () => {
       const out = path.join(scratch, `${backend}.png`);
       assert.match(
         await run("detect", picture, "circle", "star", "--out", out),
-        /^label +score +left top right bottom\nstar +0\.\d+ /,
+        /^label +score +left top right bottom\n(star|circle) +0\.\d+ /,
       );
       const { objects } = JSON.parse(await run("detect", picture, "circle", "star", "--format", "json"));
-      assert.deepEqual(
-        objects.map(({ label }: { label: string }) => label),
-        ["star", "circle"],
-      );
+      const labels = (objects as { label: string }[]).map(({ label }) => label);
+      assert.deepEqual([...labels].sort(), ["circle", "star"]);
+      const circle = objects[labels.indexOf("circle")];
       const coco = JSON.parse(await run("detect", picture, "circle", "star", "--format", "coco"));
       assert.deepEqual(
         coco.map((one: { category_id: number }) => one.category_id),
-        [2, 1],
+        labels.map((label) => (label === "circle" ? 1 : 2)),
       );
-      assert.match(
-        await run("detect", picture, "circle", "star", "--format", "yolo"),
-        /^1 0\.\d{6} 0\.\d{6} 0\.\d{6} 0\.\d{6}\n0 /,
-      );
+      const yolo = await run("detect", picture, "circle", "star", "--format", "yolo");
+      assert.match(yolo, /^[01] 0\.\d{6} 0\.\d{6} 0\.\d{6} 0\.\d{6}\n[01] /);
+      assert.equal(yolo[0], labels[0] === "circle" ? "0" : "1");
       const { data, info } = await sharp(out).removeAlpha().raw().toBuffer({ resolveWithObject: true });
       assert.deepEqual([info.width, info.height], [224, 224]);
       // The left edge of the circle's box: the picture is black there, and the drawing is not.
-      const { left, top, bottom } = objects[1].box;
+      const { left, top, bottom } = circle.box;
       const at = 3 * (Math.round((top + bottom) / 2) * 224 + Math.round(left));
       assert.ok(data[at] + data[at + 1] + data[at + 2] > 150, `${data.subarray(at, at + 3)}`);
     });
@@ -73,13 +73,28 @@ describe("commands of the tasks", () => {
     it("segment prints a table, JSON and COCO, draws, and writes a map of all masks of the picture's size", async () => {
       const [out, masks] = [path.join(scratch, `masks-${backend}.svg`), path.join(scratch, `masks-${backend}`)];
       const args = ["segment", picture, "circle", "--max-new-tokens", "60"];
-      assert.match(await run(...args, "--out", out, "--masks", masks), /-> .*\.svg\n$/);
-      assert.match(readFileSync(out, "utf8"), /^<svg .*data:image\/png;base64,/);
-      const { width, height, channels } = await sharp(path.join(masks, "labels.png")).metadata();
-      assert.deepEqual([width, height, channels], [224, 224, 1]);
+      const table = await run(...args, "--out", out, "--masks", masks);
+      const [, pixels] = /^label +score +left top right bottom +pixels\ncircle .* (\d+)\n-> .*\.svg\n$/.exec(table)!;
+      const svg = readFileSync(out, "utf8");
+      assert.equal(svg.match(/href="data:image\/png;base64,/g)!.length, 2);
+      assert.ok(!/href="(?!data:)/.test(svg), "needs no other file");
+      for (const [file, value] of [
+        ["1.png", 255],
+        ["labels.png", 1],
+      ] as const) {
+        const read = sharp(path.join(masks, file)).toColourspace("b-w").raw();
+        const { data, info } = await read.toBuffer({ resolveWithObject: true });
+        assert.deepEqual([info.width, info.height, info.channels], [224, 224, 1]);
+        assert.equal(data.filter((byte) => byte === value).length, Number(pixels), file);
+        assert.ok(data.every((byte) => byte === value || byte === 0));
+      }
       const { objects } = JSON.parse(await run(...args, "--format", "json"));
-      assert.ok(Array.isArray(objects));
-      assert.ok(Array.isArray(JSON.parse(await run(...args, "--format", "coco", "--soft"))));
+      assert.equal(maskArea(decodeRunLengths(objects[0].mask)), Number(pixels));
+      const [coco] = JSON.parse(await run(...args, "--format", "coco"));
+      assert.deepEqual([coco.category_id, coco.segmentation], [1, objects[0].mask]);
+      await run(...args, "--soft", "--masks", masks);
+      const soft = await sharp(path.join(masks, "1.png")).toColourspace("b-w").raw().toBuffer();
+      assert.ok(new Set(soft).size > 10, "edges between 0 and 255");
     });
   });
 

@@ -18,6 +18,7 @@ import { readSegmentations } from "../../../src/tasks/segment.js";
 import type { Tokenizer } from "../../../src/tokenizer.js";
 import { openFile } from "../../../weights/source.js";
 import { fixtures } from "../../parity/reference.js";
+import { heldoutPictures } from "../../heldout/heldout.js";
 import { counts, leakFree, onEachBackend } from "../../support/backends.js";
 import { tinyFolder } from "../../support/tiny.js";
 
@@ -177,10 +178,26 @@ onEachBackend("segmentation", (backend) => {
       });
     }
 
-    leakFree("masks have the size of the picture, and whatever is written is read", async () => {
-      const { objects, text } = await model.segment(picture, ["circle", "star"], { maxNewTokens: 50 });
-      assert.equal(typeof text, "string");
-      for (const { mask } of objects) if (mask) assert.deepEqual([mask.width, mask.height], [224, 224]);
+    leakFree("the shapes of a held-out picture have the masks that they were drawn with", async () => {
+      const { items } = heldoutPictures().find(({ file }) => file === path.basename(picture))!;
+      const { prompt, masks } = items.find(({ kind }) => kind === "segment")!;
+      const { objects, warnings } = await model.segment(picture, prompt.replace("segment ", "").split(" ; "));
+      assert.deepEqual(warnings, []);
+      assert.equal(objects.length, masks!.length);
+      for (const { label, counts } of masks!) {
+        const { mask } = objects.find((one) => one.label === label)!;
+        const overlap = maskIou(mask!, decodeRunLengths({ size: [224, 224], counts }));
+        assert.ok(overlap > 0.75, `${label}: ${overlap}`);
+      }
+    });
+
+    leakFree("an answer that ends too early keeps what was complete", async () => {
+      const { objects, warnings } = await model.segment(picture, ["circle"], { maxNewTokens: 12 });
+      assert.deepEqual(
+        objects.map(({ mask }) => mask),
+        [null],
+      );
+      assert.match(warnings[0], /8 mask codes, expected 16/);
     });
 
     it("prompts that are none are errors before anything is computed", async () => {
