@@ -51,44 +51,48 @@ export async function openHubFolder(
 
 type Place = { hub: HubConnection; repository: string; commit: string; signal: AbortSignal | undefined };
 
-function remoteFile({ hub, repository, commit, signal }: Place, { path, size }: HubFile): ByteSource {
-  const name = `${repository}@${commit}/${path}`;
-  const address = fileAddress(hub.endpoint, repository, commit, path);
-  const asked = { repository, revision: commit, file: path };
-  const readOnce = async (start: number, end: number): Promise<Uint8Array> => {
-    const watch = new StallWatch(hub.patience.stall, signal);
-    try {
-      const answer = await ask(hub, address, watch, () => ({ range: `bytes=${start}-${end - 1}` }));
-      if (answer.response.status === 200) {
-        discard(answer.response);
-        throw new WeightsError(`${name}: ${answer.url.host} ignores Range requests; download the model instead`);
-      }
-      await expectStatus(answer, [206], hub, asked);
-      const range = answer.response.headers.get("content-range");
-      if (range !== `bytes ${start}-${end - 1}/${size}`) {
-        discard(answer.response);
-        throw new WeightsError(
-          `${name}: asked for bytes ${start} to ${end} of ${size}, ${answer.url.host} sends "${range}"`,
-        );
-      }
-      const bytes = allocate(name, end - start);
-      let at = 0;
-      await eachPiece(answer, watch, (piece) => {
-        if (at + piece.length > bytes.length)
-          throw new TransientError(`${answer.url.host} sent more than was asked for`);
-        bytes.set(piece, at);
-        at += piece.length;
-      });
-      if (at === bytes.length) return bytes;
-      throw new TransientError(`${answer.url.host} ended after ${at} of ${bytes.length} bytes`);
-    } finally {
-      watch.stop();
-    }
-  };
+function remoteFile(place: Place, file: HubFile): ByteSource {
+  const { size } = file;
+  const name = `${place.repository}@${place.commit}/${file.path}`;
   const read = async (start: number, end: number): Promise<Uint8Array> => {
     checkRange(name, size, start, end);
     if (start === end) return new Uint8Array(0);
-    return withRetries(hub, name, signal, () => readOnce(start, end));
+    return withRetries(place.hub, name, place.signal, () => readRange(place, file, name, [start, end]));
   };
   return { name, size, read, close: async () => {} };
+}
+
+/** One try at bytes `start` to `end`. Throws `TransientError` where another may do better. */
+async function readRange(
+  { hub, repository, commit, signal }: Place,
+  { path, size }: HubFile,
+  name: string,
+  [start, end]: [number, number],
+): Promise<Uint8Array> {
+  const watch = new StallWatch(hub.patience.stall, signal);
+  try {
+    const address = fileAddress(hub.endpoint, repository, commit, path);
+    const answer = await ask(hub, address, watch, () => ({ range: `bytes=${start}-${end - 1}` }));
+    const { response, url } = answer;
+    await expectStatus(answer, [200, 206], hub, { repository, revision: commit, file: path });
+    const range = response.headers.get("content-range");
+    if (response.status === 200 || range !== `bytes ${start}-${end - 1}/${size}`) {
+      discard(response);
+      if (response.status === 200) {
+        throw new WeightsError(`${name}: ${url.host} ignores Range requests; download the model instead`);
+      }
+      throw new WeightsError(`${name}: asked for bytes ${start} to ${end} of ${size}, ${url.host} sends "${range}"`);
+    }
+    const bytes = allocate(name, end - start);
+    let at = 0;
+    await eachPiece(answer, watch, (piece) => {
+      if (at + piece.length > bytes.length) throw new TransientError(`${url.host} sent more than was asked for`);
+      bytes.set(piece, at);
+      at += piece.length;
+    });
+    if (at === bytes.length) return bytes;
+    throw new TransientError(`${url.host} ended after ${at} of ${bytes.length} bytes`);
+  } finally {
+    watch.stop();
+  }
 }

@@ -53,6 +53,12 @@ export const IMPATIENT: Patience = {
 /** And gives silence up soon. */
 export const RESTLESS: Patience = { ...IMPATIENT, stall: 250 };
 
+/** The environment of this process without what says where the Hub is, and with `env`. */
+export const environment = (env: Record<string, string>): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(HF_|HUGGING|TRANSFORMERS_)/.test(name))),
+  ...env,
+});
+
 /** A served repository, an empty home, and a download between them. */
 export type Scene = {
   server: HubServer;

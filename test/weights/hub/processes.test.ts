@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { packageRoot } from "../../../src/package-root.js";
 import { sha256 } from "../../support/hub-server.js";
-import { FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
+import { environment, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
 
 const SHARD = "model-1.safetensors";
 
@@ -15,7 +15,7 @@ function downloader({ env }: Scene): ChildProcess & { result: Promise<string> } 
     console.log(await downloadModel(${JSON.stringify(REPOSITORY)}, { onNotice: (text) => console.error(text) }));`;
   const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
     cwd: packageRoot(), // where tsx is found
-    env: { ...process.env, ...env },
+    env: environment(env),
   });
   let [out, told] = ["", ""];
   child.stdout.on("data", (text) => (out += text));

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { COMMIT, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
+import { COMMIT, environment, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
 
 const python = process.env.PALIGEMMA_PYTHON ?? "python3";
 
@@ -12,7 +12,7 @@ const python = process.env.PALIGEMMA_PYTHON ?? "python3";
 async function run(env: Record<string, string>, script: string): Promise<unknown> {
   const source = `import json\nfrom huggingface_hub import *\n${script}\nprint(json.dumps(result))`;
   const quiet = { HF_HUB_DISABLE_XET: "1", HF_HUB_DISABLE_PROGRESS_BARS: "1", HF_HUB_DISABLE_TELEMETRY: "1" };
-  const { stdout } = await promisify(execFile)(python, ["-c", source], { env: { ...process.env, ...quiet, ...env } });
+  const { stdout } = await promisify(execFile)(python, ["-c", source], { env: environment({ ...quiet, ...env }) });
   return JSON.parse(stdout);
 }
 
