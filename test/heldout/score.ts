@@ -6,9 +6,10 @@ import { BACKENDS, type BackendChoice } from "../../src/backend.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import { detectionIous } from "./boxes.js";
 import { heldoutFolder, type HeldoutItem, heldoutPictures } from "./heldout.js";
+import { segmentationIous } from "./masks.js";
 
-/** The least that each kind must reach: exact answers, or mean IoU for boxes. Kinds without a limit are reported. */
-const LIMITS: Record<string, number> = { caption: 0.9, answer: 0.9, ocr: 0.9, detect: 0.75 };
+/** The least that each kind must reach: exact answers, or mean IoU for boxes and masks. Kinds without a limit are reported. */
+const LIMITS: Record<string, number> = { caption: 0.9, answer: 0.9, ocr: 0.9, detect: 0.9, segment: 0.6 };
 
 const flags = new Command("score")
   .description("score a checkpoint on the held-out pictures")
@@ -35,15 +36,27 @@ class Scores {
   }
 }
 
+/** The scores of one item, and what the model has said. */
+async function scoresOf(model: PaliGemma, image: string, item: HeldoutItem): Promise<{ values: number[]; text: string }> {
+  if (item.masks) {
+    const things = item.prompt.replace(/^segment /, "").split(" ; ");
+    const { objects, text } = await model.segment(image, things, { maxNewTokens: 128, stopAtRepeatedBox: false });
+    return { values: segmentationIous(objects, item.masks), text };
+  }
+  const { text } = await model.generate({ image, prompt: item.prompt }, { maxNewTokens: 128 });
+  const exact = Number(text === item.expected);
+  return { values: item.kind === "detect" ? detectionIous(text, item.expected) : [exact], text };
+}
+
 async function main(): Promise<boolean> {
   const model = await PaliGemma.load(flags.model, { backend: flags.backend });
   const scores = new Scores();
   for (const { file, items } of heldoutPictures()) {
     const image = path.join(heldoutFolder, file);
     for (const item of items) {
-      const { text } = await model.generate({ image, prompt: item.prompt }, { maxNewTokens: 128 });
+      const { values, text } = await scoresOf(model, image, item);
+      scores.add(item, values);
       const right = text === item.expected;
-      scores.add(item, item.kind === "detect" ? detectionIous(text, item.expected) : [Number(right)]);
       if (flags.show && !right) console.log(`${file} ${item.prompt}\n  expected ${item.expected}\n  received ${text}`);
     }
   }
@@ -51,7 +64,7 @@ async function main(): Promise<boolean> {
   console.log(`${heldoutPictures().length} held-out pictures on ${model.backend}`);
   const lines = scores.lines();
   for (const { group, mean, count, limit } of lines) {
-    const measure = group === "detect" ? `mean IoU ${mean.toFixed(3)}` : `exact ${(100 * mean).toFixed(1)} %`;
+    const measure = group === "detect" || group === "segment" ? `mean IoU ${mean.toFixed(3)}` : `exact ${(100 * mean).toFixed(1)} %`;
     const verdict = limit === undefined ? "" : mean >= limit ? `  ok (limit ${limit})` : `  BELOW ${limit}`;
     console.log(`${group.padEnd(12)} ${measure.padEnd(16)} of ${count}${verdict}`);
   }
