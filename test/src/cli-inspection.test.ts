@@ -11,7 +11,7 @@ import { onEachBackend } from "../support/backends.js";
 import { cli } from "../support/run-cli.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
-const other = path.join(packageRoot(), "test", "heldout", "0005.png");
+const other = path.join(packageRoot(), "test", "heldout", "0013.png"); // its heart is green
 const prompt = "answer en what color is the heart?"; // yellow, at the center
 const STREAM = "language.blocks.*.hook_resid_post";
 
