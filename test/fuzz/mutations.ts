@@ -106,17 +106,20 @@ export function editedJson(value: unknown, edits: readonly JsonEdit[]): string {
   return textOf(root);
 }
 
+const childrenOf = (node: Node): Node[] =>
+  node.kind === "list" ? node.items : node.kind === "object" ? node.members.map(([, value]) => value) : [];
+
 function nodesOf(node: Node, into: Node[] = []): Node[] {
   into.push(node);
-  const children =
-    node.kind === "list" ? node.items : node.kind === "object" ? node.members.map(([, value]) => value) : [];
-  for (const child of children) nodesOf(child, into);
+  for (const child of childrenOf(node)) nodesOf(child, into);
   return into;
 }
 
 function applyTo(root: Node, { op, place, pick }: JsonEdit): void {
   const nodes = nodesOf(root);
-  const node = nodes[place % nodes.length];
+  // Half of the time the outermost values, where names of tensors and fields are; there are many more within.
+  const outer = [root, root, ...childrenOf(root)];
+  const node = place % 2 === 0 ? outer[(place >> 1) % outer.length] : nodes[place % nodes.length];
   const other = nodes[pick % nodes.length];
   const raw: Node = { kind: "raw", text: TEXTS[pick % TEXTS.length] };
   if (op === "replace" && node !== root) return become(node, raw);

@@ -141,6 +141,9 @@ function deflated(members: Record<string, Uint8Array>, wide: boolean): Uint8Arra
 }
 
 const members = { "a.npy": ARRAYS[0], "b.npy": ARRAYS[3] };
+/** The archive with both of its members under one name. */
+const twice = (archive: Uint8Array): Uint8Array =>
+  new Uint8Array(Buffer.from(Buffer.from(archive).toString("latin1").replaceAll("b.npy", "a.npy"), "latin1"));
 const ARCHIVES = [
   encodeNpz(
     new Map([
@@ -151,6 +154,7 @@ const ARCHIVES = [
   ),
   deflated(members, false),
   deflated(members, true),
+  twice(deflated(members, false)),
 ];
 
 /** A second, simple reader of a zip archive without a comment: members by name, from the list at its end. */
@@ -184,6 +188,10 @@ const safely = (inflate: () => Uint8Array): Uint8Array => {
   }
 };
 
+/** How many members an archive's end announces. */
+const countOf = (file: Uint8Array): number =>
+  Buffer.from(file).readUInt16LE(Buffer.from(file).lastIndexOf(Buffer.from([0x50, 0x4b, 5, 6])) + 10);
+
 /** Places near the end and the start are tried more often: there are the lists. */
 const archiveEdits = (): fc.Arbitrary<ByteEdit[]> => byteEdits(3);
 
@@ -211,6 +219,7 @@ async function requireRightArchive(file: Uint8Array): Promise<boolean> {
   const archive: NpzArchive | null = await readOrRefused(() => openNpz(source, OPTIONS));
   if (archive === null) return false;
   const simple = simpleZip(file);
+  assert.equal(new Set([...archive.names, ...archive.others]).size, countOf(file), "as many names as members");
   assert.deepEqual(
     [...archive.names.map((name) => `${name}.npy`), ...archive.others].sort(),
     [...simple.keys()].sort(),

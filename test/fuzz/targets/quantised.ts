@@ -24,10 +24,10 @@ const f32 = (length: number): TensorData => ({
   data: Float32Array.from({ length }, (_, i) => (i - 3) / 4),
 });
 
-const STATE = { quant_type: "nf4", blocksize: 32, dtype: "float32", shape: [5, 13] };
+const STATE = { quant_type: "nf4", blocksize: 32, dtype: "float32", shape: [10, 9] };
 const NESTED = { ...STATE, nested_blocksize: 32, nested_offset: 0.5, nested_dtype: "float32" };
 
-/** A file of one matrix of 5 x 13 numbers in 4 bit, packed twice or once, and one in 8 bit. */
+/** A file of one matrix of 10 x 9 numbers in 4 bit, packed twice or once, and one in 8 bit. */
 function tensorsOf(nested: boolean, state: Uint8Array): Map<string, TensorData> {
   const table = nested ? u8(3) : f32(3);
   const beside: [string, TensorData][] = nested
@@ -37,7 +37,7 @@ function tensorsOf(nested: boolean, state: Uint8Array): Map<string, TensorData> 
       ]
     : [];
   return new Map<string, TensorData>([
-    ["q.weight", { ...u8(33), shape: [33, 1] }],
+    ["q.weight", { ...u8(45), shape: [45, 1] }],
     ["q.weight.absmax", table],
     ["q.weight.quant_map", f32(16)],
     ...beside.map(([name, data]): [string, TensorData] => [`q.weight.${name}`, data]),
