@@ -29,7 +29,7 @@ export * from "./decoding/text-options.js";
 export * from "./hook-catalogue.js";
 export * from "./image.js";
 export * from "./inputs.js";
-export * from "./info.js";
+export * from "./info/index.js";
 export * from "./inspection/activation-cache.js";
 export * from "./inspection/attention.js";
 export * from "./inspection/attribution.js";

@@ -14,6 +14,21 @@ const WORKING = 2 ** 28;
 /** Bytes of a packed weight with its share of scales, at the most: the table and the vision tower stay in 8 bit. */
 const BYTES_PACKED = { int8: 1.01, nf4: 0.8 };
 
+/** Bytes that a model's matrices and tables take by the type that they are held in, without activations. */
+export type MemoryByDtype = Record<"float32" | "bfloat16" | "float16" | "int8" | "nf4", number>;
+
+/** Bytes of a checkpoint's weights in each type, about: of packed ones the most that scales and what stays in 8 bit can come to. */
+export const memoryByDtype = ({ numbers }: Pick<Checkpoint, "numbers">): MemoryByDtype => ({
+  float32: bytesAs("float32", numbers),
+  bfloat16: bytesAs("bfloat16", numbers),
+  float16: bytesAs("float16", numbers),
+  int8: Math.ceil(bytesAs("int8", numbers)),
+  nf4: Math.ceil(bytesAs("nf4", numbers)),
+});
+
+const bytesAs = (dtype: keyof MemoryByDtype, numbers: number): number =>
+  numbers * (isPacked(dtype) ? BYTES_PACKED[dtype] : dtype === "float32" ? 4 : 2);
+
 /** Where the weights would go. */
 export type Destination = { backend: string; dtype: DtypeChoice; folder: string };
 
@@ -36,13 +51,13 @@ export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }
 function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { needed: number; why: string } {
   const { numbers } = checkpoint;
   const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
-  if (isPacked(dtype)) return { needed: numbers * BYTES_PACKED[dtype], why: `${millions} packed into ${dtype}` };
+  if (isPacked(dtype)) return { needed: bytesAs(dtype, numbers), why: `${millions} packed into ${dtype}` };
   if (backend === "tensorflow" && (kernelAddon() || hasStockKernels())) {
     const wanted: string | null = dtype === "auto" ? null : STORED[dtype];
     const stored = [...checkpoint.bytesByForm.keys()].every((form) => wanted === null || form === wanted);
     const mapped = kernelAddon() ? checkpoint.mappableBytes : 0;
     if (stored) return { needed: checkpoint.totalBytes - mapped, why: `${millions} as stored` };
-    return { needed: numbers * (dtype === "float32" ? 4 : 2), why: `${millions} converted to ${dtype}` };
+    return { needed: bytesAs(dtype as keyof MemoryByDtype, numbers), why: `${millions} converted to ${dtype}` };
   }
   // A transposed copy of each matrix is kept there, which is nearly everything.
   if (backend === "wasm")

@@ -17,7 +17,7 @@ import { EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
 import type { PackedForm } from "./quantised/packed-form.js";
 import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
 import type { Folder } from "./source.js";
-import { readTensors, sameBytes } from "./staging.js";
+import { piecesInOrder, readTensors, sameBytes } from "./staging.js";
 import { openWeightFiles } from "./weight-files.js";
 
 export type { CheckpointEntry } from "./checkpoint-entry.js";
@@ -286,6 +286,13 @@ export class Checkpoint {
     this.staged.delete(name);
     this.read.add(name);
     return bytes;
+  }
+
+  /** A tensor's bytes in the type of its entry, in order and in pieces of whole values; nothing of it is kept. Throws `WeightsError` as `stage`. */
+  pieces(name: string): AsyncGenerator<Uint8Array> {
+    const entry = this.entries.get(name);
+    if (!entry) throw new WeightsError(`${this.name}: there is no tensor ${name}`);
+    return piecesInOrder(entry, this.files.sources);
   }
 
   /** The part below `path`, for a layer that knows only its own names. */

@@ -81,3 +81,10 @@ async function piecesOf(
   const bytes = await entry.read(() => {});
   return (start, end) => bytes.subarray(start, end);
 }
+
+/** A tensor's bytes in order: those of a placed one piece by piece, those of a composed one at once. */
+export async function* piecesInOrder(entry: CheckpointEntry, sources: Sources): AsyncGenerator<Uint8Array> {
+  if (!isPlaced(entry)) return yield await entry.read(() => {});
+  const source = sources.get(entry.file)!;
+  for (let at = entry.start; at < entry.end; at += CHUNK) yield source.read(at, Math.min(at + CHUNK, entry.end));
+}

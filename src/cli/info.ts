@@ -1,44 +1,45 @@
 import type { Command } from "commander";
 
+import { isAdapterFolder } from "../../weights/adapter/adapter-file.js";
 import { demoCheckpoint } from "../demo-checkpoint.js";
-import { type CheckpointInfo, checkpointInfo } from "../info.js";
-import { modelOption, revisionOption } from "./options.js";
+import { adapterSummary, checkpointInfo } from "../info/index.js";
+import { openPlace } from "../model-place.js";
+import { describeAdapter, describeInfo } from "./describe-info.js";
+import { adapterOption, modelOption, revisionOption } from "./options.js";
 
-type Flags = { model?: string; revision?: string; json?: boolean };
+type Flags = {
+  model?: string;
+  revision?: string;
+  adapter?: string[];
+  tensors?: string | boolean;
+  check?: boolean;
+  json?: boolean;
+};
 
-/** `info [--model DIR]`: variant, sizes, stored types and parameter counts, without reading the weights. */
+/** `info [--model DIR]`: all that config, headers and tokenizer tell of a checkpoint or an adapter; `--tensors` and `--check` read weights. */
 export function addInfo(program: Command): void {
   program
     .command("info")
-    .description("describe a checkpoint without reading its weights")
+    .description("describe a checkpoint or an adapter without loading it")
     .addOption(modelOption())
     .addOption(revisionOption())
+    .addOption(adapterOption())
+    .option("--tensors [glob]", "list the tensors; with a glob read those that match, for their statistics")
+    .option("--check", "compare an output head in the file with the embedding, byte by byte")
     .option("--json", "print one JSON object")
-    .action(async ({ model = demoCheckpoint(), revision, json }: Flags) => {
-      const info = await checkpointInfo(model, { revision });
-      process.stdout.write(json ? `${JSON.stringify(info)}\n` : describe(info));
+    .action(async (flags: Flags) => {
+      const { model = demoCheckpoint(), revision, adapter, tensors, check, json } = flags;
+      const print = <T>(info: T, describe: (info: T) => string): void =>
+        void process.stdout.write(json ? `${JSON.stringify(info)}\n` : describe(info));
+      const folder = await openPlace(model, { revision });
+      if (await isAdapterFolder(folder)) return print(await adapterSummary(model, null), describeAdapter);
+      const info = await checkpointInfo(model, {
+        revision,
+        adapters: adapter,
+        tokenizer: folder.localPath !== null, // elsewhere it would be downloaded, with all of its pieces
+        tensors: typeof tensors === "string" ? tensors : tensors ? null : undefined,
+        check,
+      });
+      print(info, describeInfo);
     });
-}
-
-function describe({ variant, config, parameters, bytesByForm }: CheckpointInfo): string {
-  const { vision, text } = config;
-  const count = (value: number) => value.toLocaleString("en-US");
-  const stored = Object.entries(bytesByForm).map(([dtype, bytes]) => `${dtype} ${(bytes / 1e6).toFixed(1)} MB`);
-  const lines = [
-    ["variant", variant],
-    ["image", `${vision.imageSize} x ${vision.imageSize} px, patches of ${vision.patchSize}`],
-    ["vision", `${vision.numHiddenLayers} layers, width ${vision.hiddenSize}, ${vision.numAttentionHeads} heads`],
-    [
-      "text",
-      `${text.numHiddenLayers} layers, width ${text.hiddenSize}, ${text.numAttentionHeads} query and ` +
-        `${text.numKeyValueHeads} key heads of ${text.headDim}, vocabulary ${count(text.vocabSize)}`,
-    ],
-    ["context", `${count(text.maxPositionEmbeddings)} positions, window ${text.slidingWindow ?? "none"}`],
-    ["parameters", count(parameters.total)],
-    ["  vision", count(parameters.vision)],
-    ["  projector", count(parameters.projector)],
-    ["  language", count(parameters.language)],
-    ["dtype", stored.join(", ")],
-  ];
-  return lines.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
 }

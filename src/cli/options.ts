@@ -8,6 +8,7 @@ import { InputError } from "../errors.js";
 export type LoadFlags = {
   model?: string;
   revision?: string;
+  tokenizer?: string;
   adapter?: string[];
   dtype: DtypeChoice;
   backend: BackendChoice;
@@ -24,17 +25,22 @@ export const modelOption = (): Option =>
 export const revisionOption = (): Option =>
   new Option("--revision <name>", "branch, tag or commit of a model on the Hub (default: main)");
 
+/** `--tokenizer`, for weights that come without one. */
+export const tokenizerOption = (): Option =>
+  new Option("--tokenizer <dir>", "folder (path or URL) of the tokenizer (default: that of the weights)");
+
 /** `--adapter`, which may be given several times. */
-const adapterOption = (): Option =>
+export const adapterOption = (): Option =>
   new Option("--adapter <dir>", "folder (path or URL) of a LoRA adapter; several times for several").argParser(
     (value: string, earlier: string[] = []) => [...earlier, value],
   );
 
-/** Adds `--model`, `--revision`, `--adapter`, `--dtype` and `--backend`. */
+/** Adds `--model`, `--revision`, `--tokenizer`, `--adapter`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
     .addOption(revisionOption())
+    .addOption(tokenizerOption())
     .addOption(adapterOption())
     .addOption(new Option("--dtype <type>", "type of the numbers").choices(DTYPES).default("auto"))
     .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"));

@@ -155,6 +155,12 @@ describe("config.json", () => {
     ["a fraction", withText(hubGemma2, { hidden_size: 2.5 }), /hidden_size/],
     ["text where a number is due", withText(hubGemma2, { intermediate_size: "many" }), /intermediate_size.*"many"/],
     ["an enormous size", withText(hubGemma2, { vocab_size: 1e300 }), /vocab_size/],
+    [
+      "a switch that is text",
+      withText(hubGemma2, { attention_bias: "true" }),
+      /attention_bias: expected false.*"true"/,
+    ],
+    ["a switch that is a number", { ...hubGemma2, tie_word_embeddings: 0 }, /tie_word_embeddings/],
     ["biases", withText(hubGemma2, { attention_bias: true }), /attention_bias/],
     ["scaled positions", withText(hubGemma2, { rope_scaling: { type: "linear" } }), /rope_scaling/],
     ["another activation", withText(hubGemma2, { hidden_act: "silu" }), /hidden_act/],

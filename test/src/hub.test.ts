@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 
 import { demoCheckpoint } from "../../src/demo-checkpoint.js";
 import { InputError } from "../../src/errors.js";
-import { checkpointInfo } from "../../src/info.js";
+import { checkpointInfo } from "../../src/info/index.js";
 import { type ModelProgress, openPlace } from "../../src/model-place.js";
 import { type LoadOptions, PaliGemma } from "../../src/paligemma.js";
 import { packageRoot } from "../../src/package-root.js";
 import { WeightsError } from "../../weights/errors.js";
-import { DEMO_COMMIT, DemoHub } from "../support/demo-hub.js";
+import { BFLOAT16_COMMIT, DEMO_COMMIT, DemoHub } from "../support/demo-hub.js";
 import { cli } from "../support/run-cli.js";
 
 const PICTURE = path.join(packageRoot(), "test", "heldout", "0002.png");
@@ -33,13 +33,14 @@ describe("models on the Hugging Face Hub", () => {
     });
   });
   afterEach(() => hub.stop());
-  const snapshot = (name: string) => path.join(hub.home, "hub", `models--toy--${name}`, "snapshots", DEMO_COMMIT);
+  const snapshots = (name: string) => path.join(hub.home, "hub", `models--toy--${name}`, "snapshots");
+  const snapshot = (name: string, commit = DEMO_COMMIT) => path.join(snapshots(name), commit);
   const load = (name: string, options: LoadOptions = {}) => PaliGemma.load(name, { backend: "cpu", ...options });
 
   it("load takes owner/name: it downloads, loads and answers, and the second time asks for no file", async () => {
     const seen: ModelProgress[] = [];
     const model = await load("toy/demo", { revision: "bfloat16", onProgress: (progress) => seen.push(progress) });
-    assert.equal(model.name, snapshot("demo"));
+    assert.equal(model.name, snapshot("demo", BFLOAT16_COMMIT));
     model.dispose();
     const phases = seen.map(({ phase }) => phase);
     assert.deepEqual([...new Set(phases)], ["download", "load"]);
@@ -108,6 +109,7 @@ describe("models on the Hugging Face Hub", () => {
     const stop = new AbortController();
     const stopped = load("toy/hidden", { signal: stop.signal, onProgress: () => stop.abort(new Error("enough")) });
     await assert.rejects(stopped, /^Error: enough$/);
+    assert.ok(!existsSync(path.join(snapshot("hidden"), "model.safetensors")), "the download ended with it");
     (await load("toy/hidden")).dispose();
   });
 
@@ -116,18 +118,20 @@ describe("models on the Hugging Face Hub", () => {
     const bytes = hub.server.fileRequests.reduce((sum, { sent }) => sum + sent, 0);
     assert.ok(bytes < 100_000, String(bytes));
     assert.deepEqual(await readdir(hub.home), []);
-    assert.equal((await openPlace("toy/demo", { revision: "bfloat16" })).name, `toy/demo@${DEMO_COMMIT}`);
+    assert.equal((await openPlace("toy/demo", { revision: "bfloat16" })).name, `toy/demo@${BFLOAT16_COMMIT}`);
     const [ours, theirs] = [await cli("hooks", "--model", "toy/demo"), await cli("hooks")];
     assert.deepEqual(ours, theirs);
-    const gone = await cli("info", "--model", "toy/demo", "--revision", "float16");
-    assert.equal(gone.code, 1);
-    assert.match(gone.stderr, /^error: toy\/demo@float16: there is no such branch, tag or commit/);
+    for (const command of ["info", "hooks"]) {
+      const gone = await cli(command, "--model", "toy/demo", "--revision", "float16");
+      assert.equal(gone.code, 1);
+      assert.match(gone.stderr, /^error: toy\/demo@float16: there is no such branch, tag or commit/);
+    }
   });
 
   describe("the command line", () => {
     it("download prints the folder, and generate takes it and the name", async () => {
       const { code, stdout, stderr } = await cli("download", "toy/demo", "--revision", "bfloat16");
-      assert.deepEqual([code, stdout, stderr], [0, `${snapshot("demo")}\n`, ""]);
+      assert.deepEqual([code, stdout, stderr], [0, `${snapshot("demo", BFLOAT16_COMMIT)}\n`, ""]);
       const prompt = ["generate", PICTURE, "--prompt", "caption en", "--max-new-tokens", "3", "--backend", "cpu"];
       const runs = [];
       for (const model of [[stdout.trim()], ["toy/demo", "--revision", "bfloat16"]]) {
@@ -135,6 +139,7 @@ describe("models on the Hugging Face Hub", () => {
       }
       assert.equal(runs[0].code, 0, runs[0].stderr);
       assert.deepEqual(runs[0].stdout, runs[1].stdout);
+      assert.deepEqual(await readdir(snapshots("demo")), [BFLOAT16_COMMIT]);
       assert.equal(hub.server.fileRequests.length, NEEDED);
     });
 

@@ -227,6 +227,19 @@ describe("tokenizer", () => {
     assert.deepEqual(tokenizer.encode("SS"), [1802]);
   });
 
+  it("a field __proto__ gives no token a role, and an id is digits alone", async () => {
+    const added = (id: string) =>
+      `{"added_tokens_decoder":{"${id}":{"content":"<odd>"}},"__proto__":{"bos_token":"<odd>"}}`;
+    for (const id of ["", "0x10", "1e3", "99999999999"]) {
+      const config: unknown = JSON.parse(added(id));
+      const tokenizer = await loadTokenizer(
+        folderOf({ ...part("hub", "tokenizer.model"), "tokenizer_config.json": config as object }),
+      );
+      assert.equal(tokenizer.tokenToId("<odd>"), undefined, id);
+      assert.equal(tokenizer.bosTokenId, 2);
+    }
+  });
+
   it("neither tokenizer.model nor tokenizer.json is an error that names both", async () => {
     await assert.rejects(loadTokenizer(folderOf({})), (error: Error) => {
       assert.ok(error instanceof ConfigError);

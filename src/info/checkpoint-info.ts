@@ -1,0 +1,110 @@
+import * as tf from "@tensorflow/tfjs";
+
+import "../backend.js";
+import { Checkpoint } from "../../weights/checkpoint.js";
+import { type Folder } from "../../weights/source.js";
+import { describeVariant, numImageTokens, type PaliGemmaConfig } from "../config.js";
+import { loadConfig } from "../load-network.js";
+import { memoryByDtype, type MemoryByDtype } from "../memory.js";
+import { expectedTensors } from "../model.js";
+import { type HubOptions, openPlace } from "../model-place.js";
+import { type AdapterSummary, adapterSummary } from "./adapter-summary.js";
+import { type FilesFound, filesOf } from "./files.js";
+import { type NamesLayout, layoutOf } from "./layout.js";
+import { type PartSummary, partsOf, type Part } from "./parts.js";
+import { type TensorInfo, tensorInfos } from "./tensors.js";
+import { type TokenizerSummary, tokenizerSummary } from "./tokenizer-summary.js";
+
+/** A checkpoint in numbers, read from its config and its headers alone unless more is asked for. */
+export type CheckpointInfo = {
+  variant: string;
+  config: PaliGemmaConfig;
+  /** `<image>` tokens of one picture. */
+  imageTokens: number;
+  /** Numbers in all tensors that the model reads, in all and by part; the embedding counts to the language model. */
+  parameters: { total: number; vision: number; projector: number; language: number };
+  /** Bytes on disk by stored type, "BF16" and so on, or packed form, "nf4" and so on. */
+  bytesByForm: Record<string, number>;
+  /** The same by part; the embedding is one of its own. */
+  parts: Record<Part, PartSummary>;
+  layout: NamesLayout;
+  memory: MemoryByDtype;
+  files: FilesFound;
+  /** What was asked for. */
+  adapters?: AdapterSummary[];
+  tokenizer?: TokenizerSummary;
+  tensors?: TensorInfo[];
+  /** What was compared beyond the headers, which are always compared with the files' sizes and the config. */
+  checked?: string[];
+};
+
+/** What is told besides. */
+export type InfoOptions = HubOptions & {
+  /** Folders of adapters, which are compared with the model. */
+  adapters?: readonly string[] | undefined;
+  /** Reads the tokenizer too. */
+  tokenizer?: boolean | undefined;
+  /** A glob of tensors that are read, one after another, for their statistics; null: all are listed and none is read. */
+  tensors?: string | null | undefined;
+  /** Compares the bytes of an output head in the file with the embedding that it is tied to. */
+  check?: boolean | undefined;
+};
+
+/**
+ * Looks a model folder over without loading it; a model on the Hub is not downloaded. Throws as `PaliGemma.load` does when
+ * the folder is unusable, and as `AdapterFile.open` for an adapter that does not fit.
+ */
+export async function checkpointInfo(model: string, options: InfoOptions = {}): Promise<CheckpointInfo> {
+  await tf.ready(); // the layers that name the tensors are made on whatever backend there is
+  const { revision, token, onNotice } = options;
+  const folder = await openPlace(model, { revision, token, onNotice });
+  const config = await loadConfig(folder);
+  const checkpoint = await Checkpoint.open(folder);
+  try {
+    const expected = expectedTensors(config);
+    checkpoint.check(expected);
+    const parts = partsOf(checkpoint);
+    const count = (...of: Part[]) => of.reduce((sum, part) => sum + parts[part].parameters, 0);
+    const info: CheckpointInfo = {
+      variant: describeVariant(config),
+      config,
+      imageTokens: numImageTokens(config),
+      parameters: {
+        total: count("vision", "projector", "language", "embedding"),
+        vision: count("vision"),
+        projector: count("projector"),
+        language: count("language", "embedding"),
+      },
+      bytesByForm: Object.fromEntries(checkpoint.bytesByForm),
+      parts,
+      layout: await layoutOf(folder, checkpoint),
+      memory: memoryByDtype(checkpoint),
+      files: await filesOf(folder),
+    };
+    return { ...info, ...(await askedFor(folder, checkpoint, expected, options)) };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+type Asked = Pick<CheckpointInfo, "adapters" | "tokenizer" | "tensors" | "checked">;
+
+async function askedFor(
+  folder: Folder,
+  checkpoint: Checkpoint,
+  expected: ReadonlyMap<string, readonly number[]>,
+  { adapters, tokenizer, tensors, check }: InfoOptions,
+): Promise<Asked> {
+  const asked: Asked = {};
+  if (adapters && adapters.length > 0) {
+    asked.adapters = [];
+    for (const place of adapters) asked.adapters.push(await adapterSummary(place, expected));
+  }
+  if (tokenizer) asked.tokenizer = await tokenizerSummary(folder);
+  if (tensors !== undefined) asked.tensors = await tensorInfos(checkpoint, tensors);
+  if (check) {
+    await checkpoint.verifyTied();
+    asked.checked = ["an output head in the file has the bytes of the embedding, or there is none"];
+  }
+  return asked;
+}

@@ -1,0 +1,34 @@
+import type { Folder } from "../../weights/source.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer.js";
+import { ConfigError } from "../errors.js";
+
+/** A tokenizer in short, or why it cannot be used. Ids that no token has are null. */
+export type TokenizerSummary =
+  | {
+      kind: Tokenizer["kind"];
+      vocabularySize: number;
+      ids: Record<"bos" | "eos" | "pad" | "unk" | "image", number | null>;
+      /** Location and segment tokens that are there, of 1024 and 128. */
+      locations: number;
+      segments: number;
+    }
+  | { error: string };
+
+/** Reads a folder's tokenizer. */
+export async function tokenizerSummary(folder: Folder): Promise<TokenizerSummary> {
+  try {
+    const tokenizer = await loadTokenizer(folder);
+    const { kind, vocabularySize, bosTokenId, eosTokenId, padTokenId, unkTokenId } = tokenizer;
+    const count = (name: string, digits: number, all: number): number =>
+      Array.from({ length: all }, (_, i) => `<${name}${String(i).padStart(digits, "0")}>`).filter(
+        (token) => tokenizer.tokenToId(token) !== undefined,
+      ).length;
+    const image = tokenizer.imageTokenId ?? null;
+    const ids = { bos: bosTokenId ?? null, eos: eosTokenId ?? null, pad: padTokenId ?? null, unk: unkTokenId ?? null };
+    const [locations, segments] = [count("loc", 4, 1024), count("seg", 3, 128)];
+    return { kind, vocabularySize, ids: { ...ids, image }, locations, segments };
+  } catch (error) {
+    if (error instanceof ConfigError) return { error: error.message };
+    throw error;
+  }
+}
