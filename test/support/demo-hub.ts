@@ -20,7 +20,9 @@ const VARIABLES = [
   "TRANSFORMERS_OFFLINE",
 ];
 
+/** What `main` and `bfloat16` mean: the same files. */
 export const DEMO_COMMIT = "00112233445566778899aabbccddeeff00112233";
+export const BFLOAT16_COMMIT = "ffeeddccbbaa99887766554433221100ffeeddcc";
 
 /** A Hub on this machine that serves the demo checkpoint under other names, and an empty home for its cache. */
 export class DemoHub {
@@ -35,8 +37,8 @@ export class DemoHub {
     const folder = demoCheckpoint();
     const files: Record<string, Buffer> = {};
     for (const file of await readdir(folder)) files[file] = await readFile(path.join(folder, file));
-    const commits = { [DEMO_COMMIT]: files };
-    const refs = { main: DEMO_COMMIT, bfloat16: DEMO_COMMIT };
+    const commits = { [DEMO_COMMIT]: files, [BFLOAT16_COMMIT]: files };
+    const refs = { main: DEMO_COMMIT, bfloat16: BFLOAT16_COMMIT };
     const served = Object.entries(repositories).map(([name, about]) => [name, { commits, refs, ...about }]);
     const server = await HubServer.start(Object.fromEntries(served) as Record<string, ServedRepository>);
     const home = await mkdtemp(path.join(tmpdir(), "paligemma-demo-hub-"));
