@@ -28,7 +28,11 @@ async function logProbabilities(model: PaliGemma, count: number): Promise<Float3
 }
 
 /** Compares the demo checkpoint held in `dtype` with the same weights in float32 on `reference`, at `count` questions. */
-export async function compareDtypes(dtype: Exclude<DtypeChoice, "auto">, reference: BackendName, count: number): Promise<Comparison> {
+export async function compareDtypes(
+  dtype: Exclude<DtypeChoice, "auto">,
+  reference: BackendName,
+  count: number,
+): Promise<Comparison> {
   const exact = await PaliGemma.load(undefined, { backend: reference, dtype: "float32" });
   const expected = await logProbabilities(exact, count);
   const V = exact.config.text.vocabSize;

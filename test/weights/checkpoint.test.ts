@@ -314,7 +314,10 @@ describe("weights/checkpoint", () => {
       }
       const tables = new Map([[`${NORM}.absmax`, f32([1], random)]]);
       const quantised = await openOne(new Map([...tiny(), ...tables]));
-      assert.throws(() => quantised.check(shapesOf(tiny())), weightsError(/Tables of quantised weights are there without their matrix/));
+      assert.throws(
+        () => quantised.check(shapesOf(tiny())),
+        weightsError(/Tables of quantised weights are there without their matrix/),
+      );
     });
 
     it("may include a pooling head and position ids, which are passed over", async () => {
