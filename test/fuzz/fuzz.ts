@@ -69,6 +69,18 @@ export function memoryFolder(files: Readonly<Record<string, Uint8Array>>, name =
   };
 }
 
+/** That no object of a JSON text has a key twice: as many keys as are written are there. For texts whose strings hold no `":`. */
+export function requireEachKeyOnce(text: string): void {
+  const keysIn = (value: unknown): number =>
+    typeof value === "object" && value !== null
+      ? Object.values(value).reduce<number>(
+          (sum, one) => sum + keysIn(one),
+          Array.isArray(value) ? 0 : Object.keys(value).length,
+        )
+      : 0;
+  assert.equal(keysIn(JSON.parse(text)), (text.match(/"\s*:/g) ?? []).length, "each key once");
+}
+
 /** Seed of all cases; a failure prints it with the path of its case. Another one: PALIGEMMA_FUZZ_SEED. */
 export const seed = Number(process.env.PALIGEMMA_FUZZ_SEED ?? 20_240);
 

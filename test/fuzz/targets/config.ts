@@ -128,6 +128,7 @@ function requireConsistent(tokenizer: Tokenizer, config: unknown): void {
   // A role that the file gives is that token's, and one that it gives away is nobody's.
   for (const role of ["bos", "eos", "pad"] as const) {
     const named = own(config, `${role}_token`);
+    if (named === undefined) assert.equal(tokenizer[`${role}TokenId`], tokenizer.tokenToId(`<${role}>`), role);
     if (typeof named !== "string") continue;
     assert.equal(tokenizer[`${role}TokenId`], tokenizer.tokenToId(named), role);
   }

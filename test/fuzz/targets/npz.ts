@@ -18,6 +18,16 @@ const KINDS: Record<string, string> = {
   ...{ u1: "U8", u2: "U16", u4: "U32", u8: "U64" },
 };
 
+/** CRC-32 bit by bit. Source: ISO 3309, the polynomial reversed. */
+function simpleCrc(bytes: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
 type Simple = { dtype: string; shape: number[]; values: number[][] };
 
 /** A second, simple reader of a .npy file, for what the first has accepted: the bytes of each value, in C order, lowest first. */
@@ -158,7 +168,7 @@ const ARCHIVES = [
 ];
 
 /** A second, simple reader of a zip archive without a comment: members by name, from the list at its end. */
-function simpleZip(file: Uint8Array): Map<string, Uint8Array> {
+function simpleZip(file: Uint8Array, crcs = new Map<string, number>()): Map<string, Uint8Array> {
   const bytes = Buffer.from(file);
   const found = new Map<string, Uint8Array>();
   let at = bytes.lastIndexOf(Buffer.from([0x50, 0x4b, 5, 6]));
@@ -172,6 +182,7 @@ function simpleZip(file: Uint8Array): Map<string, Uint8Array> {
     if (packed === 0xffffffff) packed = Number(bytes.readBigUInt64LE(wide + 8));
     const from = start + 30 + bytes.readUInt16LE(start + 26) + bytes.readUInt16LE(start + 28);
     const data = bytes.subarray(from, from + packed);
+    crcs.set(bytes.toString("utf8", at + 46, at + 46 + name), bytes.readUInt32LE(at + 16));
     const key = bytes.toString("utf8", at + 46, at + 46 + name);
     if (bytes.readUInt16LE(at + 10) === 0) found.set(key, data);
     else found.set(key, safely(() => inflateRawSync(data, { maxOutputLength: 2 ** 20 })).subarray(0, size));
@@ -218,7 +229,8 @@ async function requireRightArchive(file: Uint8Array): Promise<boolean> {
   const source = watchedSource("archive", file);
   const archive: NpzArchive | null = await readOrRefused(() => openNpz(source, OPTIONS));
   if (archive === null) return false;
-  const simple = simpleZip(file);
+  const crcs = new Map<string, number>();
+  const simple = simpleZip(file, crcs);
   assert.equal(new Set([...archive.names, ...archive.others]).size, countOf(file), "as many names as members");
   assert.deepEqual(
     [...archive.names.map((name) => `${name}.npy`), ...archive.others].sort(),
@@ -232,6 +244,7 @@ async function requireRightArchive(file: Uint8Array): Promise<boolean> {
     );
     all &&= read !== null;
     if (read) requireSame(read, simpleNpy(simple.get(`${name}.npy`)!));
+    if (read) assert.equal(crcs.get(`${name}.npy`), simpleCrc(simple.get(`${name}.npy`)!), "the CRC-32");
     if (opened === null) continue;
     const { header, source: member }: Awaited<ReturnType<NpzArchive["open"]>> = opened;
     const part = await readOrRefused(() => member.read(header.dataStart, header.dataEnd));

@@ -9,7 +9,7 @@ import { encodeSafetensors } from "../../../weights/safetensors.js";
 import { openSafetensors } from "../../../weights/safetensors-files.js";
 import { SINGLE } from "../../../weights/shard-index.js";
 import type { TensorData } from "../../../weights/tensor-data.js";
-import { memoryFolder, readOrRefused, target } from "../fuzz.js";
+import { memoryFolder, readOrRefused, requireEachKeyOnce, target } from "../fuzz.js";
 import { editedJson, jsonEdits, utf8 } from "../mutations.js";
 import { partsOf, withHeader } from "./safetensors.js";
 
@@ -66,6 +66,7 @@ function simple(name: string, header: Written, data: Uint8Array): Float32Array {
     );
   }
   const key = Object.keys(header).find((one) => one.startsWith(`${name}.quant_state`))!;
+  requireEachKeyOnce(new TextDecoder().decode(bytes(key)));
   const state = JSON.parse(new TextDecoder().decode(bytes(key))) as typeof NESTED;
   assert.equal(key, `${name}.quant_state.bitsandbytes__${state.quant_type}`);
   const [rows, columns] = state.shape;

@@ -12,7 +12,7 @@ import { INDEX } from "../../../weights/shard-index.js";
 import { openSafetensors } from "../../../weights/safetensors-files.js";
 import type { WeightFiles } from "../../../weights/checkpoint-entry.js";
 import type { DType } from "../../../weights/dtype.js";
-import { memoryFolder, readOrRefused, target, watchedSource } from "../fuzz.js";
+import { memoryFolder, readOrRefused, requireEachKeyOnce, target, watchedSource } from "../fuzz.js";
 import {
   type ByteEdit,
   byteEdits,
@@ -72,6 +72,7 @@ async function requireRight(file: Uint8Array): Promise<boolean> {
   const read: SafetensorsHeader | null = await readOrRefused(() => readHeader(source));
   if (read === null) return false;
   const { header, data } = partsOf(file);
+  requireEachKeyOnce(new TextDecoder().decode(file.subarray(8, file.length - data.length)));
   const entries = Object.entries(header).filter(([name]) => name !== "__metadata__") as [string, Entry][];
   assert.deepEqual([...read.tensors.keys()].sort(), entries.map(([name]) => name).sort());
   assert.deepEqual(read.metadata, header.__metadata__ ?? {});
@@ -91,6 +92,8 @@ async function requireRight(file: Uint8Array): Promise<boolean> {
   return true;
 }
 
+/** Bytes are seldom wrong where the JSON is. */
+const FEW = fc.oneof({ weight: 3, arbitrary: byteEdits(0) }, byteEdits(1));
 const which = fc.nat(FILES.length - 1);
 
 /** Headers with wrong JSON, and files with wrong bytes. */
@@ -98,7 +101,7 @@ export const headers = target({
   name: "safetensors headers",
   share: 10,
   cases: fc.oneof(
-    fc.record({ file: which, json: jsonEdits(), bytes: byteEdits(1) }),
+    { weight: 6, arbitrary: fc.record({ file: which, json: jsonEdits(), bytes: FEW }) },
     fc.record({ file: which, bytes: byteEdits(5) }),
     fc.record({ random: fc.uint8Array({ maxLength: 80 }) }),
   ),
@@ -129,6 +132,7 @@ export const indexes = target({
     if (shard === 0) files["one.safetensors"] = SHARDS["two.safetensors"];
     const found: WeightFiles | null = await readOrRefused(() => openSafetensors(memoryFolder(files), null));
     if (found === null) return false;
+    requireEachKeyOnce(new TextDecoder().decode(files[INDEX]));
     const index = JSON.parse(new TextDecoder().decode(files[INDEX])) as {
       weight_map: Record<string, string>;
       metadata?: { total_size?: number };
