@@ -1,5 +1,6 @@
 import { Checkpoint } from "../weights/checkpoint.js";
 import { findWeights } from "../weights/find-weights.js";
+import { decodeUtf8, parseJson } from "../weights/json.js";
 import { EMBEDDING } from "../weights/names.js";
 import type { Folder } from "../weights/source.js";
 import { ConfigError } from "./errors.js";
@@ -8,8 +9,8 @@ import { configOfShapes } from "./known-variants.js";
 
 const CONFIG = "config.json";
 
-/** A model's config in the words of Hugging Face's config.json, unchecked, and what errors call it. */
-export type ConfigFile = { json: unknown; where: string };
+/** A model's config in the words of Hugging Face's config.json, unchecked, what errors call it, and the text that it was read from. */
+export type ConfigFile = { json: unknown; where: string; text: string };
 
 /**
  * The config of a model folder. For an archive of big_vision, which has none, it is that of the variant that its shapes are, or
@@ -19,11 +20,12 @@ export type ConfigFile = { json: unknown; where: string };
  */
 export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
   const where = `${folder.name}/${CONFIG}`;
-  const written = (await folder.has(CONFIG)) ? await folder.readJson(CONFIG) : null;
+  const text = (await folder.has(CONFIG)) ? decodeUtf8(await folder.readBytes(CONFIG), where) : "";
+  const written = text === "" ? null : parseJson(text, where);
   const found = await findWeights(folder);
-  if (found?.form === "big_vision") return { json: await bigVisionConfig(folder, written), where };
-  if (isKerasConfig(written)) return { json: configOfPreset(written, where), where };
-  if (written !== null) return { json: written, where };
+  if (found?.form === "big_vision") return { json: await bigVisionConfig(folder, written), where, text };
+  if (isKerasConfig(written)) return { json: configOfPreset(written, where), where, text: "" };
+  if (written !== null) return { json: written, where, text };
   throw new ConfigError(
     `${folder.name}: there is no config.json; expected a Hugging Face PaliGemma folder (config.json, *.safetensors, tokenizer)`,
   );

@@ -74,12 +74,15 @@ function generation(fields: ConfigFields): Record<string, unknown> {
   }
   // keras-hub reads this and computes with the head size all the same; the model was trained with what it says.
   const perHead = Math.floor(fields.integer("hidden_dim") / fields.integer("num_query_heads"));
+  const window = isOn("use_sliding_window_attention") ? fields.integer("sliding_window_size", 4096) : null;
+  const full = Array<string>(fields.integer("num_layers")).fill("full_attention");
   return {
     model_type: "gemma2",
     query_pre_attn_scalar: normalizes ? fields.integer("head_dim") : perHead,
     attn_logit_softcapping: caps[0],
     final_logit_softcapping: caps[1],
-    sliding_window: isOn("use_sliding_window_attention") ? fields.integer("sliding_window_size", 4096) : null,
+    sliding_window: window,
+    ...(window === null ? { layer_types: full } : {}),
   };
 }
 

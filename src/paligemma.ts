@@ -119,6 +119,8 @@ export class PaliGemma {
     readonly network: PaliGemmaModel,
     readonly backend: BackendName,
     private readonly masks: MaskCodecLoader,
+    /** The path or URL of its folder or weight file, and that of its tokenizer's folder; a URL may hold a secret. */
+    readonly origin: { readonly place: string; readonly tokenizer: string },
   ) {
     this.lora = new Adapters(network);
   }
@@ -169,6 +171,7 @@ export class PaliGemma {
       network,
       backend,
       new MaskCodecLoader({ open: () => open(), weights: options.maskWeights, backend }),
+      { place, tokenizer: options.tokenizer ?? place },
     );
     await model.addAdapters([...adapters, ...[options.adapter ?? []].flat()], signal);
     return model;

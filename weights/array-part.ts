@@ -14,6 +14,8 @@ export interface StoredArray {
   readonly place: number | null;
   /** Bytes `start` to `end` of the values. */
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Where reading backwards costs much: runs readers of whole parts one after another. */
+  inTurn?<T>(reader: () => Promise<T>): Promise<T>;
 }
 
 /** Which part of an array a tensor is: at `index` of the leading axes; each of its axes is made of these of the others, in order. */
@@ -49,10 +51,9 @@ export function partOf(array: StoredArray, { index, axes }: ArrayPart): Checkpoi
   const inOrder = order.every((axis, i) => axis === i);
   if (inOrder && place !== null) return { ...described, start: place + start, end: place + end };
   const transposition = { shape: inner, order, width, where: `${file}: array ${array.name}` };
-  return {
-    ...described,
-    read: (onBytes) => readTransposed((from, to) => array.read(start + from, start + to), transposition, onBytes),
-  };
+  const read = (onBytes: (bytes: number) => void): Promise<Uint8Array> =>
+    readTransposed((from, to) => array.read(start + from, start + to), transposition, onBytes);
+  return { ...described, read: (onBytes) => (array.inTurn ? array.inTurn(() => read(onBytes)) : read(onBytes)) };
 }
 
 /** A whole array under its own name: what no rule knows, to be reported. */

@@ -11,11 +11,14 @@ export { downloadModel, type DownloadOptions, type DownloadProgress } from "./hu
 export { openHubFolder } from "./hub/remote-folder.js";
 export { isRepositoryName } from "./hub/repository.js";
 export { canonicalName, canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+export { type FoundWeights, findWeights, KERAS_INDEX, KERAS_SINGLE, type WeightForm } from "./find-weights.js";
+export { type Layout, LAYOUTS, spelled } from "./layouts.js";
 export { decodeNpy, encodeNpy, readNpy, writeNpy, type NpyArray } from "./npy.js";
 export { MAX_NPY_HEADER, MAX_NPY_RANK, type NpyOptions } from "./npy-header.js";
 export { encodeNpz, openNpz, writeNpz, type NpzArchive } from "./npz.js";
 export { encodeSafetensors, MAX_HEADER_BYTES, readHeader, writeSafetensors } from "./safetensors.js";
 export type { SafetensorsHeader, TensorData, TensorEntry } from "./safetensors.js";
+export { type TensorToWrite, writeShards, type WrittenShards } from "./shards.js";
 export { MAX_WHOLE_FILE, memorySource, openFile, openFolder, type ByteSource, type Folder } from "./source.js";
 export { MAX_INFLATED } from "./zip.js";
 export { MAX_DIRECTORY_BYTES } from "./zip-directory.js";

@@ -78,7 +78,18 @@ async function openArrays(
       shape,
       place: member.place === null ? null : member.place + dataStart,
       read: (start, end) => member.read(dataStart + start, dataStart + end),
+      ...(member.place === null ? { inTurn: oneByOne() } : {}),
     });
   }
   return arrays;
+}
+
+/** Runs what it is given in the order in which it is given, one at a time: what is deflated is unpacked forwards only. */
+function oneByOne(): <T>(run: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (run) => {
+    const next = last.then(run);
+    last = next.catch(() => {});
+    return next;
+  };
 }

@@ -117,7 +117,6 @@ function checkLayout(tensors: TensorEntry[], source: ByteSource, dataStart: numb
 /**
  * A safetensors file in memory. `metadata` becomes `__metadata__`. Tensors are ordered widest type first, then by name, so that each
  * starts at a multiple of its width. Throws `WeightsError` when a tensor's bytes do not fit its type and shape.
- * Source of order and padding: safetensors `tensor.rs`, `prepare`.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
@@ -144,27 +143,42 @@ function fileParts(
   metadata: Readonly<Record<string, string>> | undefined,
   where: string,
 ): Uint8Array[] {
-  const sorted = [...tensors].sort(
-    ([a, { dtype: A }], [b, { dtype: B }]) => bytesOf(B) - bytesOf(A) || (a < b ? -1 : 1),
+  const data = new Map(
+    [...tensors].map(([name, tensor]) => [name, checkedBytes(tensor, `${where}: tensor ${shown(name)}`)]),
   );
+  const { header, order } = headerOf(
+    [...tensors].map(([name, tensor]) => ({ ...tensor, name })),
+    metadata,
+    where,
+  );
+  return [header, ...order.map(({ name }) => data.get(name)!)];
+}
+
+/** What the header says of a tensor. */
+type Described = { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] };
+
+/**
+ * The length and header of a file, and the order of its tensors: widest type first, then by name. Throws `WeightsError` naming
+ * `where` for a name that the format keeps for itself. Source of order and padding: safetensors `tensor.rs`, `prepare`.
+ */
+export function headerOf<T extends Described>(
+  tensors: readonly T[],
+  metadata: Readonly<Record<string, string>> | undefined,
+  where: string,
+): { header: Uint8Array<ArrayBuffer>; order: T[] } {
+  const order = [...tensors].sort((a, b) => bytesOf(b.dtype) - bytesOf(a.dtype) || (a.name < b.name ? -1 : 1));
   // Built as text: an object would put names such as "7" first and lose "__proto__".
   const fields = metadata ? [`"__metadata__":${JSON.stringify(checkMetadata(metadata, where))}`] : [];
-  const data: Uint8Array[] = [];
   let at = 0;
-  for (const [name, tensor] of sorted) {
+  for (const { name, dtype, shape } of order) {
     const described = `${where}: tensor ${shown(name)}`;
-    if (name === "__metadata__") {
-      throw new WeightsError(`${described} has the name that the format keeps for itself`);
-    }
-    const bytes = checkedBytes(tensor, described);
-    const offsets = [at, (at += bytes.length)];
-    const entry = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: offsets };
-    fields.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
-    data.push(bytes);
+    if (name === "__metadata__") throw new WeightsError(`${described} has the name that the format keeps for itself`);
+    const offsets = [at, (at += sizeOfTensor(dtype, shape, described))];
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`);
   }
-  const header = new TextEncoder().encode(`{${fields.join(",")}}`);
-  const padded = new Uint8Array(8 + Math.ceil(header.length / 8) * 8).fill(0x20); // spaces up to a multiple of 8
-  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
-  padded.set(header, 8);
-  return [padded, ...data];
+  const text = new TextEncoder().encode(`{${fields.join(",")}}`);
+  const header = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20); // spaces up to a multiple of 8
+  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
+  header.set(text, 8);
+  return { header, order };
 }

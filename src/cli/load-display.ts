@@ -16,6 +16,7 @@ export class LoadDisplay {
   constructor(
     private readonly stream: NodeJS.WriteStream = process.stderr,
     private readonly now: () => number = () => performance.now(),
+    private readonly doing = "loading", // what is done with the weights once they are there
   ) {
     this.start = this.written = now();
   }
@@ -53,7 +54,7 @@ export class LoadDisplay {
 
   private started(progress: ModelProgress): SingleBar {
     const { phase, loadedBytes, totalBytes } = progress;
-    const [doing, left] = phase === "download" ? ["downloading", ", {left} left"] : ["loading", ""];
+    const [doing, left] = phase === "download" ? ["downloading", ", {left} left"] : [this.doing, ""];
     const bar = new SingleBar({
       format: `${doing} {bar} {percentage}% {value}/{total} MB${left}`,
       stream: this.stream,

@@ -5,7 +5,7 @@ import type { LoadFlags } from "./options.js";
 
 /** Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to `load`. */
 export async function loadWithProgress(
-  { model, revision, adapter, dtype, backend }: LoadFlags,
+  { model, revision, tokenizer, adapter, dtype, backend }: LoadFlags,
   more: Pick<LoadOptions, "maskWeights" | "signal"> = {},
 ): Promise<PaliGemma> {
   const display = new LoadDisplay();
@@ -13,6 +13,7 @@ export async function loadWithProgress(
     const loaded = await PaliGemma.load(model, {
       ...more,
       revision,
+      tokenizer,
       adapter,
       dtype,
       backend,

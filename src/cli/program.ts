@@ -4,6 +4,7 @@ import { packageVersion } from "../version.js";
 import { addTasks } from "./ask.js";
 import { addAttention } from "./attention.js";
 import { addBatch } from "./batch.js";
+import { addConvert } from "./convert.js";
 import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
 import { addDownload } from "./download.js";
@@ -45,6 +46,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addHooks,
     addInfo,
     addDownload,
+    addConvert,
     addSetupNative,
   ])
     add(program);

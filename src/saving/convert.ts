@@ -1,0 +1,55 @@
+import * as tf from "@tensorflow/tfjs";
+
+import "../backend.js";
+import { Checkpoint } from "../../weights/checkpoint.js";
+import type { FloatDType } from "../../weights/dtype.js";
+import { type Folder, openFolder } from "../../weights/source.js";
+import { parseConfig } from "../config.js";
+import { readConfigFile } from "../config-file.js";
+import { expectedTensors } from "../model.js";
+import { type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
+import { type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
+import { sideFiles } from "./side-files.js";
+
+/** How a checkpoint is converted. */
+export type ConvertOptions = HubOptions &
+  Omit<SaveOptions, "onProgress"> & {
+    /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
+    tokenizer?: string | undefined;
+    onProgress?: ((progress: ModelProgress) => void) | undefined;
+  };
+
+/**
+ * Writes a checkpoint in whatever form (`PaliGemma.load`) as a Hugging Face folder, from bytes to bytes: nothing is loaded onto a backend,
+ * and one tensor at a time is in memory. Quantised weights are written unpacked. Every tensor is checked before the first is
+ * written. Throws as `saveModel` does, and as loading the checkpoint would.
+ */
+export async function convertCheckpoint(
+  input: string,
+  output: string,
+  { tokenizer, onProgress, ...options }: ConvertOptions = {},
+): Promise<SavedModel> {
+  await tf.ready(); // the layers that name the tensors are made on whatever backend there is
+  const { signal, ...rest } = options;
+  const folder = await openFolder(await placeOf(input, { ...rest, signal, onProgress }), signal);
+  const original = await readConfigFile(folder);
+  const config = parseConfig(original.json, original.where);
+  const expected = expectedTensors(config);
+  const checkpoint = await Checkpoint.open(folder);
+  try {
+    checkpoint.check(expected);
+    await checkpoint.verifyTied();
+    const tensors = [...expected.keys()].map((name) => {
+      const { dtype, shape } = checkpoint.entries.get(name)!;
+      return { name, dtype: dtype as FloatDType, shape, pieces: () => checkpoint.pieces(name) };
+    });
+    const words: Folder = tokenizer === undefined ? folder : await openFolder(tokenizer, signal);
+    const model = { config, original, files: await sideFiles(config, folder, words), tensors };
+    const report =
+      onProgress &&
+      ((progress: { loadedBytes: number; totalBytes: number }) => onProgress({ phase: "load", ...progress }));
+    return await saveModel(model, output, { ...options, onProgress: report });
+  } finally {
+    await checkpoint.close();
+  }
+}

@@ -1,0 +1,30 @@
+import { openFolder } from "../../weights/source.js";
+import { readConfigFile } from "../config-file.js";
+import type { PaliGemmaModel } from "../model.js";
+import { PaliGemma } from "../paligemma.js";
+import { networkTensors } from "./network-tensors.js";
+import { type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
+import { sideFiles } from "./side-files.js";
+
+/**
+ * Writes a loaded model as a Hugging Face folder that transformers and this project load: config.json with the fields of the one
+ * that it came with, weights in one file or shards with an index, and the files of its tokenizer and processor. A network alone has no
+ * tokenizer to copy. Merged adapters are part of the weights. Throws `InputError` while adapters are active and not merged, and
+ * as `saveModel` and `networkTensors` do.
+ */
+export async function savePretrained(
+  model: PaliGemma | PaliGemmaModel,
+  folder: string,
+  options: SaveOptions = {},
+): Promise<SavedModel> {
+  if (!(model instanceof PaliGemma)) {
+    const files = await sideFiles(model.config, null, null);
+    return saveModel({ config: model.config, original: null, files, tensors: networkTensors(model) }, folder, options);
+  }
+  const { network, config, origin } = model;
+  const tensors = networkTensors(network);
+  const source = await openFolder(origin.place, options.signal);
+  const original = await readConfigFile(source);
+  const files = await sideFiles(config, source, await openFolder(origin.tokenizer, options.signal));
+  return saveModel({ config, original, files, tensors }, folder, options);
+}

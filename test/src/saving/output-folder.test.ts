@@ -1,0 +1,111 @@
+import { strict as assert } from "node:assert";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { InputError } from "../../../src/errors.js";
+import { intoFolder } from "../../../src/saving/output-folder.js";
+import { parseSize } from "../../../src/saving/size.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
+
+const fill = (files: Record<string, string>) => async (folder: string) => {
+  for (const [name, content] of Object.entries(files)) await writeFile(path.join(folder, name), content);
+  return "done";
+};
+const contentOf = async (folder: string): Promise<Record<string, string>> =>
+  Object.fromEntries(
+    await Promise.all(
+      (await readdir(folder)).sort().map(async (name) => [name, await readFile(path.join(folder, name), "utf8")]),
+    ),
+  );
+
+describe("an output folder", () => {
+  it("appears when everything is written, in folders that need not be there yet", () =>
+    inTemporaryFolder(async (root) => {
+      const target = path.join(root, "a", "b");
+      assert.equal(await intoFolder(target, false, fill({ x: "1" })), "done");
+      assert.deepEqual(await contentOf(target), { x: "1" });
+      assert.deepEqual(await readdir(path.join(root, "a")), ["b"]);
+    }));
+
+  it("may be there and empty", () =>
+    inTemporaryFolder(async (root) => {
+      const target = path.join(root, "a");
+      await mkdir(target);
+      await intoFolder(target, false, fill({ x: "1" }));
+      assert.deepEqual(await contentOf(target), { x: "1" });
+    }));
+
+  it("is not there when writing fails, and nothing is left of it", () =>
+    inTemporaryFolder(async (root) => {
+      const failing = async (folder: string) => {
+        await fill({ x: "1" })(folder);
+        throw new Error("no more");
+      };
+      await assert.rejects(intoFolder(path.join(root, "a"), false, failing), /^Error: no more$/);
+      assert.deepEqual(await readdir(root), []);
+      await fill({ old: "0" })(root);
+      await assert.rejects(intoFolder(root, true, failing), /no more/);
+      assert.deepEqual(await contentOf(root), { old: "0" });
+    }));
+
+  it("is not written into when it holds something, unless that is asked for", () =>
+    inTemporaryFolder(async (root) => {
+      await fill({ "notes.txt": "mine" })(root);
+      const thrown = (error: unknown): true => {
+        assert.ok(error instanceof InputError);
+        assert.match(error.message, /is not empty; choose another folder, or overwrite/);
+        return true;
+      };
+      const never = () => assert.fail("nothing is written first");
+      await assert.rejects(intoFolder(root, false, never), thrown);
+      await assert.rejects(intoFolder(path.join(root, "notes.txt"), true, never), /expected a folder .*, found a file/);
+    }));
+
+  it("overwriting replaces files of the same name and all weights, and leaves others", () =>
+    inTemporaryFolder(async (root) => {
+      const old = {
+        "config.json": "old",
+        "model-00001-of-00002.safetensors": "old",
+        "model-00002-of-00002.safetensors": "old",
+        "model.safetensors.index.json": "old",
+        "my.safetensors": "mine",
+        "notes.txt": "mine",
+      };
+      await fill(old)(root);
+      await intoFolder(root, true, fill({ "config.json": "new", "model.safetensors": "new" }));
+      assert.deepEqual(await contentOf(root), {
+        "config.json": "new",
+        "model.safetensors": "new",
+        "my.safetensors": "mine",
+        "notes.txt": "mine",
+      });
+    }));
+});
+
+describe("sizes", () => {
+  it("are numbers of bytes, or have units of 1000 and of 1024", () => {
+    for (const [size, bytes] of [
+      [5, 5],
+      ["5", 5],
+      ["5B", 5],
+      ["60KB", 60_000],
+      ["500 MB", 500_000_000],
+      ["5GB", 5e9],
+      ["1.5gb", 1.5e9],
+      ["2GiB", 2 ** 31],
+      ["1TB", 1e12],
+    ] as const) {
+      assert.equal(parseSize("s", size), bytes, String(size));
+    }
+  });
+
+  it("of any other form are refused", () => {
+    for (const size of ["", "GB", "-5GB", "5XB", "5 G B", "0", 0, -1, NaN, Infinity, "1e9", "9999999TB"]) {
+      assert.throws(
+        () => parseSize("maxShardSize", size),
+        /^InputError: maxShardSize: expected a size such as "5GB"|maxShardSize/,
+      );
+      assert.throws(() => parseSize("maxShardSize", size), InputError, String(size));
+    }
+  });
+});
