@@ -1,3 +1,4 @@
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapter/adapter-file.js";
 import { WeightsError } from "../errors.js";
 import { INDEX, readShardIndex, SINGLE } from "../shard-index.js";
 import { openFolder } from "../source.js";
@@ -88,10 +89,13 @@ async function cached(cache: CachedRepository, revision: string): Promise<Found 
   return commit === null ? null : inspected(cache.snapshot(commit));
 }
 
-/** What a folder lacks of a model; null where it is none, or has an index that is none. */
+/** What a folder lacks of a model or an adapter; null where it is none, or has an index that is none. */
 async function inspected(path: string): Promise<Found | null> {
   try {
     const folder = await openFolder(path);
+    if ((await folder.has(ADAPTER_CONFIG)) && !(await folder.has(INDEX)) && !(await folder.has(SINGLE))) {
+      return { folder: path, missing: (await folder.has(ADAPTER_WEIGHTS)) ? [] : [ADAPTER_WEIGHTS] };
+    }
     const tokenizer = (await folder.has("tokenizer.model")) ? [] : ["tokenizer.json"];
     const sharded = await folder.has(INDEX);
     const weights = sharded ? (await readShardIndex(folder)).weightMap.values() : [SINGLE];

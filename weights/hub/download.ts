@@ -26,8 +26,8 @@ export type DownloadOptions = HubOptions & {
 };
 
 /**
- * Makes the files of a model on the Hub available on disk and returns their folder: config, processor, tokenizer and safetensors
- * files of `repository` (`owner/name`), nothing else. Each is checked against its hash before it gets its name. Where the Hub
+ * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config, processor, tokenizer and safetensors
+ * files of `repository` (`owner/name`), an adapter's config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub
  * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, and the signal's
  * reason when aborted: what has arrived stays, and the next call goes on from there.
  */

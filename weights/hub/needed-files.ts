@@ -1,3 +1,4 @@
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapter/adapter-file.js";
 import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
 import { INDEX, SINGLE } from "../shard-index.js";
@@ -17,6 +18,7 @@ const SMALL_FILES = [
   "vae-oid.npz",
   "vae-oid.safetensors",
   "vae.safetensors",
+  ADAPTER_CONFIG,
   INDEX,
 ];
 /** Weight files of other formats, for the message: some of them hold programs, and none is read. */
@@ -24,8 +26,16 @@ const OTHER_WEIGHTS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
 
 type Listing = ReadonlyMap<string, HubFile>;
 
-/** What a model needs beside its weights. Throws `WeightsError` naming `where` for a repository that holds no model in safetensors. */
+/** Whether a repository is of an adapter that PEFT has saved, and of no model. */
+const isAdapter = (listing: Listing): boolean =>
+  listing.has(ADAPTER_WEIGHTS) && listing.has(ADAPTER_CONFIG) && !listing.has(INDEX) && !listing.has(SINGLE);
+
+/**
+ * What a model, or an adapter, needs beside its weights. Throws `WeightsError` naming `where` for a repository that holds neither in
+ * safetensors.
+ */
 export function smallFiles(listing: Listing, where: string): HubFile[] {
+  if (isAdapter(listing)) return SMALL_FILES.flatMap((path) => listing.get(path) ?? []);
   if (!listing.has(INDEX) && !listing.has(SINGLE)) {
     const others = [...listing.keys()].filter((path) => OTHER_WEIGHTS.test(path)).slice(0, 20);
     const only = others.length === 0 ? "no weights" : `only ${others.join(", ")}, which is not read`;
@@ -37,11 +47,12 @@ export function smallFiles(listing: Listing, where: string): HubFile[] {
 }
 
 /**
- * The weight files: `shards` as the index names them, or the single file where there is no index (null). Throws `WeightsError`
+ * The weight files: `shards` as the index names them, or the single file, or the adapter's, where there is no index (null). Throws `WeightsError`
  * for a shard that is not there, and for a name that could leave the folder or is no safetensors file.
  */
 export function weightFiles(listing: Listing, shards: Iterable<string> | null, where: string): HubFile[] {
-  return [...new Set(shards ?? [SINGLE])].map((path) => {
+  const single = isAdapter(listing) ? ADAPTER_WEIGHTS : SINGLE;
+  return [...new Set(shards ?? [single])].map((path) => {
     safeSegments(`${where}/${INDEX}`, path);
     if (!path.endsWith(".safetensors")) {
       throw new WeightsError(`${where}/${INDEX}: names ${JSON.stringify(path)}, expected a safetensors file`);

@@ -53,6 +53,26 @@ describe("weights/hub/download", () => {
     }, files);
   });
 
+  it("takes what an adapter is made of, which needs no model beside it", () => {
+    const adapter = only(
+      { ...FILES, "adapter_config.json": Buffer.from("{}"), "adapter_model.safetensors": FILES[SHARD] },
+      ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"],
+    );
+    const files = {
+      ...adapter,
+      "adapter_model.bin": Buffer.from("a pickle"),
+      "training_args.bin": Buffer.from("another"),
+    };
+    return withScene(async ({ download, env }) => {
+      const folder = await download();
+      assert.deepEqual(await filesOf(folder), adapter);
+      env.HF_HUB_OFFLINE = "1";
+      assert.equal(await download(), folder);
+      await rm(join(folder, "adapter_model.safetensors"));
+      await assert.rejects(download(), weightsError(/lacks adapter_model\.safetensors;/));
+    }, files);
+  });
+
   it("keeps revisions apart and shares what they have in common", () =>
     withScene(async ({ download, repository, cache, server }) => {
       const changed = { ...FILES, "config.json": Buffer.from('{"dtype":"bfloat16"}') };
