@@ -88,6 +88,18 @@ describe("packed matrices of bitsandbytes", () => {
     assert.equal(count, 45);
   });
 
+  it("with a state of each kind are refused: which one counts is not defined", async () => {
+    const { raw } = await matrices();
+    const files = (entries: Map<string, CheckpointEntry>) => ({
+      entries,
+      sources: new Map([[FILE, memorySource(FILE, readFileSync(FILE))]]),
+      close: async () => {},
+    });
+    const [state] = [...raw.keys()].filter((name) => name.endsWith("__nf4"));
+    const both = new Map<string, CheckpointEntry>(raw).set(state.replace(/nf4$/, "fp4"), raw.get(state)!);
+    await assert.rejects(withQuantised(files(both)), /WeightsError: .* is packed in two ways/);
+  });
+
   it("take their tables with them, and leave other tensors as they are", async () => {
     const { packed, raw } = await matrices();
     const names = [...packed.entries.keys()];

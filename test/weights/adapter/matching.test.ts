@@ -88,6 +88,11 @@ describe("regular expressions of Python", () => {
     assert.throws(() => matchStarts(patterns, [`${"a".repeat(80)}b`], 50), /^WeightsError: there: .*seconds/);
   });
 
+  it("that are too large for the engine, which is seen at the first name, are refused by the field", () => {
+    const patterns = [{ source: "[a]".repeat(66_000), where: "there" }];
+    assert.throws(() => matchStarts(patterns, ["a"]), /^WeightsError: there: its regular expressions cannot be used/);
+  });
+
   it("match at the start alone, and give the last group", () => {
     const found = matchStarts([{ source: String.raw`(x)?.(\d)`, where: "" }], ["a1", "xa2", "ba1", "a"]);
     assert.deepEqual(found, [["1", "2", null, null]]);
