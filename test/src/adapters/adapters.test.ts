@@ -127,6 +127,37 @@ onEachBackend("adapters of a network", () => {
     await assert.rejects(two, /^WeightsError: .*differ; the base model has one table/);
   });
 
+  it("with the base's own table hold no second one", async () => {
+    const tensorsWith = (change: (files: AdapterFiles) => void) =>
+      withChangedAdapter(at("embedding"), change, async (folder) => {
+        const { tensors } = counts();
+        await adapters.load("a", folder);
+        const held = counts().tensors - tensors;
+        adapters.unload("a");
+        return held;
+      });
+    const without = await tensorsWith(({ tensors }) => {
+      for (const key of [...tensors.keys()]) if (key.endsWith("base_layer.weight")) tensors.delete(key);
+    });
+    assert.equal(await tensorsWith(() => {}), without);
+  });
+
+  it("of the head are in the directions of tokens too, those of the embedding are not", async () => {
+    const ids = [0, 7, 299];
+    for (const name of ["head", "head-dora", "embedding", "tied"]) {
+      await adapters.load(name, at(name));
+      adapters.set([name]);
+      tf.tidy(() => {
+        const { embedding } = network.language;
+        const h = inputs.pixelValues.flatten().slice(0, 64).reshape<tf.Tensor2D>([2, 32]);
+        const logits = tf.gather(embedding.unembed(h), ids, 1).dataSync();
+        const dots = tf.matMul(h, embedding.table(ids) as tf.Tensor2D, false, true).dataSync();
+        assert.ok(compare(dots, logits).scaled < 1e-5, name);
+      });
+      adapters.unload(name);
+    }
+  });
+
   it("in 16 bit are read as what they stand for", async () => {
     const asBrain = ({ tensors }: AdapterFiles, wide: boolean) => {
       for (const [key, { shape, data }] of tensors) {
@@ -326,11 +357,20 @@ onEachBackend("adapters of a network", () => {
     state.dispose();
   });
 
-  it("that come when the signal says stop are not loaded", async () => {
-    const signal = AbortSignal.abort(new Error("enough"));
-    await assert.rejects(adapters.load("a", at("lists"), { signal }), /^Error: enough/);
-    assert.deepEqual(adapters.list, []);
-  });
+  for (const steps of [0, 1, 8]) {
+    leakFree(`that are being loaded when the signal says stop, after ${steps} tensors, are not`, async () => {
+      const stop = new AbortController();
+      let left = steps;
+      // Asked between two tensors; an AbortSignal cannot be told to speak at one of them.
+      const throwIfAborted = () => {
+        if (left-- === 0) stop.abort(new Error("enough"));
+        stop.signal.throwIfAborted();
+      };
+      const signal = Object.create(stop.signal, { throwIfAborted: { value: throwIfAborted } }) as AbortSignal;
+      await assert.rejects(adapters.load("a", at("saved-tied"), { signal }), /^Error: enough/);
+      assert.deepEqual(adapters.list, []);
+    });
+  }
 
   leakFree("leave nothing behind, whatever is done with them", async () => {
     for (const name of ["lists", "dora", "embedding", "saved-tied", "patch-dora", "biases"]) {
@@ -389,7 +429,7 @@ onEachBackend("adapters on weights of 16, 8 and 4 bit", (backend) => {
       const adapters = new Adapters(network);
       const wide = await tinyNetwork(model, { settings: EXACT, dtype: "float32" });
       const wideAdapters = new Adapters(wide);
-      assert.equal(network.dtype !== "float32", backend === "tensorflow");
+      if (/16$/.test(model)) assert.equal(network.dtype !== "float32", backend === "tensorflow");
       try {
         for (const name of ["lists", "dora", "embedding", "saved-tied", "head-dora"]) {
           // The base's table in the file is that of the model which is not rounded; PEFT would take it in place of ours.

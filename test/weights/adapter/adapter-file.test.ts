@@ -164,6 +164,13 @@ describe("an adapter's files", () => {
     );
   });
 
+  it("must hold the head where it is tied to a stored or adapted embedding", async () => {
+    const stored = await refusal(({ tensors }) => tensors.delete("base_model.model.lm_head.weight"), "saved-tied");
+    assert.match(stored, /missing \(1\):\n {4}language_model\.lm_head\.weight\n/);
+    const adapted = await refusal(({ tensors }) => tensors.delete("base_model.model.lm_head.lora_A.weight"), "tied");
+    assert.match(adapted, /missing \(1\):\n {4}language_model\.lm_head\.lora_A\.weight\n/);
+  });
+
   it("of integers are refused", async () => {
     const key = `${LANGUAGE}.1.self_attn.q_proj.lora_A.weight`;
     const message = await refusal(({ tensors }) =>
