@@ -1,41 +1,56 @@
-"""Loads a folder as transformers' users do and writes its logits: what a saved model is to another reader.
+"""Loads folders as transformers' users do and writes their logits: what a saved model is to another reader.
 
-    python hub_logits.py MODEL_DIR INPUTS.safetensors OUT.safetensors
+    python hub_logits.py JOBS.json
 
-Fails where transformers misses a tensor, does not expect one, or cannot make a processor of the folder.
+A job is {"folder": a model, "inputs": a reference's inputs.safetensors, "out": where its logits go}. Prints one JSON object
+for each: the model's own type, its parameters, and the ids that its processor makes of "caption en". Fails where transformers misses a
+tensor, does not expect one, or cannot make a processor of the folder.
 """
 
+import json
 import sys
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoProcessor, PaliGemmaForConditionalGeneration
+from transformers import AutoConfig, AutoProcessor, PaliGemmaForConditionalGeneration
 from transformers.utils import logging
 
 
-def main(folder: str, inputs_file: str, out: str) -> None:
-    """Compares nothing: the caller does."""
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def run(folder: str, inputs: str, out: str) -> dict:
+    """One job."""
     model, info = PaliGemmaForConditionalGeneration.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
     )
-    faults = {kind: list(names) for kind, names in info.items() if names}
-    assert not faults, faults
-    inputs = load_file(inputs_file)
+    faults = {kind: sorted(map(str, names)) for kind, names in info.items() if names}
+    assert not faults, f"{folder}: {faults}"
+    given = load_file(inputs)
     with torch.no_grad():
         logits = model.eval()(
-            input_ids=inputs["input_ids"].long(),
-            attention_mask=inputs["attention_mask"].long(),
-            token_type_ids=inputs["token_type_ids"].long(),
-            pixel_values=inputs["pixel_values"],
+            input_ids=given["input_ids"].long(),
+            attention_mask=given["attention_mask"].long(),
+            token_type_ids=given["token_type_ids"].long(),
+            pixel_values=given["pixel_values"],
         ).logits
     save_file({"logits": logits.contiguous()}, out)
     processor = AutoProcessor.from_pretrained(folder)
-    ids = processor(text="<image>caption en", images=inputs["pixel_bytes"][0].numpy(), return_tensors="pt").input_ids
-    print(f"{model.config.dtype} {model.num_parameters()} {ids[0].tolist()}")
+    picture = given["pixel_bytes"][0].numpy()
+    ids = processor(text="<image>caption en", images=picture, return_tensors="pt").input_ids
+    return {
+        "dtype": str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch."),
+        "parameters": model.num_parameters(),
+        "ids": ids[0].tolist(),
+    }
+
+
+def main(jobs: Path) -> None:
+    """Every job in turn."""
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    for job in json.loads(jobs.read_text()):
+        print(json.dumps(run(**job)))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]))
