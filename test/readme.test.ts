@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -9,8 +9,10 @@ import { promisify } from "node:util";
 import { demoCheckpoint } from "../src/demo-checkpoint.js";
 import { packageRoot } from "../src/package-root.js";
 import { packageVersion } from "../src/version.js";
+import { fixtures } from "./parity/reference.js";
 import { DemoHub } from "./support/demo-hub.js";
 import { cli } from "./support/run-cli.js";
+import { tinyFolder } from "./support/tiny.js";
 
 const root = packageRoot();
 const readme = readFileSync(path.join(root, "README.md"), "utf8");
@@ -31,6 +33,8 @@ describe("the README", () => {
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
     writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
     writeFileSync(path.join(scratch, "prompts.txt"), "caption en\nocr\n");
+    cpSync(path.join(fixtures, "npz", "tiny-pg2", "f32.npz"), path.join(scratch, "pt_224.npz"));
+    cpSync(path.join(fixtures, "npz", "tiny-pg2", "config.json"), path.join(scratch, "config.json"));
     writeFileSync(path.join(scratch, "data.jsonl"), ours(blocks("jsonl")[0]));
   });
   after(async () => {
@@ -41,6 +45,8 @@ describe("the README", () => {
   const ours = (text: string) =>
     text
       .replaceAll("path/to/paligemma", demoCheckpoint())
+      .replaceAll("path/to/tokenizer", tinyFolder("tiny-pg2"))
+      .replaceAll(/path\/to\/(converted|smaller|saved)/g, (_, name: string) => path.join(scratch, name))
       .replaceAll(/[\w-]+\.(safetensors|npz|json|txt|png|html)/g, (name) => path.join(scratch, name))
       .replaceAll("photo.jpg", PICTURE);
 
@@ -125,7 +131,8 @@ describe("the README", () => {
 
   it("names files that exist", () => {
     const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map((match) => match[1]);
-    for (const link of links) assert.ok(existsSync(path.join(root, link)), link);
+    const tests = [...readme.matchAll(/`(test\/[\w./-]+)`/g)].map((match) => match[1]);
+    for (const file of [...links, ...tests]) assert.ok(existsSync(path.join(root, file)), file);
   });
 
   it("and the changelog speaks of this version", () => {
