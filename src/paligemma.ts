@@ -63,13 +63,16 @@ export type LoadOptions = HubOptions & {
   specialTokens?: "ids" | "text" | undefined;
   /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
   tokenizer?: string | undefined;
-  /** Folders (path or URL) of LoRA adapters that PEFT has saved: all are active, each named by the last part of its path. */
+  /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
   adapter?: string | readonly string[] | undefined;
   /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
   maskWeights?: string | undefined;
   onProgress?: ((progress: ModelProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
+
+/** Which version of an adapter on the Hub is meant, and who may stop its loading. */
+export type AdapterLoadOptions = HubOptions & { signal?: AbortSignal | undefined };
 
 /** How an answer is generated, and in which language (default "en"; one of `LANGUAGES`). */
 export type LanguageOptions = GenerationOptions & { language?: string | undefined };
@@ -173,14 +176,14 @@ export class PaliGemma {
       new MaskCodecLoader({ open: () => open(), weights: options.maskWeights, backend }),
       { place, tokenizer: options.tokenizer ?? place },
     );
-    await model.addAdapters([...adapters, ...[options.adapter ?? []].flat()], signal);
+    await model.addAdapters([...adapters, ...[options.adapter ?? []].flat()], { onNotice: options.onNotice, signal });
     return model;
   }
 
-  private async addAdapters(places: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  private async addAdapters(places: readonly string[], options: AdapterLoadOptions): Promise<void> {
     const named = adapterNames(places);
     try {
-      for (const [name, place] of named) await this.lora.load(name, place, { signal });
+      for (const [name, place] of named) await this.loadAdapter(name, place, options);
       if (named.size > 0) this.lora.set([...named.keys()]);
     } catch (error) {
       this.dispose();
@@ -194,12 +197,12 @@ export class PaliGemma {
   }
 
   /**
-   * Loads an adapter that PEFT has saved (`adapter_config.json`, `adapter_model.safetensors`) from a folder or URL, under a name of
-   * your own, for `setAdapters`. Throws `InputError` for a name that is taken, and `WeightsError` that lists whatever does not fit.
+   * Loads an adapter that PEFT has saved (`adapter_config.json`, `adapter_model.safetensors`) from a folder, a URL or the Hub, under a name
+   * of your own, for `setAdapters`. Throws `InputError` for a name that is taken, and `WeightsError` that lists whatever does not fit.
    */
-  async loadAdapter(name: string, pathOrUrl: string, options: { signal?: AbortSignal } = {}): Promise<AdapterInfo> {
+  async loadAdapter(name: string, place: string, options: AdapterLoadOptions = {}): Promise<AdapterInfo> {
     this.checkAlive();
-    return this.lora.load(name, pathOrUrl, options);
+    return this.lora.load(name, await placeOf(place, options), options);
   }
 
   /**

@@ -31,9 +31,10 @@ export const tokenizerOption = (): Option =>
 
 /** `--adapter`, which may be given several times. */
 export const adapterOption = (): Option =>
-  new Option("--adapter <dir>", "folder (path or URL) of a LoRA adapter; several times for several").argParser(
-    (value: string, earlier: string[] = []) => [...earlier, value],
-  );
+  new Option(
+    "--adapter <dir>",
+    "LoRA adapter: folder (path or URL) or owner/name on the Hub; several times for several",
+  ).argParser((value: string, earlier: string[] = []) => [...earlier, value]);
 
 /** Adds `--model`, `--revision`, `--tokenizer`, `--adapter`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {
