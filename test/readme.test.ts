@@ -10,6 +10,7 @@ import { demoCheckpoint } from "../src/demo-checkpoint.js";
 import { packageRoot } from "../src/package-root.js";
 import { packageVersion } from "../src/version.js";
 import { fixtures } from "./parity/reference.js";
+import { writeDemoAdapter } from "./support/demo-adapter.js";
 import { DemoHub } from "./support/demo-hub.js";
 import { cli } from "./support/run-cli.js";
 import { tinyFolder } from "./support/tiny.js";
@@ -33,6 +34,8 @@ describe("the README", () => {
     scratch = mkdtempSync(path.join(tmpdir(), "paligemma-readme-"));
     writeFileSync(path.join(scratch, "edits.json"), blocks("json")[0]);
     writeFileSync(path.join(scratch, "prompts.txt"), "caption en\nocr\n");
+    await writeDemoAdapter(path.join(scratch, "adapters", "ocr"), 1);
+    await writeDemoAdapter(path.join(scratch, "adapters", "charts"), 2);
     cpSync(path.join(fixtures, "npz", "tiny-pg2", "f32.npz"), path.join(scratch, "pt_224.npz"));
     cpSync(path.join(fixtures, "npz", "tiny-pg2", "config.json"), path.join(scratch, "config.json"));
     writeFileSync(path.join(scratch, "data.jsonl"), ours(blocks("jsonl")[0]));
@@ -45,6 +48,7 @@ describe("the README", () => {
   const ours = (text: string) =>
     text
       .replaceAll("path/to/paligemma", demoCheckpoint())
+      .replaceAll("path/to/adapters", path.join(scratch, "adapters"))
       .replaceAll("path/to/tokenizer", tinyFolder("tiny-pg2"))
       .replaceAll(/path\/to\/(converted|smaller|saved)/g, (_, name: string) => path.join(scratch, name))
       .replaceAll(/[\w-]+\.(safetensors|npz|json|txt|png|html)/g, (name) => path.join(scratch, name))
