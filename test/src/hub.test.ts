@@ -10,6 +10,7 @@ import { type ModelProgress, openPlace } from "../../src/model-place.js";
 import { type LoadOptions, PaliGemma } from "../../src/paligemma.js";
 import { packageRoot } from "../../src/package-root.js";
 import { WeightsError } from "../../weights/errors.js";
+import { demoAdapter } from "../support/demo-adapter.js";
 import { BFLOAT16_COMMIT, DEMO_COMMIT, DemoHub } from "../support/demo-hub.js";
 import { cli } from "../support/run-cli.js";
 
@@ -59,6 +60,34 @@ describe("models on the Hugging Face Hub", () => {
     assert.equal((await plain.generate(question, { maxNewTokens: 4 })).text, text);
     plain.dispose();
     assert.deepEqual(hub.server.fileRequests, []);
+  });
+
+  it("adapters are taken by name too: two files come, into the cache, and another revision is another adapter", async () => {
+    const [first, second] = [await demoAdapter(1), await demoAdapter(2)];
+    await hub.stop();
+    hub = await DemoHub.start({
+      "toy/demo": {},
+      "toy/adapter": { commits: { [DEMO_COMMIT]: first, [BFLOAT16_COMMIT]: second } },
+    });
+    const model = await load("toy/demo", { adapter: "toy/adapter" });
+    const names = () => model.adapters.map(({ name, source, weight }) => [name, source, weight]);
+    assert.deepEqual(names(), [["adapter", snapshot("adapter"), 1]]);
+    hub.server.requests.length = 0;
+    await model.loadAdapter("other", "toy/adapter", { revision: "bfloat16" });
+    assert.equal(hub.server.fileRequests.length, 1); // the config is the same file
+    const logits = async (name: string) => {
+      model.setAdapters([name]);
+      const result = await model.forward({ image: PICTURE, prompt: "ocr" }, { rows: "last" });
+      const values = result.dataSync();
+      result.dispose();
+      return values;
+    };
+    assert.notDeepEqual(await logits("adapter"), await logits("other"));
+    model.dispose();
+    await assert.rejects(
+      load("toy/adapter"),
+      refused(InputError, /this is an adapter, and it does not say of which model/),
+    );
   });
 
   it("HF_HUB_OFFLINE forbids to ask, and lets a copy be loaded", async () => {
