@@ -1,3 +1,4 @@
+import { useBackend } from "../../src/backend.js";
 import { attack, runsOf } from "./fuzz.js";
 import { TARGETS } from "./targets/index.js";
 
@@ -5,6 +6,7 @@ import { TARGETS } from "./targets/index.js";
 const CASES = 5000;
 
 describe(`${CASES} damaged inputs are refused with an error of ours or read rightly:`, () => {
+  before(() => useBackend("cpu")); // names of tensors are found by building the layers
   const runs = runsOf(TARGETS, CASES);
   TARGETS.forEach((target, i) => it(`${target.name} (${runs[i]})`, () => attack(target, runs[i])));
 });
