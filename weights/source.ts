@@ -159,11 +159,19 @@ function urlFolder(text: string, signal: AbortSignal | undefined): Folder {
   return finishFolder({
     name,
     localPath: null,
-    weightFile: weightFile === undefined ? undefined : decodeURIComponent(weightFile),
+    weightFile: weightFile === undefined ? undefined : decodedName(weightFile, text),
     open: async (file) => openUrl(locate(file), `${name}/${file}`, MAX_PIECE, signal),
     has: async (file) => hasUrl(locate(file), `${name}/${file}`, signal),
     readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit, signal),
   });
+}
+
+function decodedName(name: string, url: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    throw new WeightsError(`${url}: this is not a valid URL`);
+  }
 }
 
 /** A folder with `readJson` on top of its `readBytes`. */

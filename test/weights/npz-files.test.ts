@@ -3,6 +3,7 @@ import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
+import fc from "fast-check";
 import {
   Checkpoint,
   encodeNpz,
@@ -16,6 +17,7 @@ import {
 import { isPlaced } from "../../weights/checkpoint-entry.js";
 import { openBigVision } from "../../weights/npz-files.js";
 import { fixtures } from "../parity/reference.js";
+import { requestsOf } from "../support/serve.js";
 import { counting, weightsError, withFolder } from "./helpers.js";
 
 const archives = join(fixtures, "npz");
@@ -102,6 +104,34 @@ describe("weights/npz-files", () => {
     const whole = (await arraysOf("tiny-pg2")).get("params/llm/layers/pre_attention_norm/scale")!;
     const bytes = new Uint8Array(whole.data.buffer, whole.data.byteOffset, whole.data.byteLength);
     assert.deepEqual(await source.read(norm.start, norm.end), bytes.slice(2 * 32 * 4, 3 * 32 * 4));
+  });
+
+  it("tensors that start at a whole number of their width may be mapped, and no others", async () => {
+    const checkpoint = await Checkpoint.open(await openFolder(join(archives, "tiny-pg2", "bf16.npz")));
+    const placed = [...checkpoint.entries.values()].filter(isPlaced);
+    const even = placed.filter(({ start }) => start % 2 === 0);
+    const size = (list: typeof placed): number => list.reduce((sum, { start, end }) => sum + end - start, 0);
+    assert.ok(even.length > 0 && even.length < placed.length, `${even.length} of ${placed.length}`);
+    assert.equal(checkpoint.mappableBytes, size(even));
+    await checkpoint.close();
+  });
+
+  it("behind a URL it is read by ranges", async () => {
+    const bytes = (await readFile(join(archives, "tiny-pg2", "f32.npz"))).length;
+    const served = await requestsOf(join(archives, "tiny-pg2"), async (url) => {
+      const checkpoint = await Checkpoint.open(await openFolder(`${url}f32.npz`));
+      assert.deepEqual([checkpoint.mappableBytes, checkpoint.entries.size], [0, 101]);
+      const name = "language_model.model.layers.2.mlp.down_proj.weight";
+      await checkpoint.stage(name);
+      checkpoint.get(name, [32, 48]).dispose();
+      await checkpoint.close();
+    });
+    assert.ok(
+      served.every(({ bytes: sent }) => sent < bytes),
+      "never whole",
+    );
+    assert.equal(served.at(-1)!.bytes, 32 * 48 * 4);
+    await assert.rejects(openFolder("http://127.0.0.1:9/%E0%A4.npz"), weightsError(/not a valid/));
   });
 
   it("opening reads headers only, and staging a layer reads that layer only", async () => {
@@ -204,6 +234,38 @@ describe("weights/npz-files", () => {
         new Map([["decoder.0.bias", { dtype: "F32", shape: [1], data: new Uint8Array(4) }]]),
         /has no array llm\/embedder/,
       );
+    });
+
+    it("when any one array has another shape, is missing, or is of another type: one typed error, whatever the change", async () => {
+      const arrays = await arraysOf("tiny-pg2");
+      const { entries } = await opened(arrays);
+      const expected = new Map([...entries].map(([name, { shape }]) => [name, shape]));
+      const changes = fc.record({
+        name: fc.constantFrom(...arrays.keys()),
+        kind: fc.constantFrom("axes", "size", "rank", "type", "gone" as const),
+        axis: fc.nat(4),
+        size: fc.nat(6),
+      });
+      const property = fc.asyncProperty(changes, async ({ name, kind, axis, size }) => {
+        const { dtype, shape } = arrays.get(name)!;
+        const at = axis % shape.length;
+        const other = {
+          axes: [...shape.slice(at), ...shape.slice(0, at)],
+          size: shape.with(at, size),
+          rank: [...shape.slice(0, at), 1, ...shape.slice(at)],
+          type: shape,
+          gone: shape,
+        }[kind];
+        if (kind !== "type" && kind !== "gone" && String(other) === String(shape)) return;
+        const count = other.reduce((product, axis) => product * axis, 1);
+        const wider = kind === "type" ? "F64" : dtype;
+        const changed = new Map(arrays);
+        if (kind === "gone") changed.delete(name);
+        else changed.set(name, { dtype: wider, shape: other, data: new Uint8Array(count * (wider === "F64" ? 8 : 4)) });
+        const opening = async (): Promise<void> => (await opened(changed)).check(expected);
+        await assert.rejects(opening(), weightsError(/./), `${name} ${kind} [${other}]`);
+      });
+      await fc.assert(property, { numRuns: 150, seed: 11 });
     });
 
     it("when its values are no floats", async () => {
