@@ -83,13 +83,13 @@ export const mutations: Mutation[] = [
     ["text rows scaled by the top-level hidden size", "Math.sqrt(this.hiddenSize)", "Math.sqrt(2048)"],
     [
       "an output table of its own",
-      "return this.weight.multiply(h)",
+      "return this.head.multiply(h)",
       "return tf.tidy(() => tf.matMul(h.reshape([-1, this.hiddenSize]), tf.randomNormal([this.hiddenSize, this.vocabSize])).reshape([...h.shape.slice(0, -1), this.vocabSize]))",
     ],
     [
       "64 rows of the vocabulary left out",
-      "return this.weight.multiply(h)",
-      "return this.weight.multiply(h).slice([0, 0, 0], [-1, -1, 236])",
+      "return this.head.multiply(h)",
+      "return this.head.multiply(h).slice([0, 0, 0], [-1, -1, 236])",
     ],
   ]),
   ...inFile("src/model.ts", "tiny-pg1/prompt", "hooks", [
@@ -152,7 +152,7 @@ export const mutations: Mutation[] = [
       "tf.concat([added, upTo(old, this.count)], 1)",
     ],
   ]),
-  ...inFile("src/generate.ts", "tiny-pg2/prompt", "greedy", [
+  ...inFile("src/decoding/rows.ts", "tiny-pg2/prompt", "greedy", [
     ["generated tokens inside the block", "tokens.map(() => [1])", "tokens.map(() => [0])"],
   ]),
   ...inFile("layers/gated-mlp.ts", "tiny-pg1/prompt", "hooks", [
