@@ -1,3 +1,4 @@
+import { generationFields, preprocessorFields } from "../src/saving/side-files.js";
 import type { Case } from "./cases.js";
 import { DECODERS, IMAGE_TOKEN, imageTokens, VISION, VOCABULARY } from "./variants.js";
 
@@ -76,25 +77,9 @@ const visionConfig = ({ resolution }: Case, projectionDim: number): object => ({
 });
 
 /** generation_config.json as the published checkpoints have it. */
-export const officialGenerationConfig = (): object => ({
-  _from_model_config: true,
-  bos_token_id: 2,
-  eos_token_id: 1,
-  pad_token_id: 0,
-});
+export const officialGenerationConfig = (): object =>
+  generationFields({ bosTokenId: 2, eosTokenIds: [1], padTokenId: 0 });
 
 /** preprocessor_config.json as the published checkpoints have it. */
-export const officialPreprocessorConfig = ({ resolution }: Case): object => ({
-  do_convert_rgb: null,
-  do_normalize: true,
-  do_rescale: true,
-  do_resize: true,
-  image_mean: [0.5, 0.5, 0.5],
-  image_processor_type: "SiglipImageProcessor",
-  image_seq_length: imageTokens(resolution),
-  image_std: [0.5, 0.5, 0.5],
-  processor_class: "PaliGemmaProcessor",
-  resample: 3,
-  rescale_factor: 1 / 255,
-  size: { height: resolution, width: resolution },
-});
+export const officialPreprocessorConfig = ({ resolution }: Case): object =>
+  preprocessorFields(resolution, imageTokens(resolution));

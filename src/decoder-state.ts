@@ -33,8 +33,9 @@ export class DecoderState {
     this.tokenTypes = tokenTypes.map((row, b) => [...(this.tokenTypes[b] ?? []), ...row]);
   }
 
-  /** Goes on with these rows, in this order; a row may come more than once. */
+  /** Goes on with these rows, in this order; a row may come more than once. Nothing is copied where they are those that are there. */
   selectRows(rows: readonly number[]): void {
+    if (rows.length === this.attentionMask.length && rows.every((row, i) => row === i)) return;
     for (const cache of this.layers) cache.selectRows(rows);
     this.attentionMask = rows.map((row) => this.attentionMask[row]);
     this.tokenTypes = rows.map((row) => this.tokenTypes[row]);

@@ -1,84 +1,41 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { type Folder, openFolder } from "../weights/source.js";
 import type { AdapterInfo } from "./adapters/adapter-info.js";
-import { adaptedPlace, adapterNames } from "./adapters/adapter-model.js";
+import { adapterNames } from "./adapters/adapter-model.js";
 import { type AdapterChoice, Adapters } from "./adapters/adapters.js";
-import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
-import { numImageTokens, type PaliGemmaConfig, patchGrid } from "./config.js";
-import { demoCheckpoint } from "./demo-checkpoint.js";
-import type { Dtype, DtypeChoice } from "./dtypes.js";
-import { InputError } from "./errors.js";
+import type { BackendName } from "./backend.js";
+import { type PaliGemmaConfig, patchGrid } from "./config.js";
 import { decode } from "./decoding/decode.js";
 import type { DecodingOptions, FinishReason } from "./decoding/options.js";
 import { type GenerationOptions, inTokens } from "./decoding/text-options.js";
-import { type ModelInputs } from "./inputs.js";
+import type { Dtype } from "./dtypes.js";
+import { InputError } from "./errors.js";
+import type { ModelInputs } from "./inputs.js";
 import type { ActivationCache } from "./inspection/activation-cache.js";
 import type { Intervention } from "./inspection/edit-tap.js";
-import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from "./inspection/run.js";
 import { type CapturedPiece, decodeAndKeep } from "./inspection/generation.js";
 import { promptPass } from "./inspection/pass.js";
-import { tokenizerFolder } from "./keras-preset.js";
-import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
+import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from "./inspection/run.js";
+import { type LoadOptions, loadParts, type ModelParts } from "./load-parts.js";
 import type { MaskCodec } from "./masks/codec.js";
-import { MaskCodecLoader } from "./masks/codec-loader.js";
+import type { MaskCodecLoader } from "./masks/codec-loader.js";
 import type { ForwardOptions, PaliGemmaModel } from "./model.js";
-import { type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
-import { type ProcessedInputs, Processor } from "./processor.js";
-import { loadImageProcessorConfig } from "./processor-config.js";
-import type { Segment } from "./segments.js";
-import { type Settings, settingsWith } from "./settings.js";
-import { type DetectionOptions, type Detections, type DetectionSource, readDetections } from "./tasks/detect.js";
-import { readSegmentations, type SegmentationOptions, type Segmentations } from "./tasks/segment.js";
-import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
-import type { Box } from "./tasks/box.js";
-import { readReply, type Reply } from "./tasks/ask.js";
-import {
-  answerPrompt,
-  boxCaptionPrompt,
-  captionPrompt,
-  type CaptionStyle,
-  detectPrompt,
-  ocrPrompt,
-  questionPrompt,
-  segmentPrompt,
-} from "./tasks/prompts.js";
-import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
+import { type HubOptions, placeOf } from "./model-place.js";
+import type { ProcessedInputs, Processor } from "./processor.js";
 import type { Answer } from "./questions/answer.js";
 import { type Answerer, answerQuestions, type BatchOptions } from "./questions/answer-batch.js";
 import { createAnswerStream } from "./questions/answer-stream.js";
-import { Batcher, type BatcherOptions } from "./questions/batcher.js";
 import { batchInputs, encodePicture, type OwnedInputs } from "./questions/batch-inputs.js";
+import { Batcher, type BatcherOptions } from "./questions/batcher.js";
 import { EncodedPicture } from "./questions/encoded-picture.js";
-import { partsOf, type Picture, type Question, readable, sizeOf } from "./questions/question.js";
-
-/** What `PaliGemma.load` may be told. */
-export type LoadOptions = HubOptions & {
-  backend?: BackendChoice | undefined;
-  /** The type that matrices are held in. Default "auto": as stored where the backend holds any, else float32. */
-  dtype?: DtypeChoice | undefined;
-  /** Where implementations disagree; default: what transformers 5.x computes. */
-  settings?: Partial<Settings> | undefined;
-  /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
-  specialTokens?: "ids" | "text" | undefined;
-  /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
-  tokenizer?: string | undefined;
-  /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
-  adapter?: string | readonly string[] | undefined;
-  /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
-  maskWeights?: string | undefined;
-  onProgress?: ((progress: ModelProgress) => void) | undefined;
-  signal?: AbortSignal | undefined;
-};
+import { partsOf, type Picture, type Question, readable } from "./questions/question.js";
+import type { Segment } from "./segments.js";
+import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
+import { TaskMethods } from "./tasks/task-methods.js";
+import type { Tokenizer } from "./tokenizer.js";
 
 /** Which version of an adapter on the Hub is meant, and who may stop its loading. */
 export type AdapterLoadOptions = HubOptions & { signal?: AbortSignal | undefined };
-
-/** How an answer is generated, and in which language (default "en"; one of `LANGUAGES`). */
-export type LanguageOptions = GenerationOptions & { language?: string | undefined };
-
-/** How a caption is generated, in which language, and how it is worded (default "caption"). */
-export type CaptionOptions = LanguageOptions & { style?: CaptionStyle | undefined };
 
 /** A piece of an answer: one new id, and the text that became certain with it (it may be empty). */
 export type AnswerPiece = {
@@ -105,27 +62,33 @@ export type RunLayout = {
   grid: [rows: number, columns: number];
 };
 
-const nameOf = ({ name, weightFile }: Folder): string => (weightFile === undefined ? name : `${name}/${weightFile}`);
-
 /** A loaded checkpoint: asks, streams, runs and inspects. */
-export class PaliGemma {
-  private disposed = false;
+export class PaliGemma extends TaskMethods {
+  /** The folder or address that it came from, without anything secret. */
+  readonly name: string;
+  readonly config: PaliGemmaConfig;
+  readonly tokenizer: Tokenizer;
+  readonly processor: Processor;
+  /** The network alone, for callers who bring their own tensors. */
+  readonly network: PaliGemmaModel;
+  readonly backend: BackendName;
+  /** The path or URL of its folder or weight file, and that of its tokenizer's folder; a URL may hold a secret. */
+  readonly origin: ModelParts["origin"];
+  private readonly masks: MaskCodecLoader;
   private readonly lora: Adapters;
+  private disposed = false;
 
-  private constructor(
-    /** The folder or address that it came from, without anything secret. */
-    readonly name: string,
-    readonly config: PaliGemmaConfig,
-    readonly tokenizer: Tokenizer,
-    readonly processor: Processor,
-    /** The network alone, for callers who bring their own tensors. */
-    readonly network: PaliGemmaModel,
-    readonly backend: BackendName,
-    private readonly masks: MaskCodecLoader,
-    /** The path or URL of its folder or weight file, and that of its tokenizer's folder; a URL may hold a secret. */
-    readonly origin: { readonly place: string; readonly tokenizer: string },
-  ) {
-    this.lora = new Adapters(network);
+  private constructor(parts: ModelParts) {
+    super();
+    this.name = parts.name;
+    this.config = parts.config;
+    this.tokenizer = parts.tokenizer;
+    this.processor = parts.processor;
+    this.network = parts.network;
+    this.backend = parts.backend;
+    this.origin = parts.origin;
+    this.masks = parts.masks;
+    this.lora = new Adapters(parts.network);
   }
 
   /** The type that the matrices are held in; activations are float32 with each. */
@@ -140,43 +103,9 @@ export class PaliGemma {
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
-    const { dtype, specialTokens = "ids", onProgress, signal } = options;
-    const settings = settingsWith(options.settings);
-    const { place, adapters } = await adaptedPlace(await placeOf(name ?? demoCheckpoint(), options), signal);
-    // Masks are loaded later, when what stops the loading of the model has no say any more.
-    const open = (until?: AbortSignal) => openFolder(place, until);
-    const folder = await open(signal);
-    const written = await loadConfig(folder);
-    const addedTokens = { "<image>": written.imageTokenId };
-    const words = options.tokenizer === undefined ? folder : await openFolder(options.tokenizer, signal);
-    const tokenizer = await loadTokenizer(await tokenizerFolder(words), { addedTokens, specialTokens });
-    // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
-    const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
-    const config = { ...written, bosTokenId, padTokenId };
-    const processor = new Processor({
-      tokenizer,
-      imageSize: config.vision.imageSize,
-      imageTokenId: config.imageTokenId,
-      numImageTokens: numImageTokens(config),
-      bosTokenId: config.bosTokenId,
-      padTokenId: config.padTokenId,
-      resize: settings.resize,
-      imageConfig: await loadImageProcessorConfig(folder),
-    });
-    const backend = await useBackend(options.backend);
-    const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
-    const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
-    const model = new PaliGemma(
-      name === undefined ? "demo" : nameOf(folder),
-      config,
-      tokenizer,
-      processor,
-      network,
-      backend,
-      new MaskCodecLoader({ open: () => open(), weights: options.maskWeights, backend }),
-      { place, tokenizer: options.tokenizer ?? place },
-    );
-    await model.addAdapters([...adapters, ...[options.adapter ?? []].flat()], { onNotice: options.onNotice, signal });
+    const { adapters, ...parts } = await loadParts(name, options);
+    const model = new PaliGemma(parts);
+    await model.addAdapters(adapters, { onNotice: options.onNotice, signal: options.signal });
     return model;
   }
 
@@ -257,41 +186,6 @@ export class PaliGemma {
     return encodePicture(picture, this.answerer);
   }
 
-  /** A caption: `{style} {language}`. */
-  caption(image: Question["image"], options: CaptionOptions = {}): Promise<Answer> {
-    const { language, style, ...rest } = options;
-    return this.generate({ image, prompt: captionPrompt(language, style) }, rest);
-  }
-
-  /** The text in a picture, in reading order. */
-  ocr(image: Question["image"], options: GenerationOptions = {}): Promise<Answer> {
-    return this.generate({ image, prompt: ocrPrompt() }, options);
-  }
-
-  /** A short answer to a question: `answer {language} {question}`. */
-  answer(image: Question["image"], question: string, options: LanguageOptions = {}): Promise<Answer> {
-    const { language, ...rest } = options;
-    return this.generate({ image, prompt: answerPrompt(question, language) }, rest);
-  }
-
-  /** A question that has the given answer: `question {language} {answer}`. */
-  question(image: Question["image"], answer: string, options: LanguageOptions = {}): Promise<Answer> {
-    const { language, ...rest } = options;
-    return this.generate({ image, prompt: questionPrompt(answer, language) }, rest);
-  }
-
-  /** What is in a box, given in 1024ths of the picture's sides: `caption <loc y0><loc x0><loc y1><loc x1>`. */
-  captionBox(image: Question["image"], box: Box, options: GenerationOptions = {}): Promise<Answer> {
-    return this.generate({ image, prompt: boxCaptionPrompt(box) }, options);
-  }
-
-  /** Any prompt about one picture, with the objects of an answer that holds locations, and a hint where it looks like a misspelt task. */
-  async ask(image: Picture, prompt: string, options: DetectionOptions = {}): Promise<Reply> {
-    const { divisor, maxOverlap, ...rest } = options;
-    const answer = await this.generate({ image, prompt }, { ...rest, logProbabilities: true });
-    return readReply(answer, prompt, { tokenizer: this.tokenizer, size: await sizeOf(image), divisor, maxOverlap });
-  }
-
   /** Groups concurrent calls of its `generate` into batches. */
   batcher(options: BatcherOptions = {}): Batcher {
     return new Batcher(this, options);
@@ -310,35 +204,10 @@ export class PaliGemma {
     return scoreAnswers(question, answers, this.answerer, options);
   }
 
-  /** Where things are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */
-  async detect(image: Picture, things: readonly string[], options: DetectionOptions = {}): Promise<Detections> {
-    const { divisor, maxOverlap, ...rest } = options;
-    const found = await this.find(image, detectPrompt(...things), rest);
-    return readDetections(found, { divisor, maxOverlap });
-  }
-
-  /**
-   * Where things are, and their masks over the picture: `segment {thing} ; {thing}`. What the model writes never throws; see `warnings`.
-   * Throws `InputError` that says what to fetch where there are no weights of masks.
-   */
-  async segment(image: Picture, things: readonly string[], options: SegmentationOptions = {}): Promise<Segmentations> {
-    const { divisor, maxOverlap, soft, ...rest } = options;
-    const prompt = segmentPrompt(...things);
-    const codec = await this.maskCodec();
-    return readSegmentations(await this.find(image, prompt, rest), codec, { divisor, maxOverlap, soft });
-  }
-
   /** Codes to masks and back, with the weights that `segment` uses; it stays the model's. Throws as `segment` does. */
   async maskCodec(): Promise<MaskCodec> {
     this.checkAlive();
     return this.masks.codec();
-  }
-
-  private async find(image: Picture, prompt: string, options: GenerationOptions): Promise<DetectionSource> {
-    const size = await sizeOf(image);
-    const decoding = { stopAtRepeatedBox: true, ...options, logProbabilities: true };
-    const { tokens, logProbabilities } = await this.generate({ image, prompt }, decoding);
-    return { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size };
   }
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
@@ -440,8 +309,10 @@ export class PaliGemma {
 
   /** Runs with a question as the network takes it, and frees its pixels afterwards; ready inputs stay the caller's. */
   async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
-    this.checkAlive();
-    if ("inputIds" in inputs) return run(inputs);
+    if ("inputIds" in inputs) {
+      this.checkAlive();
+      return run(inputs);
+    }
     const ready = await this.inputsOf(inputs);
     try {
       return await run(ready);

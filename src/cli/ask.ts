@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 
 import { decodeImage, type RawImage } from "../image.js";
-import type { LanguageOptions, PaliGemma } from "../paligemma.js";
+import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "../questions/answer.js";
+import type { LanguageOptions } from "../tasks/task-methods.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
 

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { InputError } from "../errors.js";
 import { countFrames, decodeImage, type RawImage } from "../image.js";
 import type { PaliGemma } from "../paligemma.js";
+import { DEFAULT_BATCH_SIZE } from "../questions/answer-batch.js";
 import { videoFrames } from "../questions/video.js";
 import { promptHint } from "../tasks/prompts.js";
 import { addDecodingOptions, type DecodingFlags, decodingOptions } from "./decoding-options.js";
@@ -86,8 +87,8 @@ async function askAll(model: PaliGemma, { image, prompts, flags }: Asked): Promi
   const options = decodingOptions(flags);
   const encoded = await Promise.all(image.map((picture) => model.encodePicture(picture)));
   try {
-    for (let from = 0; from < prompts.length; from += 8) {
-      const group = prompts.slice(from, from + 8);
+    for (let from = 0; from < prompts.length; from += DEFAULT_BATCH_SIZE) {
+      const group = prompts.slice(from, from + DEFAULT_BATCH_SIZE);
       const answers = await model.generateBatch(
         group.map((prompt) => ({ image: encoded, prompt })),
         options,

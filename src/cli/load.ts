@@ -1,4 +1,5 @@
-import { type LoadOptions, PaliGemma } from "../paligemma.js";
+import type { LoadOptions } from "../load-parts.js";
+import { PaliGemma } from "../paligemma.js";
 import { adapterLine } from "./adapter-line.js";
 import { LoadDisplay } from "./load-display.js";
 import type { LoadFlags } from "./options.js";

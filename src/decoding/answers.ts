@@ -5,7 +5,7 @@ import type { BeamOptions, Hypothesis } from "./beam-row.js";
 import { beamSearch } from "./beam-search.js";
 import { decode } from "./decode.js";
 import type { LikelyToken } from "./log-probabilities.js";
-import { type DecodingOptions, type FinishReason, requireWhole } from "./options.js";
+import { type DecodingOptions, type FinishReason } from "./options.js";
 
 /** What decoding has given for one prompt. */
 export type Decoded = {
@@ -35,8 +35,7 @@ export async function decodeAnswers(
     return found.map((ranked) => best(ranked, rest.logProbabilities === true));
   }
   const { copies = 1, temperature, topK, topP } = rest;
-  requireWhole("copies", copies, 1);
-  if (copies === 1) return collect(model, inputs, rest, onFirst);
+  if (!(copies > 1)) return collect(model, inputs, rest, onFirst);
   if (temperature === undefined && topK === undefined && topP === undefined) {
     throw new InputError("bestOf: expected temperature, topK or topP beside it; without them all answers are the same");
   }

@@ -1,6 +1,6 @@
 import { InputError } from "../errors.js";
 import { largest } from "./log-probabilities.js";
-import { type FinishReason, finishOf, requireWhole } from "./options.js";
+import { type Ending, type FinishReason, finishOf, requireWhole } from "./options.js";
 import type { Row } from "./rows.js";
 
 /** How beam search ranks and ends. */
@@ -51,7 +51,7 @@ export class BeamRow {
   constructor(
     readonly row: Pick<Row, "prompt" | "limit">,
     options: BeamOptions,
-    private readonly ending: Pick<Parameters<typeof finishOf>[1], "eosTokenIds" | "stopRules">,
+    private readonly ending: Ending,
   ) {
     const { numBeams, lengthPenalty, earlyStopping } = checkedBeamOptions(options);
     this.numBeams = numBeams;

@@ -14,8 +14,8 @@ import { type TokenRule, tokenRule } from "./rules.js";
 /**
  * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded on the left; a
  * row that is decided leaves the batch. Rules change log-probabilities, which are not normalised again. The inputs stay the caller's.
- * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here (sampling, copies, edits, other likely tokens),
- * and the signal's reason when aborted.
+ * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here
+ * (sampling, copies, edits, other likely tokens), and the signal's reason when aborted.
  */
 export async function beamSearch(
   model: PaliGemmaModel,
@@ -58,8 +58,7 @@ async function scoresAndFree(
   rule: TokenRule | null,
 ): Promise<Float32Array[][]> {
   const V = logits.shape[1];
-  const values = ((await logits.data()) as Float32Array).slice(); // a backend may have handed out its own memory
-  logits.dispose();
+  const values = await valuesAndFree(logits);
   let place = 0;
   return rows.map(({ row, running }) =>
     running.map(({ generated }) => {
@@ -70,6 +69,14 @@ async function scoresAndFree(
       return scores;
     }),
   );
+}
+
+async function valuesAndFree(logits: tf.Tensor2D): Promise<Float32Array> {
+  try {
+    return ((await logits.data()) as Float32Array).slice(); // a backend may have handed out its own memory
+  } finally {
+    logits.dispose();
+  }
 }
 
 // How the beams of all rows go on: the place of each in the batch of this step, and its token.

@@ -45,14 +45,13 @@ export function tokenLimits(
   return promptLengths.map((length) => Math.max(1, Math.min(maxNewTokens, context - length + 1)));
 }
 
+/** What ends an answer before its limit. */
+export type Ending = { eosTokenIds: readonly number[]; stopRules?: readonly StopRule[] | undefined };
+
 /** Why an answer that has these tokens ends with the last of them, or null where it goes on. */
 export function finishOf(
   generated: readonly number[],
-  {
-    eosTokenIds,
-    limit,
-    stopRules = [],
-  }: { eosTokenIds: readonly number[]; limit: number; stopRules?: readonly StopRule[] | undefined },
+  { eosTokenIds, stopRules = [], limit }: Ending & { limit: number },
 ): FinishReason | null {
   if (eosTokenIds.includes(generated.at(-1)!)) return "eos";
   if (stopRules.some((rule) => rule(generated))) return "stop";

@@ -1,6 +1,13 @@
 import type { PaliGemmaConfig } from "../config.js";
 import { layoutOf, type ModelInputs } from "../inputs.js";
-import { type DecodingOptions, type FinishReason, finishOf, requireWhole, tokenLimits } from "./options.js";
+import {
+  type DecodingOptions,
+  type Ending,
+  type FinishReason,
+  finishOf,
+  requireWhole,
+  tokenLimits,
+} from "./options.js";
 import type { History } from "./rules.js";
 import { createSampler, type Sampler } from "./sampling.js";
 
@@ -43,11 +50,7 @@ export function realIds(inputs: ModelInputs): number[][] {
 }
 
 /** Adds a token to a row, and notes whether the row ends with it. */
-export function extendRow(
-  row: Row,
-  token: number,
-  ending: Pick<Parameters<typeof finishOf>[1], "eosTokenIds" | "stopRules">,
-): void {
+export function extendRow(row: Row, token: number, ending: Ending): void {
   row.generated.push(token);
   row.finished = finishOf(row.generated, { ...ending, limit: row.limit });
 }

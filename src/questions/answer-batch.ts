@@ -23,7 +23,8 @@ export type Answerer = { model: PaliGemmaModel; processor: Processor; tokenizer:
 /** An answer without what all answers of a model share. */
 export type BareAnswer = Omit<Answer, "backend" | "dtype">;
 
-const DEFAULT_BATCH_SIZE = 8;
+/** The default of `batchSize`, and of a batcher's `maxBatchSize`. */
+export const DEFAULT_BATCH_SIZE = 8;
 
 /**
  * Answers questions in their order, `batchSize` at a time; each answer is the one that its question gets alone. A picture that is the

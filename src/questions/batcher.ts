@@ -5,6 +5,7 @@ import type { GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "./answer.js";
+import { DEFAULT_BATCH_SIZE } from "./answer-batch.js";
 import type { Question } from "./question.js";
 
 /** How calls are grouped. */
@@ -36,7 +37,7 @@ export class Batcher {
   /** The model stays the caller's. Throws `InputError` for a size below 1. */
   constructor(
     private readonly model: PaliGemma,
-    { maxBatchSize = 8 }: BatcherOptions = {},
+    { maxBatchSize = DEFAULT_BATCH_SIZE }: BatcherOptions = {},
   ) {
     requireWhole("maxBatchSize", maxBatchSize, 1);
     this.maxBatchSize = maxBatchSize;
@@ -47,8 +48,15 @@ export class Batcher {
     const { signal } = options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason as Error);
-      const call: Call = { question, options, kind: kindOf(options), resolve, reject };
-      signal?.addEventListener("abort", () => this.drop(call, signal.reason), { once: true });
+      const over = new AbortController(); // a signal may outlive its calls, which then must not listen to it
+      const call: Call = {
+        question,
+        options,
+        kind: kindOf(options),
+        resolve: (answer) => (over.abort(), resolve(answer)),
+        reject: (reason) => (over.abort(), reject(reason as Error)),
+      };
+      signal?.addEventListener("abort", () => this.drop(call, signal.reason), { signal: over.signal });
       this.waiting.push(call);
       if (!this.running) void this.run();
     });
@@ -76,9 +84,13 @@ export class Batcher {
   }
 
   private async answer(calls: readonly Call[]): Promise<void> {
+    const over = new AbortController();
     try {
       const [{ options }] = calls;
-      const signal = whenAll(calls.map((call) => call.options.signal));
+      const signal = whenAll(
+        calls.map((call) => call.options.signal),
+        over.signal,
+      );
       const questions = calls.map(({ question }) => question);
       const answers = await this.model.generateBatch(questions, { ...options, signal, batchSize: calls.length });
       calls.forEach(({ resolve }, i) => resolve(answers[i]));
@@ -86,6 +98,8 @@ export class Batcher {
       // One question that cannot be asked must not be another's error.
       if (calls.length > 1 && error instanceof InputError) for (const call of calls) await this.answer([call]);
       else for (const { reject } of calls) reject(error);
+    } finally {
+      over.abort();
     }
   }
 }
@@ -97,8 +111,8 @@ function kindOf(options: GenerationOptions): string | null {
   return JSON.stringify(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-// A signal that is aborted once all of several are; none where one cannot be.
-function whenAll(signals: readonly (AbortSignal | undefined)[]): AbortSignal | undefined {
+// A signal that is aborted once all of several are, until `over`; none where one cannot be.
+function whenAll(signals: readonly (AbortSignal | undefined)[], over: AbortSignal): AbortSignal | undefined {
   const given = signals.filter((signal) => signal !== undefined);
   if (given.length < signals.length) return undefined;
   const all = new AbortController();
@@ -106,7 +120,7 @@ function whenAll(signals: readonly (AbortSignal | undefined)[]): AbortSignal | u
     const last = given.find(({ aborted }) => !aborted) === undefined ? given.at(-1) : undefined;
     if (last) all.abort(last.reason);
   };
-  for (const signal of given) signal.addEventListener("abort", check, { once: true });
+  for (const signal of given) signal.addEventListener("abort", check, { signal: over });
   check();
   return all.signal;
 }

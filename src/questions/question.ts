@@ -27,10 +27,12 @@ export async function readable(picture: Exclude<Picture, EncodedPicture>): Promi
   return { pixels: Float32Array.from(await picture.data()), width, height };
 }
 
-/** The size of a picture as it is seen upright, in pixels. */
-export async function sizeOf(picture: Picture): Promise<{ width: number; height: number }> {
-  if (picture instanceof EncodedPicture) return picture.size;
+/** A picture decoded once for all that is done with it, and its size as it is seen upright, in pixels. Throws as `decodeImage` does. */
+export async function decodedPicture(
+  picture: Picture,
+): Promise<{ picture: Picture; size: { width: number; height: number } }> {
+  if (picture instanceof EncodedPicture) return { picture, size: picture.size };
   const image = await readable(picture);
-  const { width, height } = isPixelTensor(image) ? image : await decodeImage(image);
-  return { width, height };
+  const decoded = isPixelTensor(image) ? image : await decodeImage(image);
+  return { picture: decoded, size: { width: decoded.width, height: decoded.height } };
 }

@@ -34,8 +34,9 @@ export async function sideFiles(
   };
   if (tokenizer !== null) await copy(await tokenizerFolder(tokenizer), TOKENIZER_FILES);
   if (folder !== null) await copy(folder, [GENERATION, PREPROCESSOR, PROCESSOR, ...MASK_FILES]);
-  if (!files.has(GENERATION)) files.set(GENERATION, jsonFile(generation(config)));
-  if (!files.has(PREPROCESSOR) && !files.has(PROCESSOR)) files.set(PREPROCESSOR, jsonFile(preprocessor(config)));
+  if (!files.has(GENERATION)) files.set(GENERATION, jsonFile(generationFields(config)));
+  if (!files.has(PREPROCESSOR) && !files.has(PROCESSOR))
+    files.set(PREPROCESSOR, jsonFile(preprocessorFields(config.vision.imageSize, numImageTokens(config))));
   // Without it transformers does not know whose tokenizer.model it is.
   if (files.has("tokenizer.model") && !files.has("tokenizer_config.json")) {
     files.set("tokenizer_config.json", jsonFile(tokenizerConfig(config)));
@@ -43,16 +44,20 @@ export async function sideFiles(
   return files;
 }
 
-const generation = ({ bosTokenId, eosTokenIds, padTokenId }: PaliGemmaConfig): object => ({
+/** generation_config.json. Source: google/paligemma-3b-pt-224. */
+export const generationFields = ({
+  bosTokenId,
+  eosTokenIds,
+  padTokenId,
+}: Pick<PaliGemmaConfig, "bosTokenId" | "eosTokenIds" | "padTokenId">): object => ({
   _from_model_config: true,
   bos_token_id: bosTokenId,
   eos_token_id: eosTokenIds.length === 1 ? eosTokenIds[0] : eosTokenIds,
   pad_token_id: padTokenId,
 });
 
-/** Source: google/paligemma-3b-pt-224, preprocessor_config.json. */
-function preprocessor(config: PaliGemmaConfig): object {
-  const { imageSize } = config.vision;
+/** preprocessor_config.json, for square pictures of `imageSize` pixels that become `imageTokens` rows. Source: google/paligemma-3b-pt-224. */
+export function preprocessorFields(imageSize: number, imageTokens: number): object {
   return {
     do_convert_rgb: null,
     do_normalize: true,
@@ -60,7 +65,7 @@ function preprocessor(config: PaliGemmaConfig): object {
     do_resize: true,
     image_mean: [0.5, 0.5, 0.5],
     image_processor_type: "SiglipImageProcessor",
-    image_seq_length: numImageTokens(config),
+    image_seq_length: imageTokens,
     image_std: [0.5, 0.5, 0.5],
     processor_class: "PaliGemmaProcessor",
     resample: 3,

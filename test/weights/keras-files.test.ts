@@ -7,34 +7,14 @@ import { isKerasState } from "../../weights/keras-names.js";
 import { fixtures } from "../parity/reference.js";
 import { inTemporaryFolder } from "../support/temporary.js";
 import { weightsError } from "./helpers.js";
+import { expectSameWeights } from "./same-weights.js";
 
 const presets = join(fixtures, "keras");
 const models = join(fixtures, "models");
 const INDEX = "model.weights.json";
 
-/** Every tensor of both, compared bit for bit; of the safetensors file, only the rows of the table that the preset has. */
-async function expectEqual(preset: string, model: string): Promise<void> {
-  const theirs = await Checkpoint.open(await openFolder(join(presets, preset)));
-  const ours = await Checkpoint.open(await openFolder(join(models, model)));
-  assert.deepEqual([...theirs.entries.keys()].sort(), [...ours.entries.keys()].sort());
-  const heard: number[] = [];
-  await theirs.stage("", (bytes) => heard.push(bytes));
-  await ours.stage("");
-  for (const [name, { shape, dtype }] of ours.entries) {
-    const entry = theirs.entries.get(name)!;
-    assert.equal(entry.dtype, dtype, name);
-    assert.deepEqual(entry.shape, name.endsWith("embed_tokens.weight") ? [299, ...shape.slice(1)] : shape);
-    const [a, b] = [theirs.get(name, entry.shape), ours.get(name, shape)];
-    assert.deepEqual(a.dataSync(), b.dataSync().slice(0, a.size), name);
-    tf.dispose([a, b]);
-  }
-  assert.equal(
-    heard.reduce((a, b) => a + b, 0),
-    theirs.totalBytes,
-  );
-  await theirs.close();
-  await ours.close();
-}
+const expectEqual = (theirs: string, model: string): Promise<void> =>
+  expectSameWeights(join(presets, theirs), join(models, model));
 
 /** Opens a copy of the sharded preset after a change of it. */
 async function changed(change: (folder: string) => Promise<void>, body: (open: Promise<Checkpoint>) => Promise<void>) {

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { InputError } from "../../../src/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
@@ -123,6 +125,23 @@ describe("the batcher", () => {
     await next;
     await assert.rejects(batcher.generate(ask("e"), { signal: AbortSignal.abort() }), { name: "AbortError" });
     assert.throws(() => new Batcher(model, { maxBatchSize: 0 }), InputError);
+  });
+
+  it("a signal that outlives its calls is not listened to any more, however they end", async () => {
+    const { model, nextBatch } = pretending();
+    const batcher = new Batcher(model);
+    const { signal } = new AbortController();
+    const listeners = () => getEventListeners(signal, "abort").length;
+    const answers = ["a", "b"].map((prompt) => batcher.generate(ask(prompt), { signal }));
+    const first = await nextBatch();
+    assert.ok(listeners() > 0, "an abort would be heard now");
+    first.settle();
+    await Promise.all(answers);
+    const failing = batcher.generate(ask("c"), { signal });
+    (await nextBatch()).settle(new Error("broken"));
+    await assert.rejects(failing, { message: "broken" });
+    await nextTurn();
+    assert.equal(listeners(), 0);
   });
 
   it("on a model gives each call the answer that it gets alone", async () => {

@@ -1,0 +1,112 @@
+import { type Folder, openFolder } from "../weights/source.js";
+import { adaptedPlace } from "./adapters/adapter-model.js";
+import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
+import { numImageTokens, type PaliGemmaConfig } from "./config.js";
+import { demoCheckpoint } from "./demo-checkpoint.js";
+import type { DtypeChoice } from "./dtypes.js";
+import { tokenizerFolder } from "./keras-preset.js";
+import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
+import { MaskCodecLoader } from "./masks/codec-loader.js";
+import type { PaliGemmaModel } from "./model.js";
+import { type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
+import { Processor } from "./processor.js";
+import { loadImageProcessorConfig } from "./processor-config.js";
+import { type Settings, settingsWith } from "./settings.js";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
+
+/** What `PaliGemma.load` may be told. */
+export type LoadOptions = HubOptions & {
+  backend?: BackendChoice | undefined;
+  /** The type that matrices are held in. Default "auto": as stored where the backend holds any, else float32. */
+  dtype?: DtypeChoice | undefined;
+  /** Where implementations disagree; default: what transformers 5.x computes. */
+  settings?: Partial<Settings> | undefined;
+  /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
+  specialTokens?: "ids" | "text" | undefined;
+  /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
+  tokenizer?: string | undefined;
+  /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
+  adapter?: string | readonly string[] | undefined;
+  /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
+  maskWeights?: string | undefined;
+  onProgress?: ((progress: ModelProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+/** What a `PaliGemma` is made of. */
+export type ModelParts = {
+  /** The folder or address that it came from, without anything secret. */
+  name: string;
+  config: PaliGemmaConfig;
+  tokenizer: Tokenizer;
+  processor: Processor;
+  network: PaliGemmaModel;
+  backend: BackendName;
+  masks: MaskCodecLoader;
+  /** The path or URL of its folder or weight file, and that of its tokenizer's folder; a URL may hold a secret. */
+  origin: { readonly place: string; readonly tokenizer: string };
+};
+
+/**
+ * Everything of a model, as `PaliGemma.load` describes it, and the places of the adapters that are to go onto it. The caller disposes
+ * `network` and `masks`.
+ */
+export async function loadParts(
+  name: string | undefined,
+  options: LoadOptions,
+): Promise<ModelParts & { adapters: string[] }> {
+  const { dtype, onProgress, signal } = options;
+  const settings = settingsWith(options.settings);
+  const { place, adapters } = await adaptedPlace(await placeOf(name ?? demoCheckpoint(), options), signal);
+  const folder = await openFolder(place, signal);
+  const written = await loadConfig(folder);
+  const tokenizer = await tokenizerOf(folder, written, options);
+  // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
+  const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
+  const config = { ...written, bosTokenId, padTokenId };
+  const processor = await processorOf(folder, config, tokenizer, settings);
+  const backend = await useBackend(options.backend);
+  const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
+  const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
+  return {
+    name: name === undefined ? "demo" : nameOf(folder),
+    config,
+    tokenizer,
+    processor,
+    network,
+    backend,
+    // Masks are loaded later, when what stops the loading of the model has no say any more.
+    masks: new MaskCodecLoader({ open: () => openFolder(place), weights: options.maskWeights, backend }),
+    origin: { place, tokenizer: options.tokenizer ?? place },
+    adapters: [...adapters, ...[options.adapter ?? []].flat()],
+  };
+}
+
+async function tokenizerOf(
+  folder: Folder,
+  { imageTokenId }: PaliGemmaConfig,
+  { tokenizer: place, specialTokens = "ids", signal }: LoadOptions,
+): Promise<Tokenizer> {
+  const words = place === undefined ? folder : await openFolder(place, signal);
+  return loadTokenizer(await tokenizerFolder(words), { addedTokens: { "<image>": imageTokenId }, specialTokens });
+}
+
+async function processorOf(
+  folder: Folder,
+  config: PaliGemmaConfig,
+  tokenizer: Tokenizer,
+  { resize }: Settings,
+): Promise<Processor> {
+  return new Processor({
+    tokenizer,
+    imageSize: config.vision.imageSize,
+    imageTokenId: config.imageTokenId,
+    numImageTokens: numImageTokens(config),
+    bosTokenId: config.bosTokenId,
+    padTokenId: config.padTokenId,
+    resize,
+    imageConfig: await loadImageProcessorConfig(folder),
+  });
+}
+
+const nameOf = ({ name, weightFile }: Folder): string => (weightFile === undefined ? name : `${name}/${weightFile}`);
