@@ -7,7 +7,7 @@ import sharp from "sharp";
 
 import { readRun } from "../../src/inspection/run-files.js";
 import { packageRoot } from "../../src/package-root.js";
-import { onEachBackend } from "../support/backends.js";
+import { longOnCpu, onEachBackend } from "../support/backends.js";
 import { cli } from "../support/run-cli.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
@@ -29,7 +29,7 @@ describe("commands of inspection", () => {
     return stdout;
   }
 
-  onEachBackend("on the demo checkpoint", (backend) => {
+  onEachBackend(longOnCpu("on the demo checkpoint"), (backend) => {
     const file = (name: string) => path.join(scratch, `${backend}-${name}`);
 
     it("inspect keeps the positions asked for, of every generated token, in each form of file", async () => {

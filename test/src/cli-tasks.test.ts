@@ -8,7 +8,7 @@ import sharp from "sharp";
 import { maskArea } from "../../src/masks/mask.js";
 import { decodeRunLengths } from "../../src/masks/run-lengths.js";
 import { packageRoot } from "../../src/package-root.js";
-import { onEachBackend } from "../support/backends.js";
+import { longOnCpu, onEachBackend } from "../support/backends.js";
 import { cli } from "../support/run-cli.js";
 import { tinyFolder } from "../support/tiny.js";
 
@@ -21,7 +21,7 @@ describe("commands of the tasks", () => {
   });
   after(() => rmSync(scratch, { recursive: true }));
 
-  onEachBackend("on the demo checkpoint", (backend) => {
+  onEachBackend(longOnCpu("on the demo checkpoint"), (backend) => {
     const run = async (...args: string[]): Promise<string> => {
       const { code, stdout, stderr } = await cli(...args, "--backend", backend);
       assert.equal(code, 0, stderr);

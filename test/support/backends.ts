@@ -10,13 +10,26 @@ const wanted = (process.env.PALIGEMMA_BACKENDS ?? "cpu,wasm,tensorflow").split("
 /** With `PALIGEMMA_REQUIRE_TENSORFLOW=1` an absent native backend is a failure, otherwise a printed skip. */
 const required = process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1";
 
+/** Ends the title of a test that `npm run test:long` runs and `npm test` does not: package.json's scripts choose by it. */
+export const LONG = " @long";
+
+/** The title of tests that take too long on cpu for `npm test`: a pass of the demo checkpoint takes seconds there. */
+export const longOnCpu =
+  (title: string) =>
+  (backend: BackendName): string =>
+    `${title} [${backend}]${backend === "cpu" ? LONG : ""}`;
+
 /** Declares the same tests once per backend, and makes each the current one while its tests run. */
-export function onEachBackend(title: string, declare: (backend: BackendName) => void): void {
+export function onEachBackend(
+  title: string | ((backend: BackendName) => string),
+  declare: (backend: BackendName) => void,
+): void {
   for (const backend of wanted) {
-    describe(`${title} [${backend}]`, () => {
+    const full = typeof title === "string" ? `${title} [${backend}]` : title(backend);
+    describe(full, () => {
       before(async function () {
         if (backend === "tensorflow" && !required && (await loadNative()) === null) {
-          console.log(`    (skipped: ${title} on tensorflow, which is not installed: npm run setup:native)`);
+          console.log(`    (skipped: ${full}, which is not installed: npm run setup:native)`);
           this.skip();
         }
         await useBackend(backend);

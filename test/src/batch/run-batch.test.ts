@@ -9,7 +9,7 @@ import { type RunBatchOptions, runBatch } from "../../../src/batch/run-batch.js"
 import { InputError } from "../../../src/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
-import { counts, onEachBackend } from "../../support/backends.js";
+import { counts, longOnCpu, onEachBackend } from "../../support/backends.js";
 import { echo, readAnswers, sameAnswers, scratchFolder, writeLines } from "../../support/batch-files.js";
 
 type Question = { id: string; image: string | string[]; prompt: string };
@@ -345,7 +345,7 @@ describe("a batch", () => {
     assert.match(notices.join(), /out-\d+\.jsonl: an incomplete last line of \d+ bytes was cut off/);
   });
 
-  onEachBackend("of real questions", (backend) => {
+  onEachBackend(longOnCpu("of real questions"), (backend) => {
     it("gives what each question gets alone, objects in the picture's own pixels, and leaks nothing", async () => {
       const model = await PaliGemma.load(undefined, { backend });
       try {

@@ -6,12 +6,12 @@ import { InputError } from "../../../src/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import type { GenerationOptions } from "../../../src/decoding/text-options.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
-import { counts, onEachBackend } from "../../support/backends.js";
+import { counts, longOnCpu, onEachBackend } from "../../support/backends.js";
 
 // A green star, a yellow heart and an orange circle.
 const image = path.join(heldoutFolder, "0004.png");
 
-onEachBackend("decoding by text on the demo checkpoint", (backend) => {
+onEachBackend(longOnCpu("decoding by text on the demo checkpoint"), (backend) => {
   let model: PaliGemma;
   before(async () => {
     model = await PaliGemma.load(undefined, { backend });

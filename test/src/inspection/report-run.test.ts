@@ -10,13 +10,13 @@ import { packageRoot } from "../../../src/package-root.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { checkReport } from "../../../src/pictures/report-data.js";
 import { pngSize } from "../../../src/pictures/seen-picture.js";
-import { leakFree, onEachBackend } from "../../support/backends.js";
+import { leakFree, longOnCpu, onEachBackend } from "../../support/backends.js";
 import { cli } from "../../support/run-cli.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 const prompt = "answer en what color is the heart?";
 
-onEachBackend("the report of a run", (backend) => {
+onEachBackend(longOnCpu("the report of a run"), (backend) => {
   let model: PaliGemma;
   before(async () => {
     model = await PaliGemma.load(undefined, { backend });

@@ -6,7 +6,7 @@ import { PaliGemma } from "../../../src/paligemma.js";
 import { iou, toPixels } from "../../../src/tasks/box.js";
 import { readDetections } from "../../../src/tasks/detect.js";
 import { toCoco, toYolo } from "../../../src/tasks/export-detections.js";
-import { leakFree, onEachBackend } from "../../support/backends.js";
+import { leakFree, longOnCpu, onEachBackend } from "../../support/backends.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 const size = { width: 300, height: 100 };
@@ -25,7 +25,7 @@ describe("boxes", () => {
   });
 });
 
-onEachBackend("detection", (backend) => {
+onEachBackend(longOnCpu("detection"), (backend) => {
   let model: PaliGemma;
   before(async () => {
     model = await PaliGemma.load(undefined, { backend });
