@@ -1,3 +1,4 @@
+import { KERAS_VOCABULARY } from "../weights/find-weights.js";
 import { ConfigFields } from "./config-fields.js";
 import type { TokenizerFolder } from "./tokenizer-files.js";
 
@@ -86,8 +87,7 @@ function generation(fields: ConfigFields): Record<string, unknown> {
   };
 }
 
-/** A preset's tokenizer, and the name that it has in a folder of Hugging Face. */
-const VOCABULARY = "assets/tokenizer/vocabulary.spm";
+/** The name that a preset's vocabulary has in a folder of Hugging Face. */
 const MODEL = "tokenizer.model";
 
 /**
@@ -95,11 +95,11 @@ const MODEL = "tokenizer.model";
  * layer's description; any other folder as it is.
  */
 export async function tokenizerFolder(folder: TokenizerFolder): Promise<TokenizerFolder> {
-  if ((await folder.has(MODEL)) || !(await folder.has(VOCABULARY))) return folder;
+  if ((await folder.has(MODEL)) || !(await folder.has(KERAS_VOCABULARY))) return folder;
   return {
     name: folder.name,
     has: async (file) => file === MODEL,
     readJson: (file) => folder.readJson(file),
-    readBytes: (file) => folder.readBytes(file === MODEL ? VOCABULARY : file),
+    readBytes: (file) => folder.readBytes(file === MODEL ? KERAS_VOCABULARY : file),
   };
 }

@@ -4,13 +4,11 @@ import { type WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
 import { safeSegments } from "./file-name.js";
 import { openH5, type H5File } from "./h5-file.js";
-import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
+import { shown } from "./json.js";
+import { type KerasIndex, readKerasIndex } from "./keras-index.js";
 import { isKerasState, kerasParts } from "./keras-names.js";
 import type { Folder } from "./source.js";
 import { sizeOfTensor } from "./tensor-data.js";
-
-/** Which files hold each folder of variables, by its path without the first slash; `totalSize` is unchecked. */
-type KerasIndex = { files: ReadonlyMap<string, readonly string[]>; totalSize: unknown };
 
 /**
  * The tensors of a Keras preset: `file` is its `*.weights.h5`, or the `*.weights.json` that names several. Throws `WeightsError` for a
@@ -19,11 +17,12 @@ type KerasIndex = { files: ReadonlyMap<string, readonly string[]>; totalSize: un
 export async function openKeras(folder: Folder, file: string): Promise<WeightFiles> {
   const root = folder.localPath;
   if (root === null) {
+    const how = folder.hub ? `run "${folder.hub.download}" first, then ask again` : "download them and give their path";
     throw new WeightsError(
-      `${folder.name}: Keras weights (${file}) are read from a folder on disk; download them first`,
+      `${folder.name}: Keras weights (${file}) are read from a folder on disk, not by ranges; ${how}`,
     );
   }
-  const index = file.endsWith(".json") ? await readIndex(folder, file) : null;
+  const index = file.endsWith(".json") ? await readKerasIndex(folder, file) : null;
   const opened = new Map<string, H5File>();
   const close = async (): Promise<void> => {
     for (const h5 of opened.values()) await h5.close();
@@ -53,27 +52,6 @@ function collect(opened: ReadonlyMap<string, H5File>): Map<string, StoredArray> 
     }
   }
   return arrays;
-}
-
-/** Source: keras 3.15, saving/saving_lib.py, `ShardedH5IOStore`. */
-async function readIndex(folder: Folder, file: string): Promise<KerasIndex> {
-  const where = `${folder.name}/${file}`;
-  const json = parseStrictJson(decodeUtf8(await folder.readBytes(file), where), where);
-  const map = isObject(json) ? json.weight_map : undefined;
-  if (!isObject(json) || !isObject(map) || Object.keys(map).length === 0) {
-    throw new WeightsError(
-      `${where} has weight_map ${shown(map)}, expected an object: folder of variables to file names`,
-    );
-  }
-  const files = new Map<string, string[]>();
-  for (const [name, value] of Object.entries(map)) {
-    const list: unknown[] = Array.isArray(value) ? value : [value];
-    if (list.length === 0 || !list.every((item) => typeof item === "string" && item.endsWith(".h5"))) {
-      throw new WeightsError(`${where} maps ${shown(name)} to ${shown(value)}, expected names of .h5 files`);
-    }
-    files.set(name.replace(/^\//, ""), list as string[]);
-  }
-  return { files, totalSize: isObject(json.metadata) ? json.metadata.total_size : undefined };
 }
 
 function checkIndex(where: string, { files, totalSize }: KerasIndex, arrays: ReadonlyMap<string, StoredArray>): void {

@@ -1,4 +1,4 @@
-import { open, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkRange, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
@@ -27,6 +27,10 @@ export interface Folder {
   readonly localPath: string | null;
   /** The weight file that was asked for by its name; undefined where the folder was. */
   readonly weightFile?: string | undefined;
+  /** How messages speak of a folder on the Hub: the command that brings it onto the disk, and the address of a file. */
+  readonly hub?: { readonly download: string; readonly addressOf: (file: string) => string } | undefined;
+  /** Names of what lies directly in the folder, in order; not there where it cannot be listed, as behind a URL. */
+  readonly list?: (() => Promise<string[]>) | undefined;
   /** Opens a file for range reads; throws `WeightsError` when it is not there. The caller closes it. */
   open(file: string): Promise<ByteSource>;
   /** Whether the file is there; throws `WeightsError` when that cannot be found out. */
@@ -117,6 +121,12 @@ async function localFolder(path: string): Promise<Folder> {
   return finishFolder({
     name: path,
     localPath: resolve(path),
+    list: async () => {
+      const names = await readdir(path).catch((error: unknown) => {
+        throw new WeightsError(`${path}: cannot be listed (${reasonOf(error)})`);
+      });
+      return names.sort();
+    },
     open: async (file) => openFile(locate(file)),
     has: async (file) => {
       const path = locate(file);

@@ -1,17 +1,14 @@
-import { readdir } from "node:fs/promises";
-
 import type { WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
-import { findWeights } from "./find-weights.js";
+import { FORMS_READ, findWeights } from "./find-weights.js";
 import { openKeras } from "./keras-files.js";
 import { openBigVision } from "./npz-files.js";
 import { openSafetensors } from "./safetensors-files.js";
-import { INDEX, SINGLE } from "./shard-index.js";
 import type { Folder } from "./source.js";
 
 /** Weight files of other formats, by their endings and by the names that a folder behind a URL can be asked for. */
 const OTHER_ENDINGS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
-const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.weights.h5", "flax_model.msgpack"];
+const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack"];
 /** Names that the error lists. */
 const LISTED = 20;
 
@@ -29,13 +26,10 @@ export async function openWeightFiles(folder: Folder): Promise<WeightFiles> {
 
 async function nothingFound(folder: Folder): Promise<string> {
   const found: string[] = [];
-  if (folder.localPath !== null) {
-    found.push(...(await readdir(folder.localPath)).filter((file) => OTHER_ENDINGS.test(file)).sort());
-  } else {
-    for (const file of OTHER_NAMES) if (await folder.has(file)) found.push(file);
-  }
-  const looked = `${folder.name}: found neither ${INDEX} nor ${SINGLE}`;
-  if (found.length === 0) return `${looked}; give the folder of a Hugging Face checkpoint saved as safetensors`;
+  if (folder.list) found.push(...(await folder.list()).filter((file) => OTHER_ENDINGS.test(file)));
+  else for (const file of OTHER_NAMES) if (await folder.has(file)) found.push(file);
+  const looked = `${folder.name}: found no weights in a form that is read (${FORMS_READ})`;
+  if (found.length === 0) return `${looked}; give the folder of a checkpoint, or its weight file`;
   const some = found.length > LISTED ? [...found.slice(0, LISTED), `and ${found.length - LISTED} more`] : found;
-  return `${looked}, only ${some.join(", ")}, which is not read; save the model as safetensors under that name`;
+  return `${looked}, only ${some.join(", ")}, which is not read; save the model in one of these`;
 }

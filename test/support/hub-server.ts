@@ -12,7 +12,7 @@ import type { AddressInfo } from "node:net";
 export type ServedRepository = {
   commits: Record<string, Record<string, Buffer>>;
   refs: Record<string, string>;
-  /** Files that lie on the second host, as large ones do; default: safetensors and npz. */
+  /** Files that lie on the second host, as large ones do; default: safetensors, npz and h5. */
   large?: (path: string) => boolean;
   /** Only this token may see files. */
   token?: string;
@@ -184,7 +184,7 @@ export class HubServer {
   }
 
   private isLarge(repository: ServedRepository, path: string): boolean {
-    return (repository.large ?? ((name) => /\.(safetensors|npz)$/.test(name)))(path);
+    return (repository.large ?? ((name) => /\.(safetensors|npz|h5)$/.test(name)))(path);
   }
 }
 

@@ -498,7 +498,7 @@ describe("weights/checkpoint", () => {
     it("is refused with what was looked for", () =>
       refused(
         { "config.json": {} },
-        /folder: found neither model\.safetensors\.index\.json nor model\.safetensors; give the folder/,
+        /folder: found no weights in a form that is read \(model\.safetensors .*\.weights\.h5 .*\.npz\)\); give the folder/,
       ));
 
     it("is refused with the files of other formats that it holds", async () => {

@@ -137,6 +137,9 @@ describe("weights/keras-files", () => {
 
   it("behind a URL they are refused with advice", async () => {
     const folder = await openFolder("http://127.0.0.1:9/model.weights.h5");
-    await assert.rejects(Checkpoint.open(folder), weightsError(/read from a folder on disk; download them first/));
+    await assert.rejects(
+      Checkpoint.open(folder),
+      weightsError(/from a folder on disk, not by ranges; download them and give/),
+    );
   });
 });

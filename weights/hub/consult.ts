@@ -1,7 +1,8 @@
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapter/adapter-file.js";
 import { WeightsError } from "../errors.js";
-import { INDEX, readShardIndex, SINGLE } from "../shard-index.js";
-import { openFolder } from "../source.js";
+import { findWeights, type FoundWeights } from "../find-weights.js";
+import { type Folder, openFolder } from "../source.js";
+import { weightFileNames } from "../weight-file-names.js";
 import { CachedRepository } from "./cache.js";
 import { type HubConnection, HubUnavailableError, PATIENCE, type Patience } from "./connection.js";
 import type { freeBytes } from "./disk-space.js";
@@ -93,21 +94,27 @@ async function cached(cache: CachedRepository, revision: string): Promise<Found 
 async function inspected(path: string): Promise<Found | null> {
   try {
     const folder = await openFolder(path);
-    if ((await folder.has(ADAPTER_CONFIG)) && !(await folder.has(INDEX)) && !(await folder.has(SINGLE))) {
+    const found = await findWeights(folder);
+    if (found === null && (await folder.has(ADAPTER_CONFIG))) {
       return { folder: path, missing: (await folder.has(ADAPTER_WEIGHTS)) ? [] : [ADAPTER_WEIGHTS] };
     }
-    const tokenizer = (await folder.has("tokenizer.model")) ? [] : ["tokenizer.json"];
-    const sharded = await folder.has(INDEX);
-    const weights = sharded ? (await readShardIndex(folder)).weightMap.values() : [SINGLE];
+    const weights = found === null ? [] : await weightFileNames(folder, found);
     const missing: string[] = [];
-    for (const file of new Set(["config.json", ...tokenizer, ...weights])) {
+    for (const file of new Set([...(await besideWeights(folder, found)), ...weights])) {
       if (!(await folder.has(file))) missing.push(file);
     }
-    return { folder: path, missing };
+    return { folder: path, missing: found === null ? [...missing, "its weights"] : missing };
   } catch (error) {
     if (error instanceof WeightsError) return null;
     throw error;
   }
+}
+
+/** What must lie beside the weights. An archive may come alone, and a preset without a tokenizer: weights come last, so that none is expected. */
+async function besideWeights(folder: Folder, found: FoundWeights | null): Promise<string[]> {
+  if (found?.form === "big_vision") return [];
+  if (found?.form === "keras" || (await folder.has("tokenizer.model"))) return ["config.json"];
+  return ["config.json", "tokenizer.json"];
 }
 
 function lacking(found: Found | null, { cacheDir }: HubSettings): string {

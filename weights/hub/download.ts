@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { reasonOf } from "../bytes.js";
-import { INDEX, readShardIndex } from "../shard-index.js";
-import { openFolder } from "../source.js";
+import { SINGLE } from "../shard-index.js";
+import { type Folder, openFolder } from "../source.js";
+import { weightFileNames } from "../weight-file-names.js";
 import type { Destination } from "./cache.js";
 import type { HubConnection } from "./connection.js";
 import { consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
@@ -10,7 +11,8 @@ import { fetchFile } from "./fetch-file.js";
 import type { HubFile } from "./listing.js";
 import { localDestination } from "./local-folder.js";
 import { withLock } from "./lock.js";
-import { smallFiles, weightFiles } from "./needed-files.js";
+import { indexFile, neededWeights, smallFiles, weightFiles } from "./needed-files.js";
+import { remoteFolder } from "./remote-folder.js";
 
 /** Files that come at the same time: enough to fill a line that one connection does not. */
 const LANES = 4;
@@ -26,8 +28,8 @@ export type DownloadOptions = HubOptions & {
 };
 
 /**
- * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config, processor, tokenizer and safetensors
- * files of `repository` (`owner/name`), an adapter's config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub
+ * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config, processor and tokenizer
+ * files of `repository` (`owner/name`), its weights as `findWeights` chooses them, an adapter's config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub
  * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, and the signal's
  * reason when aborted: what has arrived stays, and the next call goes on from there.
  */
@@ -84,15 +86,30 @@ class Download {
 
   private async all(): Promise<void> {
     const { listing } = this.plan;
-    const small = smallFiles(listing, this.where);
-    const index = listing.get(INDEX);
+    const found = await neededWeights(this.folder(), listing);
+    const index = indexFile(listing, found);
     if (index) await this.obtain(index);
-    const shards = index ? (await readShardIndex(await openFolder(this.destination.root))).weightMap.values() : null;
-    const weights = weightFiles(listing, shards, this.where);
+    const names = index
+      ? await weightFileNames(await openFolder(this.destination.root), found!)
+      : [found?.file ?? SINGLE];
+    const weights = weightFiles(listing, found, names, this.where);
+    const small = smallFiles(listing);
     await this.measure([...small, ...weights]);
     // Weights last: a folder that has them has everything.
     await this.several(small);
     await this.several(weights);
+  }
+
+  /** The repository before it is here: what is to be looked into is read by ranges, but for what is whole already. */
+  private folder(): Folder {
+    const { hub, repository, plan, destination } = this;
+    const remote = remoteFolder(hub, repository, plan, this.options);
+    const open = async (path: string) => {
+      const file = plan.listing.get(path);
+      const isHere = file !== undefined && (await destination.has(file));
+      return isHere ? (await openFolder(destination.root)).open(path) : remote.open(path);
+    };
+    return { ...remote, open };
   }
 
   /** Counts what is missing, and refuses to begin where the disk cannot hold it. */

@@ -3,10 +3,11 @@ import { WeightsError } from "../errors.js";
 import { type ByteSource, finishFolder, type Folder, MAX_WHOLE_FILE, openFolder } from "../source.js";
 import { digestFor } from "./checksum.js";
 import { type HubConnection, TransientError, withRetries } from "./connection.js";
-import { consult, type HubOptions, type HubTools } from "./consult.js";
+import { consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
 import type { HubFile } from "./listing.js";
-import { smallFiles } from "./needed-files.js";
+import { neededWeights } from "./needed-files.js";
 import { expectStatus } from "./refusal.js";
+import { rememberingSource } from "./remembering-source.js";
 import { fileAddress } from "./repository.js";
 import { ask, discard, eachPiece } from "./request.js";
 import { StallWatch } from "./stall-watch.js";
@@ -22,22 +23,42 @@ export async function openHubFolder(
 ): Promise<Folder> {
   const { hub, cache, plan, usable } = await consult(repository, options, tools);
   if (plan === null) return openFolder(usable!);
-  const { commit, listing } = plan;
-  if (usable === cache.snapshot(commit)) return openFolder(usable);
+  if (usable === cache.snapshot(plan.commit)) return openFolder(usable);
+  const folder = remoteFolder(hub, repository, plan, options);
+  await neededWeights(folder, plan.listing); // refuses what is no model, with what it is
+  return folder;
+}
+
+/** What a repository holds at a commit as a folder that is read by ranges. Its files throw `WeightsError`, and the signal's reason when aborted. */
+export function remoteFolder(
+  hub: HubConnection,
+  repository: string,
+  { commit, listing }: Plan,
+  { revision, signal }: Pick<HubOptions, "revision" | "signal">,
+): Folder {
   const name = `${repository}@${commit}`;
-  smallFiles(listing, name); // refuses what is no model, with what it is
-  const open = async (path: string): Promise<ByteSource> => {
+  const plain = (path: string): ByteSource => {
     const file = listing.get(path);
     if (!file) throw new WeightsError(`${name}/${path}: there is no such file`);
-    return remoteFile({ hub, repository, commit, signal: options.signal }, file);
+    return remoteFile({ hub, repository, commit, signal }, file);
   };
+  const opened = new Map<string, ByteSource>(); // what has been read of a file serves whoever opens it again
   return finishFolder({
     name,
     localPath: null,
-    open,
+    hub: {
+      download: `paligemma download ${repository}${revision === undefined ? "" : ` --revision ${revision}`}`,
+      addressOf: (path) => fileAddress(hub.endpoint, repository, commit, path),
+    },
+    list: async () => [...listing.keys()].filter((path) => !path.includes("/")).sort(),
+    open: async (path) => {
+      const source = opened.get(path) ?? rememberingSource(plain(path));
+      opened.set(path, source);
+      return source;
+    },
     has: async (path) => listing.has(path),
     readBytes: async (path, limit = MAX_WHOLE_FILE) => {
-      const source = await open(path);
+      const source = plain(path);
       if (source.size > limit) {
         throw new WeightsError(`${source.name}: ${source.size} bytes, expected at most ${limit} for such a file`);
       }
@@ -79,7 +100,11 @@ async function readRange(
     if (response.status === 200 || range !== `bytes ${start}-${end - 1}/${size}`) {
       discard(response);
       if (response.status === 200) {
-        throw new WeightsError(`${name}: ${url.host} ignores Range requests; download the model instead`);
+        // A model in an archive is only found by looking into it.
+        const instead = path.endsWith(".npz")
+          ? "fetch this file by other means and give its path"
+          : "download the model instead";
+        throw new WeightsError(`${name}: ${url.host} ignores Range requests; ${instead}`);
       }
       throw new WeightsError(`${name}: asked for bytes ${start} to ${end} of ${size}, ${url.host} sends "${range}"`);
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { openHubFolder } from "../../../weights/hub/remote-folder.js";
+import { PIECE } from "../../../weights/hub/remembering-source.js";
 import { readShardIndex } from "../../../weights/shard-index.js";
 import type { Folder } from "../../../weights/source.js";
 import type { Fault } from "../../support/hub-server.js";
@@ -35,7 +36,7 @@ describe("weights/hub/remote-folder", () => {
       await source.close();
       assert.deepEqual(await filesOf(scene.home), {});
       const sent = scene.server.fileRequests.filter(({ host }) => host === "store").map(({ sent }) => sent);
-      assert.deepEqual(sent, [8, 69_992, 1]);
+      assert.deepEqual(sent, [PIECE, 69_992, 1]);
     }));
 
   it("reads the copy in the cache where it is of the same commit", () =>
@@ -54,9 +55,13 @@ describe("weights/hub/remote-folder", () => {
     }));
 
   it("refuses what is no model, and what it may not see", async () => {
-    await withScene(async (scene) => assert.rejects(opened(scene), weightsError(/has neither .*, only a\.bin/)), {
-      "a.bin": Buffer.from(""),
-    });
+    await withScene(
+      async (scene) =>
+        assert.rejects(opened(scene), weightsError(/has no weights in a form that is read .*, only a\.bin/)),
+      {
+        "a.bin": Buffer.from(""),
+      },
+    );
     await withScene(
       async (scene) => {
         const folder = await opened(scene); // its listing is public
@@ -75,7 +80,7 @@ describe("weights/hub/remote-folder", () => {
     [
       "sends another range",
       { contentRange: `bytes 1-9/${size}` },
-      /asked for bytes 0 to 8 of 300001, .* sends "bytes 1-9/,
+      /asked for bytes 0 to 32768 of 300001, .* sends "bytes 1-9/,
     ],
     ["sends less", { cutAfter: 3 }, null],
     ["is busy", { status: 503 }, null],
@@ -99,6 +104,8 @@ describe("weights/hub/remote-folder", () => {
       scene.server.fault = ({ path }) =>
         path.endsWith("/config.json") ? { content: Buffer.from('{"model_type":"paligemmA"}') } : undefined;
       await assert.rejects(folder.readBytes("config.json"), weightsError(/the bytes that came are not those of/));
+      scene.server.fault = () => undefined;
+      assert.deepEqual(await folder.readJson("config.json"), { model_type: "paligemma" }, "and right the next time");
       await assert.rejects(
         folder.readBytes("tokenizer.model", 1999),
         weightsError(/2000 bytes, expected at most 1999/),
