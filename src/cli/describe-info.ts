@@ -31,7 +31,7 @@ export function describeInfo(info: CheckpointInfo): string {
         .join(", "),
     ],
     ["names", layoutText(info)],
-    ["files", `${files.found.join(", ")}${missing}`],
+    ["files", `${files.found.join(", ") || "none beside the weights"}${missing}`],
     ...(info.tokenizer ? [tokenizerLine(info.tokenizer)] : []),
     ["checked", ["headers against the sizes of the files and the config", ...(checked ?? [])].join("; ")],
   ];

@@ -64,6 +64,7 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
     const expected = expectedTensors(config);
     checkpoint.check(expected);
     const parts = partsOf(checkpoint);
+    const layout = await layoutOf(folder, checkpoint);
     const count = (...of: Part[]) => of.reduce((sum, part) => sum + parts[part].parameters, 0);
     const info: CheckpointInfo = {
       variant: describeVariant(config),
@@ -77,11 +78,11 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
       },
       bytesByForm: Object.fromEntries(checkpoint.bytesByForm),
       parts,
-      layout: await layoutOf(folder, checkpoint),
+      layout,
       memory: memoryByDtype(checkpoint),
-      files: await filesOf(folder),
+      files: await filesOf(folder, layout.form),
     };
-    return { ...info, ...(await askedFor(folder, checkpoint, expected, options)) };
+    return { ...info, ...(await askedFor(folder, config, { checkpoint, expected }, options)) };
   } finally {
     await checkpoint.close();
   }
@@ -91,8 +92,8 @@ type Asked = Pick<CheckpointInfo, "adapters" | "tokenizer" | "tensors" | "checke
 
 async function askedFor(
   folder: Folder,
-  checkpoint: Checkpoint,
-  expected: ReadonlyMap<string, readonly number[]>,
+  config: PaliGemmaConfig,
+  { checkpoint, expected }: { checkpoint: Checkpoint; expected: ReadonlyMap<string, readonly number[]> },
   { adapters, tokenizer, tensors, check }: InfoOptions,
 ): Promise<Asked> {
   const asked: Asked = {};
@@ -100,7 +101,7 @@ async function askedFor(
     asked.adapters = [];
     for (const place of adapters) asked.adapters.push(await adapterSummary(place, expected));
   }
-  if (tokenizer) asked.tokenizer = await tokenizerSummary(folder);
+  if (tokenizer) asked.tokenizer = await tokenizerSummary(folder, config);
   if (tensors !== undefined) asked.tensors = await tensorInfos(checkpoint, tensors);
   if (check) {
     await checkpoint.verifyTied();

@@ -1,6 +1,8 @@
 import type { Folder } from "../../weights/source.js";
-import { loadTokenizer, type Tokenizer } from "../tokenizer.js";
+import type { PaliGemmaConfig } from "../config.js";
 import { ConfigError } from "../errors.js";
+import { tokenizerFolder } from "../keras-preset.js";
+import { loadTokenizer, type Tokenizer } from "../tokenizer.js";
 
 /** A tokenizer in short, or why it cannot be used. Ids that no token has are null. */
 export type TokenizerSummary =
@@ -14,10 +16,13 @@ export type TokenizerSummary =
     }
   | { error: string };
 
-/** Reads a folder's tokenizer. */
-export async function tokenizerSummary(folder: Folder): Promise<TokenizerSummary> {
+/** Reads a folder's tokenizer as a model with that config has it. */
+export async function tokenizerSummary(
+  folder: Folder,
+  { imageTokenId }: Pick<PaliGemmaConfig, "imageTokenId">,
+): Promise<TokenizerSummary> {
   try {
-    const tokenizer = await loadTokenizer(folder);
+    const tokenizer = await loadTokenizer(await tokenizerFolder(folder), { addedTokens: { "<image>": imageTokenId } });
     const { kind, vocabularySize, bosTokenId, eosTokenId, padTokenId, unkTokenId } = tokenizer;
     const count = (name: string, digits: number, all: number): number =>
       Array.from({ length: all }, (_, i) => `<${name}${String(i).padStart(digits, "0")}>`).filter(
