@@ -7,6 +7,7 @@ import { hasStockKernels, kernelAddon } from "./native/kernels.js";
 import { SETUP_HINT } from "./native/load.js";
 import { UploadingHolder } from "./native/stock-kernels.js";
 import { MappingHolder } from "./native/weight-holder.js";
+import { HostHolder } from "./packed/host-packing.js";
 
 /** A type of number that the matrices of a model are held in; activations are float32 with each. */
 export type Dtype = HeldDtype;
@@ -39,22 +40,28 @@ export function packedForm(choice: DtypeChoice, name: string, shape: readonly nu
   return /^language_model\.model\.layers\./.test(name) ? choice : "int8";
 }
 
+/** Whether a backend multiplies weights of 16 bit. */
+export const holdsSixteenBit = (backend: string): boolean =>
+  backend === "tensorflow" && (kernelAddon() !== null || hasStockKernels());
+
 /**
- * What keeps the weights of a model for a backend in 16 bit, or null where the backend has only float32.
+ * What keeps the weights of a model for a backend: as stored where it multiplies 16 bit, packed ones packed everywhere.
  * Throws `InputError` for a type that the backend cannot hold.
  */
-export function weightHolder(backend: string, dtype: DtypeChoice): WeightHolder | null {
+export function weightHolder(backend: string, dtype: DtypeChoice): WeightHolder {
   if (!DTYPES.includes(dtype)) {
     throw new InputError(`dtype: expected one of ${DTYPES.join(", ")}, received "${String(dtype)}"`);
   }
-  const addon = backend === "tensorflow" ? kernelAddon() : null;
   const held = dtype === "auto" || isPacked(dtype) ? null : STORED[dtype];
-  if (addon) return new MappingHolder(addon, held, (name, shape) => packedForm(dtype, name, shape));
-  if (backend === "tensorflow" && hasStockKernels() && !isPacked(dtype)) return new UploadingHolder(held);
-  if (dtype === "auto" || dtype === "float32") return null;
+  const formOf = (name: string, shape: readonly number[]) => packedForm(dtype, name, shape);
+  if (holdsSixteenBit(backend)) {
+    const addon = kernelAddon();
+    return addon ? new MappingHolder(addon, held, formOf) : new UploadingHolder(held, formOf);
+  }
+  if (held === null || held === "F32") return new HostHolder(backend, held, formOf);
   const advice =
     backend === "tensorflow"
       ? `the project's kernels for it are not built: ${SETUP_HINT}`
-      : "choose auto or float32, or the backend tensorflow";
-  throw new InputError(`dtype: the backend ${backend} holds weights in float32 only, received "${dtype}"; ${advice}`);
+      : "choose auto, float32, int8 or nf4, or the backend tensorflow";
+  throw new InputError(`dtype: the backend ${backend} holds no weights of 16 bit, received "${dtype}"; ${advice}`);
 }

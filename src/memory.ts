@@ -1,9 +1,10 @@
 import { freemem } from "node:os";
 
-import type { Checkpoint } from "../weights/checkpoint.js";
-import { type DtypeChoice, isPacked, STORED } from "./dtypes.js";
+import type { Checkpoint, StoredForm } from "../weights/checkpoint.js";
+import { bytesOf, type FloatDType } from "../weights/dtype.js";
+import { type DtypeChoice, holdsSixteenBit, isPacked, STORED } from "./dtypes.js";
 import { BackendError } from "./errors.js";
-import { hasStockKernels, kernelAddon } from "./native/kernels.js";
+import { kernelAddon } from "./native/kernels.js";
 
 /** Most that wasm can address. Source: WebAssembly core specification 1.0, 65536 pages of 64 KiB. */
 const WASM_HEAP = 2 ** 32;
@@ -37,33 +38,47 @@ export type Destination = { backend: string; dtype: DtypeChoice; folder: string 
  * what would fit. Weights that are mapped as stored always fit: the system reads them from the file as they are used.
  */
 export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }: Destination): void {
-  const { needed, why } = demand(checkpoint, backend, dtype);
+  const { needed, inHeap = 0, why } = demand(checkpoint, backend, dtype);
   const free = availableBytes();
-  const available = backend === "wasm" ? Math.min(free, WASM_HEAP) : free;
-  if (needed === 0 || needed + WORKING <= available) return;
-  const limit = available === WASM_HEAP ? "the most that wasm can address" : "free in this machine";
+  const inWasm = inHeap > 0 && inHeap + WORKING > WASM_HEAP;
+  if (needed === 0 || (needed + WORKING <= free && !inWasm)) return;
+  const [available, limit] = inWasm ? [WASM_HEAP, "the most that wasm can address"] : [free, "free in this machine"];
   throw new BackendError(
     `${folder}: needs ${gigabytes(needed + WORKING)} on the backend ${backend} (${why}), available ${gigabytes(available)} ` +
       `(${limit}). What would fit: ${alternative(checkpoint, backend, free)}`,
   );
 }
 
-function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): { needed: number; why: string } {
+/** Bytes that weights take, `inHeap` of them where only wasm's memory will do, and of what. */
+type Demand = { needed: number; inHeap?: number; why: string };
+
+function demand(checkpoint: Checkpoint, backend: string, dtype: DtypeChoice): Demand {
   const { numbers } = checkpoint;
   const millions = `${(numbers / 1e6).toFixed(0)} million numbers`;
   if (isPacked(dtype)) return { needed: bytesAs(dtype, numbers), why: `${millions} packed into ${dtype}` };
-  if (backend === "tensorflow" && (kernelAddon() || hasStockKernels())) {
+  if (holdsSixteenBit(backend)) {
     const wanted: string | null = dtype === "auto" ? null : STORED[dtype];
     const stored = [...checkpoint.bytesByForm.keys()].every((form) => wanted === null || form === wanted);
     const mapped = kernelAddon() ? checkpoint.mappableBytes : 0;
     if (stored) return { needed: checkpoint.totalBytes - mapped, why: `${millions} as stored` };
     return { needed: bytesAs(dtype as keyof MemoryByDtype, numbers), why: `${millions} converted to ${dtype}` };
   }
+  const packed = dtype === "auto" ? packedBytes(checkpoint) : 0;
+  const wide = packed > 0 ? plainNumbers(checkpoint) : numbers;
+  const beside = packed > 0 ? `, ${(wide / 1e6).toFixed(0)} million of them` : "";
+  if (backend !== "wasm") return { needed: packed + 4 * wide, why: `${millions}${beside} in float32` };
   // A transposed copy of each matrix is kept there, which is nearly everything.
-  if (backend === "wasm")
-    return { needed: 8 * numbers, why: `${millions} in float32, and each matrix once more transposed` };
-  return { needed: 4 * numbers, why: `${millions} in float32` };
+  const why = `${millions}${beside} in float32, and each matrix once more transposed`;
+  return { needed: packed + 8 * wide, inHeap: 8 * wide, why };
 }
+
+const packedBytes = ({ bytesByForm }: Checkpoint): number =>
+  [...bytesByForm].reduce((sum, [form, bytes]) => (isStoredFloat(form) ? sum : sum + bytes), 0);
+
+const plainNumbers = ({ bytesByForm }: Checkpoint): number =>
+  [...bytesByForm].reduce((sum, [form, bytes]) => (isStoredFloat(form) ? sum + bytes / bytesOf(form) : sum), 0);
+
+const isStoredFloat = (form: StoredForm): form is FloatDType => Object.values<string>(STORED).includes(form);
 
 function alternative(checkpoint: Checkpoint, backend: string, free: number): string {
   if (backend === "tensorflow" && kernelAddon())
@@ -71,7 +86,10 @@ function alternative(checkpoint: Checkpoint, backend: string, free: number): str
   const mapped = `the backend tensorflow with its kernels (\`npm run setup:native\`), which maps the ${gigabytes(checkpoint.totalBytes)} as they are`;
   const bytes = backend === "wasm" ? 8 : 4;
   const room = Math.max(0, (backend === "wasm" ? Math.min(free, WASM_HEAP) : free) - WORKING);
-  return `${mapped}; here, a checkpoint of at most ${Math.floor(room / bytes / 1e6)} million numbers`;
+  const nf4 = bytesAs("nf4", checkpoint.numbers);
+  const packed =
+    nf4 + WORKING <= free ? `--dtype nf4 (${gigabytes(nf4)}, unpacked whenever it is used: slow), or ` : "";
+  return `${mapped}; here, ${packed}a checkpoint of at most ${Math.floor(room / bytes / 1e6)} million numbers`;
 }
 
 /** Bytes that this process may still take, a container's limit included where Node knows it (20.13 and later). */

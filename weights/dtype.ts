@@ -102,6 +102,14 @@ export function fromFloat32(values: Float32Array, dtype: FloatDType): Uint8Array
   return new Uint8Array(narrow.buffer);
 }
 
+/** Rounds values to the nearest of a narrower type, where they are: bit for bit `toFloat32(fromFloat32(values))`. */
+export function roundInPlace(values: Float32Array, dtype: FloatDType): void {
+  if (dtype === "F32") return;
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  if (dtype === "BF16") for (let i = 0; i < bits.length; i++) bits[i] = roundToBrain(bits[i]) << 16;
+  else for (let i = 0; i < bits.length; i++) bits[i] = halfTable()[roundToHalf(bits[i])];
+}
+
 /** bf16 of f32 bits: the upper half, plus one when the lower half is above a half, or equal to it and the upper half is odd. */
 function roundToBrain(bits: number): number {
   // The addition below could carry a NaN's payload into the sign; instead keep what fits and make it quiet.

@@ -25,7 +25,7 @@ export interface NodeBinding {
 }
 
 /** TensorFlow's numbers of types. */
-export const TYPE = { float32: 1, int32: 3, bfloat16: 14, float16: 19 } as const;
+export const TYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bfloat16: 14, float16: 19 } as const;
 
 /** The backend "tensorflow", which must be the current one. */
 export const nodeBackend = (): NodeBackend => tf.backend() as unknown as NodeBackend;

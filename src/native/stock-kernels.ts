@@ -1,10 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype, markHeld } from "../../layers/held.js";
+import { dense, heldDtype, markHeld } from "../../layers/held.js";
 import type { KernelName } from "../../layers/kernel.js";
+import { batchMatMul } from "../../layers/matmul.js";
 import type { FloatDType } from "../../weights/dtype.js";
 import { toFloat32 } from "../../weights/dtype.js";
-import type { WeightHolder } from "../../weights/holder.js";
+import type { Packing } from "../../weights/holder.js";
+import { packedEmbed, packedProduct, packedWiden } from "../packed/block-kernels.js";
+import { UnmappedHolder } from "../packed/unmapped-holder.js";
+import { DevicePacking, isOnDevice, unpackOnDevice } from "./device-packing.js";
 import { type Handle, labelled, type NodeBackend, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 
 /**
@@ -12,11 +16,17 @@ import { type Handle, labelled, type NodeBackend, nodeBackend, RawOps, TYPE } fr
  * are uploaded once. On a GPU a product rounds the activations to the weights' type, and its result as well; on a CPU each
  * weight is widened while it is used, which is exact and slow.
  */
-export class UploadingHolder implements WeightHolder {
-  readonly maps = false;
-  readonly packing = null;
+export class UploadingHolder extends UnmappedHolder {
+  readonly packing: DevicePacking;
 
-  constructor(readonly dtype: FloatDType | null) {}
+  /** `formOf`: the form that a matrix is packed into at loading, null for none. */
+  constructor(
+    readonly dtype: FloatDType | null,
+    formOf: Packing["formOf"],
+  ) {
+    super();
+    this.packing = new DevicePacking(formOf);
+  }
 
   held(bytes: Uint8Array, dtype: FloatDType, shape: readonly number[]): tf.Tensor {
     if (dtype === "F32") return tf.tensor(toFloat32(bytes, dtype), [...shape]);
@@ -27,15 +37,6 @@ export class UploadingHolder implements WeightHolder {
     const handle = RawOps.run(nodeBackend(), (ops) => ops.keep(upload(ops, bytes, dtype, type, matrix)));
     return markHeld(labelled(handle, shape), name);
   }
-
-  prefault = (): Promise<void> => Promise.reject(new Error("this holder maps no file"));
-  mapped(): tf.Tensor {
-    throw new Error("this holder maps no file");
-  }
-  widened(): tf.Tensor {
-    throw new Error("this holder maps no file");
-  }
-  close(): void {}
 }
 
 // tfjs-node takes no array of 16 bit: two numbers travel as one int32, which Bitcast takes apart without touching a bit.
@@ -58,9 +59,13 @@ function upload(ops: RawOps, bytes: Uint8Array, dtype: FloatDType, type: number,
 export function registerStockKernels(backend: NodeBackend, rounding: boolean): boolean {
   if (![TYPE.bfloat16, TYPE.float16].every((type) => multiplies(backend, type))) return false;
   const kernels: Partial<Record<KernelName, (inputs: Inputs, attributes: Record<string, number>) => tf.Tensor>> = {
-    ...(rounding ? { PaligemmaProduct: ({ x, w }: Inputs) => product(x, w) } : {}),
+    PaligemmaProduct: ({ x, w }) => {
+      if (isOnDevice(w)) return packedProduct(x, w, unpackOnDevice);
+      return rounding ? product(x, w) : tf.tidy(() => batchMatMul(x, dense(w).reshape([w.shape[0], -1]), true));
+    },
     PaligemmaEmbed: ({ ids, w }, { scale }) => embed(ids, w, scale),
-    PaligemmaWiden: ({ w }) => RawOps.run(nodeBackend(), (ops) => widened(ops, idOf(w), w)),
+    PaligemmaWiden: ({ w }) =>
+      isOnDevice(w) ? packedWiden(w, unpackOnDevice) : RawOps.run(nodeBackend(), (ops) => widened(ops, idOf(w), w)),
   };
   for (const [kernelName, compute] of Object.entries(kernels)) {
     const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => compute(inputs as Inputs, attrs as Record<string, number>);
@@ -86,7 +91,6 @@ function multiplies(backend: NodeBackend, type: number): boolean {
 
 type Inputs = Record<string, tf.Tensor>;
 
-// Nothing packed is held here: this holder unpacks.
 const typeOf = (w: tf.Tensor): number => TYPE[(heldDtype(w) ?? "float32") as keyof typeof TYPE];
 
 const idOf = (x: tf.Tensor): number => nodeBackend().getInputTensorIds([x])[0];
@@ -103,6 +107,7 @@ function product(x: tf.Tensor, w: tf.Tensor): tf.Tensor {
 
 function embed(ids: tf.Tensor, w: tf.Tensor, scale: number): tf.Tensor {
   if (heldDtype(w) === null) return tf.tidy(() => tf.gather(w, ids).mul(scale));
+  if (isOnDevice(w)) return packedEmbed(ids, w, scale, unpackOnDevice);
   const rows = RawOps.run(nodeBackend(), (ops) => {
     const axis = ops.upload([], TYPE.int32, Int32Array.of(0));
     const types = { Tparams: typeOf(w), Tindices: TYPE.int32, Taxis: TYPE.int32 };

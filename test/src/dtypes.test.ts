@@ -178,7 +178,7 @@ describe("types of weights", () => {
         const refused = PaliGemma.load(undefined, { backend, dtype: "bfloat16" });
         await assert.rejects(refused, {
           name: "InputError",
-          message: /holds weights in float32 only, received "bfloat16"/,
+          message: /holds no weights of 16 bit, received "bfloat16"; choose auto, float32, int8 or nf4/,
         });
       }
       const unknown = PaliGemma.load(undefined, { backend: "cpu", dtype: "int3" as "auto" });

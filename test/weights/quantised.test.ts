@@ -8,7 +8,6 @@ import * as tf from "@tensorflow/tfjs";
 import { geluTanh } from "../../layers/gelu.js";
 import { dense, heldDtype } from "../../layers/held.js";
 import { runKernel } from "../../layers/kernel.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import { kernelAddon } from "../../src/native/kernels.js";
 import { MappingHolder } from "../../src/native/weight-holder.js";
 import { Checkpoint } from "../../weights/checkpoint.js";
@@ -21,56 +20,9 @@ import { isQuantised } from "../../weights/quantised/quantised-entry.js";
 import { readHeader, writeSafetensors } from "../../weights/safetensors.js";
 import { memorySource, openFolder } from "../../weights/source.js";
 import type { TensorData } from "../../weights/tensor-data.js";
-import { fixtures, modelInputs, readReference, readTensors } from "../parity/reference.js";
-import { EXACT } from "../parity/run.js";
 import { leakFree, onEachBackend } from "../support/backends.js";
+import { expectLogits, FILE, matrices, near, nearest, PACKED_MODELS, same } from "../support/packed-matrices.js";
 import { tinyFolder } from "../support/tiny.js";
-
-const FILE = path.join(fixtures, "quantised", "matrices.safetensors");
-const MODELS = ["tiny-pg2-nf4", "tiny-pg1-fp4", "tiny-pg1-int8", "tiny-pg2-int8"];
-
-/** The entries of one file of the fixtures, packed matrices found, and the raw ones beside them. */
-async function matrices() {
-  const source = memorySource(FILE, readFileSync(FILE));
-  const header = await readHeader(source);
-  const raw = new Map([...header.tensors].map(([name, entry]) => [name, { ...entry, file: FILE }]));
-  const files = {
-    entries: raw as Map<string, CheckpointEntry>,
-    sources: new Map([[FILE, source]]),
-    close: async () => {},
-  };
-  const packed = await withQuantised(files);
-  const numbers = async (name: string) => {
-    const { start, end, dtype } = raw.get(name)!;
-    return toFloat32(await source.read(start, end), dtype);
-  };
-  return { packed, numbers, raw };
-}
-
-/** Equal numbers. Zeros may differ in sign: the codebook in a file has one zero where FP4 has two. */
-function same(actual: Float32Array, expected: Float32Array, what: string): void {
-  assert.equal(actual.length, expected.length, what);
-  const wrong = actual.findIndex((value, i) => value !== expected[i]);
-  assert.equal(wrong, -1, `${what}: ${actual[wrong]} at ${wrong}, expected ${expected[wrong]}`);
-}
-
-/** Numbers that differ by no more than a part of the largest. */
-function near(actual: tf.Tensor, expected: tf.Tensor, limit: number, what: string): void {
-  const error = actual.sub(expected).abs().max().div(expected.abs().max()).dataSync()[0];
-  assert.ok(error <= limit, `${what}: ${error}`);
-}
-
-/** Each number is the nearest of 255 even steps up to the largest of its row. (At a tie bitsandbytes may take the other.) */
-function nearest(actual: Float32Array, source: Float32Array, width: number): void {
-  for (let row = 0; row < source.length / width; row++) {
-    const own = source.subarray(row * width, (row + 1) * width);
-    const step = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
-    own.forEach((value, i) => {
-      const error = Math.abs(actual[row * width + i] - value);
-      assert.ok(error <= step * 0.50001, `row ${row}, ${i}: ${error / step} steps`);
-    });
-  }
-}
 
 describe("packed matrices of bitsandbytes", () => {
   it("are unpacked to the very numbers that bitsandbytes unpacks them to", async () => {
@@ -199,22 +151,8 @@ describe("a packed matrix that lies is refused by its name", () => {
 });
 
 onEachBackend("checkpoints of bitsandbytes", () => {
-  for (const name of MODELS) {
-    leakFree(`${name}: the logits of transformers with the unpacked weights`, async () => {
-      const folder = await openFolder(tinyFolder(name));
-      const model = await loadNetwork(folder, await loadConfig(folder), EXACT);
-      const base = name.replace(/-\w+$/, "");
-      const inputs = modelInputs(await readReference(path.join(fixtures, "references", base, "prompt")));
-      const expected = (await readTensors(path.join(fixtures, "quantised", "logits.safetensors"))).get(name)!;
-      const logits = await model.forwardAsync(inputs);
-      const values = (await logits.data()) as Float32Array;
-      const wanted = expected.values as Float32Array;
-      const peak = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const worst = values.reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i])), 0);
-      assert.ok(worst <= 1e-5 * peak, `${worst / peak}`);
-      tf.dispose([logits, inputs.pixelValues]);
-      model.dispose();
-    });
+  for (const name of PACKED_MODELS) {
+    leakFree(`${name}: the logits of transformers with the unpacked weights, held packed`, () => expectLogits(name));
   }
 });
 

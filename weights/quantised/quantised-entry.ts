@@ -1,7 +1,7 @@
 import type { ComposedEntry, PlacedEntry } from "../checkpoint-entry.js";
 import { fromFloat32, isFloat } from "../dtype.js";
 import type { ByteSource } from "../source.js";
-import { codeBytes, type PackedForm, type PackTables, unpackedMatrix } from "./packed-form.js";
+import { codeBytes, type PackedForm, type PackTables, unpackedRows } from "./packed-form.js";
 
 /** A packed matrix of a checkpoint. As any other entry it gives its weights in `dtype`; who multiplies packed ones takes codes and tables. */
 export interface QuantisedEntry extends ComposedEntry {
@@ -32,7 +32,8 @@ export function quantisedEntry({ form, codes, dtype, shape, tables, blocks, sour
     async read(onBytes) {
       const bytes = await source.read(codes.start, codes.end);
       onBytes(packedBytes);
-      const values = unpackedMatrix(bytes, await tables(), shape);
+      const width = numbers / shape[0];
+      const values = unpackedRows(bytes, await tables(), { width, from: 0, to: shape[0] });
       return fromFloat32(values, isFloat(dtype) ? dtype : "F32");
     },
   };
