@@ -105,7 +105,7 @@ export async function expectPacking(holder: WeightHolder): Promise<number> {
     assert.equal(heldDtype(taken), form);
     tf.tidy(() => same(unpacked(taken), expected, name));
     taken.dispose();
-    if (name.includes(".nf4.f32.") || name.includes(".int8.")) {
+    if (name.includes(".nf4.") || name.includes(".int8.")) {
       const source = raw.get(name.replace(/weight$/, "source")) as unknown as {
         start: number;
         end: number;

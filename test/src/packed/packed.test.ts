@@ -30,8 +30,7 @@ onEachBackend("packed matrices without kernels for them", (backend) => {
       ["int8", 1e-2], // native products of 8 bit round what they multiply to bfloat16
     ] as const) {
       const logits = async (on: "tensorflow" | typeof backend) => {
-        const tokenizer = tinyFolder("tiny-pg2");
-          const model = await PaliGemma.load(tinyFolder("tiny-pg2-bf16"), { backend: on, dtype, tokenizer });
+        const model = await PaliGemma.load(tinyFolder("tiny-pg2"), { backend: on, dtype });
         assert.equal(model.dtype, dtype);
         const result = await model.forward(question);
         const values = (await result.data()) as Float32Array;
