@@ -59,7 +59,7 @@ export function addAttention(program: Command): void {
     .option("--undo-squash", "draw in the picture's own proportions")
     .option("--out <file>", "the .png or .svg to write")
     .action(async (images: string[], flags: Flags) => {
-      if (flags.out !== undefined) requirePicture(flags.out);
+      if (flags.out !== undefined) await requirePicture(flags.out);
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const generate = flags.token !== undefined;

@@ -58,7 +58,7 @@ export async function runFind<Found extends Pick<Detections, "warnings">>(
   { load, find, draw, print }: Finder<Found>,
 ): Promise<void> {
   const { out, maxOverlap, maxNewTokens } = flags;
-  if (out !== undefined) requirePicture(out);
+  if (out !== undefined) await requirePicture(out);
   const sought = { file, things, image: await decodeImage(file, "image"), title: `${command} ${things.join(" ; ")}` };
   const model = await loadWithProgress(flags, load);
   try {

@@ -43,7 +43,7 @@ export function addLens(program: Command): void {
     )
     .action(async (images: string[], flags: Flags) => {
       const { out } = flags;
-      if (out !== undefined) requirePicture(out);
+      if (out !== undefined) await requirePicture(out);
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);

@@ -1,14 +1,11 @@
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
-
 import { type Command } from "commander";
 
-import { InputError } from "../errors.js";
 import { reportRun } from "../inspection/report-run.js";
 import { renderReport } from "../pictures/report.js";
 import { addInspectionOptions, type InspectionFlags, questionOf, readEdits } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";
+import { requireOutput, writeOutput } from "./output-file.js";
 
 type Flags = InspectionFlags & { out: string; maxNewTokens?: number };
 
@@ -20,14 +17,14 @@ export function addReport(program: Command): void {
     .option("--max-new-tokens <n>", "stop after that many tokens", numberFor("--max-new-tokens"))
     .action(async (images: string[], flags: Flags) => {
       const { out, maxNewTokens, prompt } = flags;
-      if (path.extname(out).toLowerCase() !== ".html") throw new InputError(`--out ${out}: expected an .html file`);
+      await requireOutput(out, [".html"]);
       const question = await questionOf(images, prompt);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);
       try {
         const data = await reportRun(model, { ...question, maxNewTokens, edits });
         const page = renderReport(data);
-        await writeFile(out, page);
+        await writeOutput(out, page);
         const { answer } = data;
         const summary = { out, bytes: Buffer.byteLength(page), answer, edits: data.edits };
         process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : `${answer}\n-> ${out}\n`);

@@ -150,7 +150,11 @@ describe("commands of inspection", () => {
       ["layers that are none", ["lens", "--layers", "a"], /--layers: expected indices/],
       ["two queries", ["attention", "--query", "image"], /--query: expected one position, received 64/],
       ["a token that the answer has not", ["attention", "--token", "9"], /--token: the answer has \d+ tokens only/],
-      ["a picture of another kind", ["attention", "--out", "map.gif"], /map\.gif: expected a \.png or \.svg/],
+      [
+        "a picture of another kind",
+        ["attention", "--out", "map.gif"],
+        /map\.gif: expected a file that ends in \.png or \.svg/,
+      ],
       [
         "a segment that there is not",
         ["attention", "--view", "overview", "--segment", "sky", "--out", "/tmp/never.png"],

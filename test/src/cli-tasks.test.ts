@@ -104,7 +104,7 @@ describe("commands of the tasks", () => {
     [
       "a drawing of another kind",
       ["detect", picture, "star", "--out", "boxes.gif"],
-      /boxes\.gif: expected a \.png or \.svg/,
+      /boxes\.gif: expected a file that ends in \.png or \.svg/,
     ],
     [
       "a model without weights of masks",
@@ -115,6 +115,11 @@ describe("commands of the tasks", () => {
       "weights of masks that are not there",
       ["segment", picture, "cat", "--mask-weights", "nowhere.npz"],
       /nowhere\.npz: cannot be opened/,
+    ],
+    [
+      "a drawing in a folder that is not there",
+      ["detect", picture, "star", "--out", "nowhere/boxes.png"],
+      /nowhere\/boxes\.png: there is no folder nowhere; make it first/,
     ],
     ["no picture", ["ocr", "nowhere.png"], /nowhere\.png/],
   ] as const) {

@@ -83,7 +83,7 @@ describe("the command report", () => {
   it("refuses another ending before it runs", async () => {
     const { code, stderr } = await cli("report", picture, "--prompt", "ocr", "--out", path.join(folder, "report.pdf"));
     assert.equal(code, 1);
-    assert.match(stderr, /expected an \.html file/);
+    assert.match(stderr, /expected a file that ends in \.html/);
     assert.ok(!existsSync(path.join(folder, "report.pdf")));
   });
 });
