@@ -11,6 +11,7 @@ import type { Side } from "./child.js";
 import { measureDemo } from "./demo.js";
 import { measureFullSize, writeToReadme } from "./full-size.js";
 import { measurePacked } from "./packed.js";
+import { measureQuality } from "./quality.js";
 
 type RunOptions = {
   quick?: boolean;
@@ -94,12 +95,15 @@ program
 
 program
   .command("packed")
-  .description("hold a checkpoint as stored, in 8 and in 4 bit: memory and speed")
+  .description(
+    "hold a checkpoint as stored, in 8 and in 4 bit: memory and speed; and what that does to the demo's distributions",
+  )
   .option("--case <name>", "which checkpoint", "paligemma-3b-bfloat16-224")
   .option("--rounds <n>", "rounds", wholeNumber, 3)
   .option("--dir <folder>", "where checkpoints of full size are kept", join(tmpdir(), "paligemma-bench"))
   .action(async ({ case: name, rounds, dir }: { case: string; rounds: number; dir: string }) => {
-    log(`\n${await measurePacked(parseCase(name), join(dir, name), { ...FULL_EFFORT, rounds }, log)}`);
+    const table = await measurePacked(parseCase(name), join(dir, name), { ...FULL_EFFORT, rounds }, log);
+    log(`\n${table}\n${await measureQuality(log)}`);
   });
 
 program

@@ -34,6 +34,7 @@ export * from "./info/index.js";
 export * from "./inspection/activation-cache.js";
 export * from "./inspection/attention.js";
 export * from "./inspection/attribution.js";
+export * from "./inspection/compare-logits.js";
 export * from "./inspection/compare-runs.js";
 export * from "./inspection/edit.js";
 export * from "./inspection/edit-tap.js";

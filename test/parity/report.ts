@@ -22,7 +22,7 @@ const figure = (value: number): string => value.toExponential(1);
 export function summary(entry: ReportEntry): string {
   const { backend, reference, result } = entry;
   const [worst] = worstFirst(result);
-  const logits = `KL ${figure(result.logits.worstKl)}, top-1 ${(100 * result.logits.topAgreement).toFixed(1)} %`;
+  const logits = `KL ${figure(result.logits.largestKl)}, top-1 ${(100 * result.logits.agreement).toFixed(1)} %`;
   const greedy = `${reference.greedy.flat().length} greedy tokens ${greedyEqual(reference, result) ? "equal" : "DIFFER"}`;
   const verdict = passes(entry) ? "ok  " : "FAIL";
   return `${verdict} ${reference.name} [${backend}] worst of ${result.hooks.length} hooks: ${worst.name} ${figure(worst.scaled)}; ${logits}; ${greedy}`;
@@ -35,7 +35,7 @@ export function markdown(entries: readonly ReportEntry[]): string {
     const { backend, reference, result } = entry;
     const [worst] = worstFirst(result);
     const cells = [reference.name, backend, result.hooks.length, `\`${worst.name}\``, figure(worst.scaled)];
-    const logits = [figure(result.logits.worstKl), `${(100 * result.logits.topAgreement).toFixed(1)} %`];
+    const logits = [figure(result.logits.largestKl), `${(100 * result.logits.agreement).toFixed(1)} %`];
     const greedy = greedyEqual(reference, result) ? `${reference.greedy.flat().length} equal` : "differ";
     return `| ${[...cells, ...logits, greedy, passes(entry) ? "ok" : "**FAIL**"].join(" | ")} |`;
   });

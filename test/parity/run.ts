@@ -3,7 +3,7 @@ import type { Tap } from "../../layers/tap.js";
 import { decode } from "../../src/decoding/decode.js";
 import { hf5, type Settings } from "../../src/settings.js";
 import { compare, type Difference, isConstant } from "./compare.js";
-import { compareLogits, type LogitDifference } from "./logits.js";
+import { compareLogits, type LogitComparison } from "../../src/inspection/compare-logits.js";
 import { modelInputs, type Reference } from "./reference.js";
 
 /** The settings that parity is compared with: products that round nothing, as in the float32 runs that the references are. */
@@ -23,7 +23,7 @@ export type ParityResult = {
   hooks: HookResult[];
   missing: string[];
   unknown: string[];
-  logits: LogitDifference;
+  logits: LogitComparison;
   greedy: number[][];
 };
 
