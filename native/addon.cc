@@ -2,6 +2,7 @@
 #define NAPI_VERSION 8
 #include <node_api.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -215,9 +216,12 @@ std::vector<float> floats(napi_env env, napi_value value, size_t count) {
   return std::vector<float>(static_cast<float*>(data), static_cast<float*>(data) + count);
 }
 
+// What is packed at once: 16 MiB of 16-bit numbers are in memory beside their codes, and not a whole matrix.
+constexpr int64_t kNumbersAtOnce = int64_t{1} << 23;
+
 // quantise(region, offset, dtype, rows, cols, kind, table) -> promise of [region, region], the codes and the scales as `packed`
-// takes them; pages of a mapped file leave the process. `table` of kind 100: 16 codebook values, the 15 points between them
-// in rising order, and the code of each of the 16 intervals.
+// takes them; pages of a mapped file come piece by piece and leave the process again. `table` of kind 100: 16 codebook values, the 15
+// points between them in rising order, and the code of each of the 16 intervals.
 napi_value quantise(napi_env env, const Arguments& arguments) {
   std::shared_ptr<Region> region = regionAt(static_cast<int32_t>(arguments.integer(0)));
   auto offset = static_cast<uint64_t>(arguments.integer(1));
@@ -235,16 +239,26 @@ napi_value quantise(napi_env env, const Arguments& arguments) {
       [=, &kernels] {
         auto* values = reinterpret_cast<float*>(const_cast<uint8_t*>(scales->data));
         auto* written = const_cast<uint8_t*>(codes->data);
-        const uint8_t* stored = region->data + offset;
-        if (kind == 6) {
-          kernels.quantise8(stored, dtype, rows, cols, reinterpret_cast<int8_t*>(written), values);
-        } else {
-          uint8_t byInterval[16];
+        uint8_t byInterval[16];
+        if (kind == 100) {
           for (int i = 0; i < 16; i++) byInterval[i] = static_cast<uint8_t>(table[31 + i]);
           std::memcpy(values, table.data(), 16 * sizeof(float));
-          kernels.quantise4(stored, dtype, static_cast<int64_t>(numbers), table.data() + 16, byInterval, written, values + 16);
         }
-        forget(*region, offset, offset + numbers * bytesOf(dtype));
+        const int64_t width = kind == 100 ? 64 : cols;  // of a scale
+        const int64_t step = std::max<int64_t>(1, kNumbersAtOnce / width) * width;
+        const auto total = static_cast<int64_t>(numbers);
+        for (int64_t at = 0; at < total; at += step) {
+          const int64_t count = std::min(step, total - at);
+          const uint64_t start = offset + at * bytesOf(dtype), end = start + count * bytesOf(dtype);
+          prefault(*region, start, end);
+          const uint8_t* stored = region->data + start;
+          if (kind == 6) {
+            kernels.quantise8(stored, dtype, count / cols, cols, reinterpret_cast<int8_t*>(written + at), values + at / cols);
+          } else {
+            kernels.quantise4(stored, dtype, count, table.data() + 16, byInterval, written + at / 2, values + 16 + at / 64);
+          }
+          forget(*region, start, end);
+        }
       },
       [=](napi_env env) {
         napi_value both;

@@ -71,6 +71,7 @@ void forget(const Region& region, size_t start, size_t end) {
 }
 
 void prefault(const Region& region, size_t start, size_t end) {
+  if (!region.mapped) return;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   end = std::min(end, region.size);
   start -= start % page;

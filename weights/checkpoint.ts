@@ -160,8 +160,11 @@ export class Checkpoint {
     if (form === null || !isFloat(entry.dtype)) return null;
     const dtype = entry.dtype;
     return async () => {
-      const stored = await this.stored(entry, onBytes);
+      // What is mapped comes into memory as it is packed, and leaves again.
+      const place = this.pathOf(entry);
+      const stored = place ?? (await this.stored(entry, onBytes));
       this.packed.set(name, await packing.pack(stored, dtype, entry.shape, form));
+      if (place) onBytes(sizeOfEntry(entry));
     };
   }
 
@@ -177,12 +180,18 @@ export class Checkpoint {
     return packing.take(stored, tables, shape, form);
   }
 
-  /** Where the bytes of a tensor are, or the bytes. */
+  /** Where a tensor's bytes are mapped from, in whatever type; null where they must be read. */
+  private pathOf(entry: CheckpointEntry): { path: string; start: number } | null {
+    if (!isMappable(entry) || this.folder === null || !this.holder!.maps) return null;
+    return { path: join(this.folder, entry.file), start: entry.start };
+  }
+
+  /** Where the bytes of a tensor are, which are in memory then, or the bytes. */
   private async stored(entry: CheckpointEntry, onBytes: (bytes: number) => void): Promise<Stored> {
-    if (isMappable(entry) && this.folder !== null && this.holder!.maps) {
-      const path = join(this.folder, entry.file);
-      await this.prefault([{ path, entry }], onBytes);
-      return { path, start: entry.start };
+    const place = this.pathOf(entry);
+    if (place) {
+      await this.prefault([{ path: place.path, entry: entry as PlacedEntry }], onBytes);
+      return place;
     }
     const read = new Map<string, Uint8Array>();
     await readTensors([["", entry]], this.files.sources, read, onBytes);
