@@ -263,7 +263,7 @@ export class Checkpoint {
     if (packed) {
       this.packed.delete(name);
       this.read.add(name);
-      return this.holder.packing!.hold(packed);
+      return this.holder.packing.hold(packed);
     }
     const mapped = this.mapped(entry);
     if (mapped === null) {

@@ -13,8 +13,8 @@ export interface WeightHolder {
   readonly dtype: FloatDType | null;
   /** Whether files on disk are mapped: then no byte passes through JavaScript. */
   readonly maps: boolean;
-  /** What keeps matrices of 8 and 4 bit, or null where the backend multiplies none: they are then unpacked. */
-  readonly packing: Packing | null;
+  /** What keeps matrices of 8 and 4 bit. */
+  readonly packing: Packing;
   /** Brings bytes `start` to `end` of the file at `path` into memory. */
   prefault(path: string, start: number, end: number): Promise<void>;
   /** A matrix that stays in the file at `path`. */

@@ -94,7 +94,7 @@ const bytesOf = (entry: { start: number; end: number }): Uint8Array =>
  * bitsandbytes, and multiplied as those. Returns how many matrices were compared.
  */
 export async function expectPacking(holder: WeightHolder): Promise<number> {
-  const packing = holder.packing!;
+  const packing = holder.packing;
   const { packed, numbers, raw } = await matrices();
   let count = 0;
   for (const [name, entry] of packed.entries) {
@@ -152,7 +152,7 @@ async function expectProducts(
   const [out, width] = shape;
   const source = scattered(out * width);
   const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  const w = holder.packing!.hold(await holder.packing!.pack({ bytes }, "F32", shape, form));
+  const w = holder.packing.hold(await holder.packing.pack({ bytes }, "F32", shape, form));
   tf.tidy(() => {
     const [wide, matrix] = [tf.tensor2d(unpacked(w), [out, width]), new Matrix({ read: () => w })];
     const x = tf.randomNormal([2, 3, width], 0, 1, "float32", 7);
