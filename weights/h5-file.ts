@@ -2,7 +2,7 @@ import type { Metadata } from "h5wasm";
 import { checkRange } from "./bytes.js";
 import { bytesOf, type DType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
-import { calling, h5Library, type H5Library } from "./h5-library.js";
+import { calling, giveUp, h5Library, type H5Library } from "./h5-library.js";
 import { type MountedFile, mountFile, type WasmFileSystem } from "./h5-mount.js";
 import { shown } from "./json.js";
 import { sizeOfTensor } from "./tensor-data.js";
@@ -10,6 +10,11 @@ import { sizeOfTensor } from "./tensor-data.js";
 /** Most groups and arrays of a file, and how deep they may lie: a file can name itself. PaliGemma 2 28B has about 2500, 9 deep. */
 const MAX_OBJECTS = 100_000;
 const MAX_DEPTH = 32;
+
+/** Most bytes that are read at once: pieces are smaller, and so is a row of any matrix. The library's memory ends at 2 GiB. */
+const MAX_READ = 2 ** 29;
+/** An instance whose memory has grown beyond this, as damaged files can make it, is not kept: it never shrinks. */
+const MAX_KEPT_MEMORY = 2 ** 28;
 
 /** No bounds on the version of what would be written. */
 const ANY_VERSION = -1;
@@ -36,8 +41,8 @@ export interface H5File {
 }
 
 /**
- * Opens an HDF5 file on disk as Keras writes it and lists its arrays; values are read by ranges. `bfloat16` is two opaque bytes with an
- * attribute that says so. Throws `WeightsError` naming the file for what is no HDF5 file or damaged, for links (Keras writes
+ * Opens an HDF5 file on disk as Keras writes it and lists its arrays; values are read by ranges. `bfloat16` is two opaque bytes with the
+ * attribute `dtype`, which Keras gives to no other type. Throws `WeightsError` naming the file for what is no HDF5 file or damaged, for links (Keras writes
  * none), values of other kinds than numbers, and more than 100,000 objects.
  */
 export async function openH5(path: string): Promise<H5File> {
@@ -47,9 +52,14 @@ export async function openH5(path: string): Promise<H5File> {
   let id: bigint | null = null;
   const close = async (): Promise<void> => {
     if (id === null) return;
-    library.close_file(id);
+    try {
+      library.close_file(id);
+    } catch {
+      giveUp(library); // what could be read has been read
+    }
     id = null;
     mounted.unmount();
+    if (library.HEAPU8.length > MAX_KEPT_MEMORY) giveUp(library);
   };
   try {
     id = guarded("is no HDF5 file, or it is damaged", () => opened(library, mounted));
@@ -115,7 +125,7 @@ function describe(library: H5Library, file: bigint, name: string, path: string):
 
 function typeOf(library: H5Library, file: bigint, name: string, metadata: Metadata, path: string): DType {
   const { type, size, signed, littleEndian, vlen } = metadata;
-  const brain = type === OPAQUE && size === 2 && markOf(library, file, name) === "bfloat16";
+  const brain = type === OPAQUE && size === 2 && isMarked(library, file, name);
   const integers = signed ? SIGNED : UNSIGNED;
   const dtype = brain ? "BF16" : type === FLOAT ? FLOATS[size] : type === INTEGER ? integers[size] : undefined;
   if (dtype !== undefined && !vlen && (brain || size === 1 || littleEndian)) return dtype;
@@ -125,25 +135,12 @@ function typeOf(library: H5Library, file: bigint, name: string, metadata: Metada
   );
 }
 
-/** The attribute `dtype` of an array, a text; null where there is none. Source: keras, src/saving/saving_lib.py, `H5IOStore`. */
-function markOf(library: H5Library, file: bigint, name: string): string | null {
-  if (!library.get_attribute_names(file, `/${name}`).includes("dtype")) return null;
-  const { vlen, size, total_size: count, type } = library.get_attribute_metadata(file, `/${name}`, "dtype");
-  if (count !== 1 || size > 64) return null;
-  const at = library._malloc(size);
-  try {
-    library.get_attribute_data(file, `/${name}`, "dtype", BigInt(at));
-    const isText = type === library.H5T_class_t.H5T_STRING.value;
-    if (!isText) return null;
-    if (vlen) return library.UTF8ToString(new DataView(library.HEAPU8.buffer).getUint32(at, true));
-    return Buffer.from(library.HEAPU8.slice(at, at + size))
-      .toString("latin1")
-      .replace(/\0.*$/, "");
-  } finally {
-    if (vlen) library.reclaim_vlen_memory(file, `/${name}`, "dtype", BigInt(at));
-    library._free(at);
-  }
-}
+/**
+ * Whether an array has the attribute by which Keras marks bfloat16 alone. Its text is not read: it lies in a heap, and the library goes through a
+ * damaged one for ever. Source: keras 3.15, src/saving/saving_lib.py, `H5Entry`.
+ */
+const isMarked = (library: H5Library, file: bigint, name: string): boolean =>
+  library.get_attribute_names(file, `/${name}`).includes("dtype");
 
 /** A range of an array's bytes: the whole rows around it are read, and cut. */
 function readBytes(
@@ -160,6 +157,9 @@ function readBytes(
   const rowBytes = shape.slice(1).reduce((product, axis) => product * axis, bytesOf(dtype));
   const [first, last] = [Math.floor(start / rowBytes), Math.ceil(end / rowBytes)];
   const bytes = (last - first) * rowBytes;
+  // The library would be handed what is left of a larger number.
+  if (bytes > MAX_READ)
+    throw new WeightsError(`${where}: ${bytes} bytes are read at once, expected at most ${MAX_READ}`);
   const at = library._malloc(bytes);
   if (at === 0) throw new WeightsError(`${where}: no room in memory for ${bytes} bytes`);
   try {

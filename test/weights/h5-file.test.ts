@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { bytesOf } from "../../weights/dtype.js";
 import { openH5, type H5File } from "../../weights/h5-file.js";
+import { h5Library } from "../../weights/h5-library.js";
 import { fixtures } from "../parity/reference.js";
 import { inTemporaryFolder } from "../support/temporary.js";
 import { damaged, randomOf, weightsError } from "./helpers.js";
 
 const { File, ready } = await import("h5wasm");
 const preset = join(fixtures, "keras", "tiny-pg1", "model.weights.h5");
+const shard = join(fixtures, "keras", "tiny-pg2-sharded", "model_00002.weights.h5");
 type Draft = InstanceType<typeof File>;
 
 /** Writes an HDF5 file by h5wasm itself and opens it. */
@@ -27,8 +30,24 @@ async function withH5(draw: (file: Draft) => void, body: (path: string) => Promi
 const refused = (draw: (file: Draft) => void, ...patterns: RegExp[]): Promise<void> =>
   withH5(draw, (path) => assert.rejects(openH5(path), weightsError(/file\.h5/, ...patterns)));
 
+/** Runs `body` with the shard after a change of its bytes. */
+async function withDamaged(change: (bytes: Buffer) => void, body: (path: string) => Promise<void>): Promise<void> {
+  const bytes = await readFile(shard);
+  change(bytes);
+  await inTemporaryFolder(async (folder) => {
+    const path = join(folder, "file.h5");
+    await writeFile(path, bytes);
+    await body(path);
+  });
+}
+
 async function readAll(h5: H5File): Promise<void> {
-  for (const { read, shape } of h5.arrays.values()) await read(0, 4 * shape.reduce((a, b) => a * b, 1));
+  for (const { read, dtype, shape } of h5.arrays.values()) {
+    await read(
+      0,
+      shape.reduce((a, b) => a * b, bytesOf(dtype)),
+    );
+  }
 }
 
 describe("weights/h5-file", () => {
@@ -158,5 +177,91 @@ describe("weights/h5-file", () => {
     assert.equal(good.arrays.size, 84);
     await readAll(good);
     await good.close();
+  });
+
+  it("the text of an attribute is not read: a heap of texts that goes on for ever does no harm", () =>
+    withDamaged(
+      (bytes) => bytes.writeBigUInt64LE(0xcdc36bca0000000n, bytes.indexOf("GCOL") + 1057), // the length of one of them
+      async (path) => {
+        const h5 = await openH5(path);
+        assert.deepEqual([...new Set([...h5.arrays.values()].map(({ dtype }) => dtype))], ["BF16"]);
+        await h5.close();
+      },
+    ));
+
+  it("two bytes without a meaning are refused where the attribute is not there", () =>
+    withDamaged(
+      (bytes) => bytes.write("x", bytes.indexOf("dtype\0"), "latin1"),
+      (path) => assert.rejects(openH5(path), weightsError(/is of HDF5's class 5 of 2 bytes/)),
+    ));
+
+  it("a file that makes the library's memory grow to its end is refused, and that memory is not kept @long", () =>
+    withDamaged(
+      (bytes) => {
+        // A heap of names lists what of it is free: here a place whose next one it is itself.
+        for (let at = bytes.indexOf("HEAP"); at >= 0; at = bytes.indexOf("HEAP", at + 1)) {
+          const [free, data] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
+          if (free !== 1n) bytes.writeBigUInt64LE(free, Number(data + free));
+        }
+      },
+      async (path) => {
+        const before = await h5Library();
+        await assert.rejects(openH5(path), weightsError(/file\.h5/));
+        assert.ok(before.HEAPU8.length > 2 ** 28 && (await h5Library()).HEAPU8.length < 2 ** 26);
+      },
+    ));
+
+  it("a list of names that the library cuts short, and only reports, is refused", () =>
+    withDamaged(
+      (bytes) => bytes.write("XNOD", bytes.lastIndexOf("SNOD"), "latin1"),
+      (path) =>
+        assert.rejects(openH5(path), weightsError(/list of arrays cannot be read.*bad symbol table node signature/)),
+    ));
+
+  it("more bytes at once than there is room for are refused before the library is asked", () =>
+    withH5(
+      (file) => {
+        const data = Float32Array.of(1, 2, 3, 4);
+        const large = file.create_dataset({
+          name: "a",
+          data,
+          shape: [1, 4],
+          maxshape: [1, null],
+          chunks: [1, 4],
+          dtype: "<f",
+        });
+        large.resize([1, 2 ** 31]);
+      },
+      async (path) => {
+        const h5 = await openH5(path);
+        const { read, shape } = h5.arrays.get("a")!;
+        assert.deepEqual(shape, [1, 2 ** 31]);
+        await assert.rejects(
+          read(0, 4),
+          weightsError(/array "a": 8589934592 bytes are read at once, expected at most/),
+        );
+        await h5.close();
+      },
+    ));
+
+  it("after an error files are opened by a fresh library, and those that are open keep theirs", async () => {
+    const [before, open] = [await h5Library(), await openH5(shard)];
+    assert.equal(await h5Library(), before);
+    await withDamaged(
+      (bytes) => bytes.write("XNOD", bytes.indexOf("SNOD"), "latin1"), // reported, and nothing was thrown
+      (path) => assert.rejects(openH5(path), weightsError(/bad symbol table node signature/)),
+    );
+    assert.equal(await h5Library(), before);
+    await withDamaged(
+      (bytes) => bytes.fill(0xff, 96, 120), // the header of the outermost group
+      (path) =>
+        assert.rejects(openH5(path), weightsError(/file\.h5: is no HDF5 file, or it is damaged \(bad object header/)),
+    );
+    assert.notEqual(await h5Library(), before);
+    await readAll(open);
+    await open.close();
+    const fresh = await openH5(shard);
+    await readAll(fresh);
+    await fresh.close();
   });
 });

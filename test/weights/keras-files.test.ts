@@ -3,7 +3,7 @@ import { cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { Checkpoint, openFolder } from "../../weights/index.js";
-import { isKerasState } from "../../weights/keras-names.js";
+import { isKerasState, kerasParts } from "../../weights/keras-names.js";
 import { fixtures } from "../parity/reference.js";
 import { inTemporaryFolder } from "../support/temporary.js";
 import { weightsError } from "./helpers.js";
@@ -66,6 +66,13 @@ describe("weights/keras-files", () => {
     for (const name of ["layers/seed_generators/vars/0", "layers/dense/vars/0", "seed_generator/vars/x"]) {
       assert.ok(!isKerasState(name), name);
     }
+  });
+
+  it("more layers than any model has are refused before a list of them is made", () => {
+    const named = (layer: number) => new Set([`layers/pali_gemma_decoder_block_${layer}/pre_ffw_norm/vars/0`]);
+    assert.ok(kerasParts(named(1023), "file").size > 1024);
+    const many = weightsError(/^file: layers\/pali_gemma_decoder_block has 100000001 layers, expected at most 1024$/);
+    assert.throws(() => kerasParts(named(100_000_000), "file"), many);
   });
 
   describe("shards are refused", () => {
