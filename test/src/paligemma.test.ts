@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -12,6 +12,7 @@ import { InputError } from "../../src/errors.js";
 import { fixtures, readReference, type Reference } from "../parity/reference.js";
 import { counts, onEachBackend } from "../support/backends.js";
 import { requestsOf } from "../support/serve.js";
+import { inTemporaryFolder } from "../support/temporary.js";
 import { tinyFolder } from "../support/tiny.js";
 
 const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
@@ -34,6 +35,19 @@ onEachBackend("the PaliGemma class", (backend) => {
     assert.deepEqual(inputs.tokenTypeIds.flat(), [...reference.inputs.get("token_type_ids")!.values]);
     assert.deepEqual(inputs.attentionMask.flat(), [...reference.inputs.get("attention_mask")!.values]);
     assert.deepEqual(inputs.pixelBytes, reference.inputs.get("pixel_bytes")!.values);
+  });
+
+  it("begins prompts with the id that the tokenizer gives the begin mark, whatever config.json says", async () => {
+    await inTemporaryFolder(async (place) => {
+      await cp(tinyFolder("tiny-pg2"), place, { recursive: true });
+      const file = path.join(place, "config.json");
+      const config = JSON.parse(await readFile(file, "utf8")) as object;
+      await writeFile(file, JSON.stringify({ ...config, bos_token_id: 9, pad_token_id: 8 }));
+      const other = await PaliGemma.load(place, { backend });
+      assert.deepEqual([other.config.bosTokenId, other.config.padTokenId], [2, 0]);
+      assert.deepEqual((await other.process(question())).inputIds, (await model.process(question())).inputIds);
+      other.dispose();
+    });
   });
 
   it("answers with the reference's greedy tokens, and says where and how", async () => {

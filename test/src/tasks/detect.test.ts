@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 
+import sharp from "sharp";
+
 import { packageRoot } from "../../../src/package-root.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { iou, toPixels } from "../../../src/tasks/box.js";
@@ -83,6 +85,16 @@ onEachBackend(longOnCpu("detection"), (backend) => {
     const [top, left, bottom, right] = [0.625, 0.6875, 0.87946, 0.94196].map((part) => part * 224);
     assert.ok(iou(found.get("circle")!.box, { top, left, bottom, right }) > 0.75);
     assert.ok(found.get("star")!.score > 0.05 && found.get("star")!.score <= 1);
+  });
+
+  leakFree("boxes of a picture that is no square are in its own pixels, each axis by its own side", async () => {
+    const wide = await sharp(picture).resize(448, 112, { fit: "fill" }).png().toBuffer();
+    const reply = await model.ask(wide, "detect circle");
+    const [top, bottom] = [0.625, 0.87946].map((part) => part * 112);
+    const [left, right] = [0.6875, 0.94196].map((part) => part * 448);
+    for (const { objects } of [await model.detect(wide, ["circle"]), reply.found!]) {
+      assert.ok(iou(objects[0].box, { top, left, bottom, right }) > 0.75, JSON.stringify(objects));
+    }
   });
 
   leakFree("questions by task answer as their prompts do", async () => {
