@@ -103,7 +103,8 @@ export class CachedRepository {
   /** Makes a snapshot's link; where there are no links, `fresh` blobs are moved there, for nobody else has them, and others copied. */
   private async point(pointer: string, blob: string, fresh: boolean): Promise<void> {
     await mkdir(dirname(pointer), { recursive: true });
-    const temporary = `${pointer}.${randomUUID()}.tmp`;
+    // Not in the snapshot: who is killed here would leave it among the model's files.
+    const temporary = join(this.root, "blobs", `${randomUUID()}.tmp`);
     try {
       if (!(this.settings.symlinks && (await linked(relative(dirname(pointer), blob), temporary)))) {
         if (fresh) await rename(blob, temporary);
