@@ -161,8 +161,8 @@ export class Checkpoint {
     const dtype = entry.dtype;
     return async () => {
       // What is mapped comes into memory as it is packed, and leaves again.
-      const place = this.pathOf(entry);
-      const stored = place ?? (await this.stored(entry, onBytes));
+      const place = this.inFile(entry);
+      const stored = place ? { path: place.path, start: place.entry.start } : await this.stored(entry, onBytes);
       this.packed.set(name, await packing.pack(stored, dtype, entry.shape, form));
       if (place) onBytes(sizeOfEntry(entry));
     };
@@ -181,17 +181,17 @@ export class Checkpoint {
   }
 
   /** Where a tensor's bytes are mapped from, in whatever type; null where they must be read. */
-  private pathOf(entry: CheckpointEntry): { path: string; start: number } | null {
-    if (!isMappable(entry) || this.folder === null || !this.holder!.maps) return null;
-    return { path: join(this.folder, entry.file), start: entry.start };
+  private inFile(entry: CheckpointEntry): MappedEntry | null {
+    if (!this.holder?.maps || this.folder === null || !isMappable(entry)) return null;
+    return { path: join(this.folder, entry.file), entry };
   }
 
   /** Where the bytes of a tensor are, which are in memory then, or the bytes. */
   private async stored(entry: CheckpointEntry, onBytes: (bytes: number) => void): Promise<Stored> {
-    const place = this.pathOf(entry);
+    const place = this.inFile(entry);
     if (place) {
-      await this.prefault([{ path: place.path, entry: entry as PlacedEntry }], onBytes);
-      return place;
+      await this.prefault([place], onBytes);
+      return { path: place.path, start: place.entry.start };
     }
     const read = new Map<string, Uint8Array>();
     await readTensors([["", entry]], this.files.sources, read, onBytes);
@@ -200,9 +200,9 @@ export class Checkpoint {
 
   /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, at an odd place, not on disk. */
   private mapped(entry: CheckpointEntry): MappedEntry | null {
-    if (!this.holder?.maps || this.folder === null || !isMappable(entry) || !isFloat(entry.dtype)) return null;
-    const asStored = this.holder.dtype === null || this.holder.dtype === entry.dtype;
-    return asStored ? { path: join(this.folder, entry.file), entry } : null;
+    if (!isFloat(entry.dtype)) return null;
+    const wanted = this.holder?.dtype ?? null;
+    return wanted === null || wanted === entry.dtype ? this.inFile(entry) : null;
   }
 
   private async prefault(mapped: MappedEntry[], onBytes: (bytes: number) => void): Promise<void> {
