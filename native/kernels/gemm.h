@@ -11,8 +11,8 @@ namespace {
 // broadcast among the 32 registers of AVX-512, or the 16 of AVX2 and SSE.
 constexpr int kTileRows = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;
 constexpr int kPanel = 2 * kLanes;
-// Words of a block along k: a panel of it, 32 KiB at the most, stays in the first cache.
-constexpr int64_t kDepth = 256;
+// Words of a block along k: a panel of it, 24 KiB at the most, stays in the first cache beside a tile of x.
+constexpr int64_t kDepth = 192;
 // Outputs that one task computes, as panels: the block of x is read from the second cache once for each.
 constexpr int64_t kTaskPanels = 4;
 // Tasks for each thread, at the least: one more or less should not be felt.
@@ -21,10 +21,11 @@ constexpr int64_t kFairTasks = 6;
 constexpr int64_t kBlockRows = 36 * 14;
 
 // How numbers are multiplied. Operands are packed as words of 32 bits; kPerWord neighbours along k make one. `x` and `w`
-// read kLanes words, or `count` numbers with zeros behind.
+// read kLanes words, or `count` numbers with zeros behind; `words` makes them of kPerWord vectors of x.
 template <typename Weights>
 struct Exact {
   static constexpr int64_t kPerWord = 1, kBytes = Weights::kBytes;
+  static PALIGEMMA_INLINE Floats words(const Floats* numbers) { return numbers[0]; }
   static PALIGEMMA_INLINE Floats x(const float* p) { return load(p); }
   static PALIGEMMA_INLINE Floats x(const float* p, int64_t count) { return loadSome<Floats>(p, count); }
   static PALIGEMMA_INLINE Floats w(const uint8_t* p) { return Weights::load(p); }
@@ -42,6 +43,7 @@ struct Pairs {
     const auto both = _mm512_cvtne2ps_pbh(loadAs<__m512>(&high), loadAs<__m512>(&low));
     return loadAs<Floats>(&both);
   }
+  static PALIGEMMA_INLINE Floats words(const Floats* numbers) { return round(numbers[0], numbers[1]); }
   static PALIGEMMA_INLINE Floats x(const float* p) { return round(load(p), load(p + kLanes)); }
   static PALIGEMMA_INLINE Floats x(const float* p, int64_t count) {
     const int64_t high = count - kLanes;
@@ -88,24 +90,44 @@ PALIGEMMA_INLINE void withArithmetic(const Matrix& w, bool coarse, const Body& b
   withWeights(w.dtype, [&](auto weights) { body(Exact<decltype(weights)>{}); });
 }
 
-// packed[word][i] = row i of x, zeros behind the last row.
+// Where the words of x's rows lie: [block along k][tile][word of the block][kTileRows], so that what is multiplied one after
+// the other is read in order.
+struct Layout {
+  int64_t rows, words;
+  int64_t tiles() const { return ceilDiv(rows, kTileRows); }
+  int64_t floats() const { return roundUp(tiles() * kTileRows * words, kLanes); }
+  int64_t depth(int64_t from) const { return least(kDepth, words - from); }
+  // Of the first word of a block, and of any.
+  int64_t block(int64_t from, int64_t tile) const { return (from * tiles() + tile * depth(from)) * kTileRows; }
+  int64_t at(int64_t word, int64_t tile) const {
+    return block(word / kDepth * kDepth, tile) + word % kDepth * kTileRows;
+  }
+};
+
+// Stores kLanes words from `word` on, a multiple of kLanes, of the rows of a tile.
+PALIGEMMA_INLINE void storeWords(Floats* rows, const Layout& layout, int64_t word, int64_t tile, float* packed) {
+  transpose(rows);
+  float* to = packed + layout.at(word, tile);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i++) {
+    if (word + i < layout.words) storeSome(to + i * kTileRows, rows[i], kTileRows);
+  }
+}
+
+// Packs the rows of one tile, zeros behind the last.
 template <typename Arithmetic>
-void packTile(const float* x, int64_t rows, int64_t k, float* packed) {
+void packTile(const float* x, int64_t k, const Layout& layout, int64_t tile, float* packed) {
   constexpr int64_t kStep = kLanes * Arithmetic::kPerWord;
-  const int64_t words = ceilDiv(k, Arithmetic::kPerWord);
-  for (int64_t at = 0; at < words; at += kLanes) {
-    const int64_t left = k - at * Arithmetic::kPerWord;
+  const int64_t first = tile * kTileRows, rows = least(layout.rows - first, kTileRows);
+  for (int64_t word = 0; word < layout.words; word += kLanes) {
+    const int64_t column = word * Arithmetic::kPerWord, left = k - column;
     Floats block[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; i++) {
-      const float* from = x + i * k + at * Arithmetic::kPerWord;
-      block[i] = i >= least(rows, kTileRows) ? Floats{} : left >= kStep ? Arithmetic::x(from) : Arithmetic::x(from, left);
+      const float* from = x + (first + i) * k + column;
+      block[i] = i >= rows ? Floats{} : left >= kStep ? Arithmetic::x(from) : Arithmetic::x(from, left);
     }
-    transpose(block);
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; i++) {
-      if (at + i < words) storeSome(packed + (at + i) * kTileRows, block[i], kTileRows);
-    }
+    storeWords(block, layout, word, tile, packed);
   }
 }
 
@@ -155,50 +177,79 @@ void packPanel(const Panels& panels, int64_t panel, int64_t from, int64_t depth,
   }
 }
 
-// Fetches the lines of the panel that will be packed next, some before each tile of the present one: they lie in as many
-// places as a panel has rows, which no hardware foresees.
+// Fetches the lines of the panel that will be packed next, a few at a time while the present one is multiplied: they lie in
+// as many places as a panel has rows, which no hardware foresees.
 class Prefetch {
  public:
-  Prefetch(const Panels& panels, int64_t panel, int64_t from, int64_t width)
-      : panels_(panels), panel_(panel), from_(from), width_(width) {}
-  int64_t lines() const { return kPanel * linesPerRow(); }
-  PALIGEMMA_INLINE void advance(int64_t lines) {
-    for (const int64_t end = least(next_ + lines, this->lines()); next_ < end; next_++) {
-      const int64_t i = next_ / linesPerRow();
-      const int half = i >= kLanes;
-      const Matrix& w = *panels_.matrices[half];
-      const int64_t row = least(w.rows - 1, panels_.row(panel_, half) + i % kLanes);
-      __builtin_prefetch(static_cast<const uint8_t*>(w.data) + row * w.rowBytes() + from_ +
-                         next_ % linesPerRow() * 64, 0, 2);
+  // The words [from, from + depth) of a panel; `steps` calls of `advance` fetch them.
+  Prefetch(const Panels& panels, int64_t panel, int64_t column, int64_t columns, int64_t steps)
+      : panels_(panels), panel_(panel) {
+    const Matrix& w = *panels.matrices[0];
+    offset_ = column * w.rowBytes() / w.cols;
+    perRow_ = ceilDiv(columns * w.rowBytes() / w.cols + 63, 64);
+    perStep_ = ceilDiv(kPanel * perRow_, steps);
+    enter(0);
+  }
+  PALIGEMMA_INLINE void advance() {
+    for (int64_t i = 0; i < perStep_ && row_ < kPanel; i++) {
+      __builtin_prefetch(next_, 0, 2);
+      next_ += 64;
+      if (--left_ == 0) enter(row_ + 1);
     }
   }
 
  private:
-  int64_t linesPerRow() const { return ceilDiv(width_ + 63, 64); }
+  void enter(int64_t row) {
+    row_ = row;
+    left_ = perRow_;
+    if (row == kPanel) return;
+    const int half = row >= kLanes;
+    const Matrix& w = *panels_.matrices[half];
+    const int64_t n = least(w.rows - 1, panels_.row(panel_, half) + row % kLanes);
+    next_ = static_cast<const uint8_t*>(w.data) + n * w.rowBytes() + offset_;
+  }
   const Panels& panels_;
-  int64_t panel_, from_, width_, next_ = 0;
+  int64_t panel_, offset_, perRow_, perStep_, row_, left_;
+  const uint8_t* next_;
 };
 
-// sums[i][half] (+)= Σ x[word][i] · panel[word][half] over the depth of a block. Sums of different blocks along k meet in
-// memory: shorter chains of additions lose less.
-template <typename Arithmetic>
-void multiplyTile(const float* x, const float* panel, int64_t depth, bool first, float* sums) {
-  Floats tile[kTileRows][2] = {};
-  for (int64_t at = 0; at < depth; at++) {
-    const Floats low = load(panel + at * kPanel), high = load(panel + at * kPanel + kLanes);
+// Words that are multiplied between two steps of the prefetch.
+constexpr int64_t kStride = 16;
+
+// sums[i][half] (+)= Σ x[word][i] · panel[word][half] for R rows over the depth of a block. Sums of different blocks along k
+// meet in memory: shorter chains of additions lose less.
+template <typename Arithmetic, int R>
+__attribute__((noinline)) void multiplyTile(const float* x, const float* panel, int64_t depth, bool first, float* sums,
+                                            Prefetch& next) {
+  Floats tile[R][2] = {};
+  for (int64_t from = 0; from < depth; from += kStride) {
+    next.advance();
+    for (int64_t at = from, end = least(depth, from + kStride); at < end; at++) {
+      const Floats low = load(panel + at * kPanel), high = load(panel + at * kPanel + kLanes);
 #pragma GCC unroll 14
-    for (int i = 0; i < kTileRows; i++) {
-      const float one = x[at * kTileRows + i];
-      tile[i][0] = Arithmetic::add(tile[i][0], one, low);
-      tile[i][1] = Arithmetic::add(tile[i][1], one, high);
+      for (int i = 0; i < R; i++) {
+        const float one = x[at * kTileRows + i];
+        tile[i][0] = Arithmetic::add(tile[i][0], one, low);
+        tile[i][1] = Arithmetic::add(tile[i][1], one, high);
+      }
     }
   }
 #pragma GCC unroll 14
-  for (int i = 0; i < kTileRows; i++) {
+  for (int i = 0; i < R; i++) {
     float *low = sums + i * kPanel, *high = low + kLanes;
     store(low, first ? tile[i][0] : load(low) + tile[i][0]);
     store(high, first ? tile[i][1] : load(high) + tile[i][1]);
   }
+}
+
+// The same for a tile of which `rows` count: at most one row more is computed.
+template <typename Arithmetic, int R = kTileRows>
+PALIGEMMA_INLINE void multiplyRows(int64_t rows, const float* x, const float* panel, int64_t depth, bool first, float* sums,
+                                   Prefetch& next) {
+  if constexpr (R > 2) {
+    if (rows <= R - 2) return multiplyRows<Arithmetic, R - 2>(rows, x, panel, depth, first, sums, next);
+  }
+  multiplyTile<Arithmetic, R>(x, panel, depth, first, sums, next);
 }
 
 // What one task computes, and the memory of its thread.
@@ -210,34 +261,24 @@ struct Task {
 
 // All sums of the task's panels for up to kBlockRows packed rows.
 template <typename Arithmetic>
-void multiplyPanels(const float* packed, int64_t tiles, const Panels& panels, const Task& task) {
-  const Matrix& w = *panels.matrices[0];
-  const int64_t words = ceilDiv(w.cols, Arithmetic::kPerWord), tileFloats = kTileRows * kPanel;
-  for (int64_t from = 0; from == 0 || from < words; from += kDepth) {
-    const int64_t depth = least(kDepth, words - from);
+void multiplyPanels(const float* packed, const Layout& layout, const Panels& panels, const Task& task) {
+  const int64_t cols = panels.matrices[0]->cols, tiles = layout.tiles(), tileFloats = kTileRows * kPanel;
+  for (int64_t from = 0; from == 0 || from < layout.words; from += kDepth) {
+    const int64_t depth = layout.depth(from);
     float* sums = task.sums;
     for (int64_t n = task.begin; n < task.end; n++) {
       packPanel<Arithmetic>(panels, n, from, depth, task.panel);
-      const bool turn = n + 1 == task.end, over = turn && from + depth >= words;
+      const bool turn = n + 1 == task.end, over = turn && from + depth >= layout.words;
       const int64_t column = (over ? 0 : turn ? from + depth : from) * Arithmetic::kPerWord;
-      const int64_t ahead = least(kDepth * Arithmetic::kPerWord, w.cols - column);
-      Prefetch next(panels, turn && !over ? task.begin : least(n + 1, panels.count() - 1),
-                    column * w.rowBytes() / w.cols, ahead * w.rowBytes() / w.cols);
-      const int64_t lines = ceilDiv(next.lines(), tiles);
+      Prefetch next(panels, turn && !over ? task.begin : least(n + 1, panels.count() - 1), column,
+                    least(kDepth * Arithmetic::kPerWord, cols - column), tiles * ceilDiv(depth, kStride));
       for (int64_t tile = 0; tile < tiles; tile++, sums += tileFloats) {
-        next.advance(lines);
-        multiplyTile<Arithmetic>(packed + (tile * words + from) * kTileRows, task.panel, depth, from == 0, sums);
+        multiplyRows<Arithmetic>(layout.rows - tile * kTileRows, packed + layout.block(from, tile), task.panel, depth,
+                                 from == 0, sums, next);
       }
     }
   }
 }
-
-// What becomes of the sums.
-struct Output {
-  float* y;
-  const float* bias;  // or null
-  Activation activation;
-};
 
 // Sums of int8 get the scales of their rows.
 PALIGEMMA_INLINE Floats scaled(const Matrix& w, int64_t row, int64_t count, Floats sums) {
@@ -245,47 +286,78 @@ PALIGEMMA_INLINE Floats scaled(const Matrix& w, int64_t row, int64_t count, Floa
   return sums * (count == kLanes ? load(w.scales + row) : loadSome<Floats>(w.scales + row, count)) * kPerCode;
 }
 
-// y = activation(sums + bias), or gelu(low sums) · high sums of paired panels. Rows outside, so that a row's outputs are
-// written in one go: y's rows lie far apart.
-void finishTask(const Task& task, int64_t m, const Panels& panels, const Output& out) {
-  const int64_t outputs = panels.matrices[0]->rows, perPanel = ceilDiv(m, kTileRows) * kTileRows * kPanel;
+// y = activation(sums + bias), where `bias` may be null. Rows outside, so that a row's outputs are written in one go: y's rows
+// lie far apart.
+void finishLinear(const Task& task, int64_t m, const Panels& panels, const float* bias, Activation activation, float* y) {
+  const Matrix& w = *panels.matrices[0];
+  const int64_t perPanel = ceilDiv(m, kTileRows) * kTileRows * kPanel;
   for (int64_t row = 0; row < m; row++) {
     const float* sums = task.sums + row * kPanel;
     for (int64_t n = task.begin; n < task.end; n++, sums += perPanel) {
-      for (int half = 0; half < (panels.paired() ? 1 : 2); half++) {
-        const int64_t column = panels.row(n, half), count = least(kLanes, outputs - column);
+      for (int half = 0; half < 2; half++) {
+        const int64_t column = panels.row(n, half), count = least(kLanes, w.rows - column);
         if (count <= 0) continue;
-        Floats v = scaled(*panels.matrices[half], column, count, load(sums + half * kLanes));
-        if (panels.paired()) v = geluTanh(v) * scaled(*panels.matrices[1], column, count, load(sums + kLanes));
-        if (out.bias) v += count == kLanes ? load(out.bias + column) : loadSome<Floats>(out.bias + column, count);
-        storeSome(out.y + row * outputs + column, activate(out.activation, v), count);
+        Floats v = scaled(w, column, count, load(sums + half * kLanes));
+        if (bias) v += count == kLanes ? load(bias + column) : loadSome<Floats>(bias + column, count);
+        storeSome(y + row * w.rows + column, activate(activation, v), count);
       }
     }
   }
 }
 
-Scratch packedRows;
+// gelu(gate) · up of paired panels, packed as the words of the matrix that comes next.
+template <typename Next>
+void finishGate(const Task& task, const Panels& panels, const Layout& layout, float* hidden) {
+  const int64_t perPanel = layout.tiles() * kTileRows * kPanel;
+  const auto gated = [&](int64_t n, const float* sums) {
+    const int64_t column = n * kLanes, count = least(kLanes, panels.matrices[0]->rows - column);
+    return geluTanh(scaled(*panels.matrices[0], column, count, load(sums))) *
+           scaled(*panels.matrices[1], column, count, load(sums + kLanes));
+  };
+  for (int64_t n = task.begin; n < task.end; n += Next::kPerWord) {
+    for (int64_t tile = 0; tile < layout.tiles(); tile++) {
+      const int64_t rows = least(layout.rows - tile * kTileRows, kTileRows);
+      Floats block[kLanes] = {};
+      for (int64_t i = 0; i < rows; i++) {
+        const float* sums = task.sums + (n - task.begin) * perPanel + (tile * kTileRows + i) * kPanel;
+        Floats numbers[Next::kPerWord] = {};
+        for (int j = 0; j < Next::kPerWord && n + j < task.end; j++) numbers[j] = gated(n + j, sums + j * perPanel);
+        block[i] = Next::words(numbers);
+      }
+      storeWords(block, layout, n * kLanes / Next::kPerWord, tile, hidden);
+    }
+  }
+}
 
-void multiply(Pool& pool, const float* x, int64_t m, const Panels& panels, bool coarse, const Output& out) {
+Scratch packedRows, packedHidden, taskMemory;
+
+// Calls finish(task) for every task of a product with packed rows.
+template <typename Arithmetic, typename Finish>
+void multiplyPacked(Pool& pool, const float* packed, const Layout& layout, const Panels& panels, const Finish& finish) {
+  const int64_t count = panels.count(), fair = count / (kFairTasks * pool.threads());
+  const int64_t perTask = least(kTaskPanels, most(1, fair / 2) * 2);  // even: two panels may make words together
+  const int64_t panelFloats = kDepth * kPanel;
+  const int64_t taskFloats = panelFloats + perTask * layout.tiles() * kTileRows * kPanel;
+  float* memory = reinterpret_cast<float*>(taskMemory.need(pool.threads() * taskFloats * int64_t{sizeof(float)}));
+  pool.run(ceilDiv(count, perTask), [&](int64_t index, int thread) {
+    float* mine = memory + thread * taskFloats;
+    const Task task = {index * perTask, least(count, (index + 1) * perTask), mine, mine + panelFloats};
+    multiplyPanels<Arithmetic>(packed, layout, panels, task);
+    finish(task);
+  });
+  taskMemory.trim();
+}
+
+// The same for rows of x, which it packs.
+template <typename Finish>
+void multiply(Pool& pool, const float* x, int64_t m, const Panels& panels, bool coarse, const Finish& finish) {
   const Matrix& w = *panels.matrices[0];
-  const int64_t tiles = ceilDiv(m, kTileRows), count = panels.count();
-  const int64_t perTask = most(1, least(kTaskPanels, count / (kFairTasks * pool.threads())));
-  const int64_t panelFloats = kDepth * kPanel, taskFloats = panelFloats + perTask * tiles * kTileRows * kPanel;
   withArithmetic(w, coarse, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
-    const int64_t words = ceilDiv(w.cols, Arithmetic::kPerWord), numbers = roundUp(tiles * kTileRows * words, kLanes);
-    float* packed =
-        reinterpret_cast<float*>(packedRows.need((numbers + pool.threads() * taskFloats) * int64_t{sizeof(float)}));
-    pool.run(tiles, [&](int64_t tile, int) {
-      const int64_t row = tile * kTileRows;
-      packTile<Arithmetic>(x + row * w.cols, m - row, w.cols, packed + row * words);
-    });
-    pool.run(ceilDiv(count, perTask), [&](int64_t index, int thread) {
-      float* mine = packed + numbers + thread * taskFloats;
-      const Task task = {index * perTask, least(count, (index + 1) * perTask), mine, mine + panelFloats};
-      multiplyPanels<Arithmetic>(packed, tiles, panels, task);
-      finishTask(task, m, panels, out);
-    });
+    const Layout layout = {m, ceilDiv(w.cols, Arithmetic::kPerWord)};
+    float* packed = reinterpret_cast<float*>(packedRows.need(layout.floats() * int64_t{sizeof(float)}));
+    pool.run(layout.tiles(), [&](int64_t tile, int) { packTile<Arithmetic>(x, w.cols, layout, tile, packed); });
+    multiplyPacked<Arithmetic>(pool, packed, layout, panels, finish);
   });
   packedRows.trim();
 }
@@ -301,8 +373,11 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
             float* y) {
   if (m <= 0) return;
   if (m <= kFewRows) return linearFew(pool, x, m, w, bias, activation, y);
+  const Panels panels = {{&w, &w}};
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    multiply(pool, x + row * w.cols, rows, {{&w, &w}}, coarse, {y + row * w.rows, bias, activation});
+    multiply(pool, x + row * w.cols, rows, panels, coarse, [&](const Task& task) {
+      finishLinear(task, rows, panels, bias, activation, y + row * w.rows);
+    });
   });
 }
 
@@ -311,21 +386,25 @@ Scratch hiddenRows;
 void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
               bool coarse, float* y) {
   if (m <= 0) return;
-  const auto need = [&](int64_t rows) {
-    return reinterpret_cast<float*>(hiddenRows.need(rows * gate.rows * int64_t{sizeof(float)}));
-  };
   if (m <= kFewRows) {
-    float* hidden = need(m);
+    auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * gate.rows * int64_t{sizeof(float)}));
     gateFew(pool, x, m, gate, up, hidden);
-    linearFew(pool, hidden, m, down, nullptr, Activation::kNone, y);
-  } else {
-    forBlocks(m, [&](int64_t row, int64_t rows) {
-      float* hidden = need(rows);
-      multiply(pool, x + row * gate.cols, rows, {{&gate, &up}}, coarse, {hidden, nullptr, Activation::kNone});
-      multiply(pool, hidden, rows, {{&down, &down}}, coarse, {y + row * down.rows, nullptr, Activation::kNone});
-    });
+    return linearFew(pool, hidden, m, down, nullptr, Activation::kNone, y);
   }
-  hiddenRows.trim();
+  const Panels gates = {{&gate, &up}}, downs = {{&down, &down}};
+  forBlocks(m, [&](int64_t row, int64_t rows) {
+    withArithmetic(down, coarse, [&](auto arithmetic) {
+      using Next = decltype(arithmetic);
+      const Layout layout = {rows, ceilDiv(down.cols, Next::kPerWord)};
+      auto* hidden = reinterpret_cast<float*>(packedHidden.need(layout.floats() * int64_t{sizeof(float)}));
+      multiply(pool, x + row * gate.cols, rows, gates, coarse,
+               [&](const Task& task) { finishGate<Next>(task, gates, layout, hidden); });
+      multiplyPacked<Next>(pool, hidden, layout, downs, [&](const Task& task) {
+        finishLinear(task, rows, downs, nullptr, Activation::kNone, y + row * down.rows);
+      });
+    });
+  });
+  packedHidden.trim();
 }
 
 }  // namespace

@@ -171,6 +171,8 @@ describe("kernels of the tensorflow backend", () => {
         [530, 24, 50, 0],
         [530, 24, 50, 1],
         [15, 1031, 20, 1],
+        [16, 24, 600, 1],
+        [31, 20, 430, 0],
       ]) {
         const x = normal(m * D, "x");
         const part = (name: string, rows: number, cols: number) =>
