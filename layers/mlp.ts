@@ -6,22 +6,25 @@ import { Linear } from "./linear.js";
 import { listens, noTap, type Tap } from "./tap.js";
 
 /**
- * SigLIP's MLP: fc2(gelu_tanh(fc1(x))), with biases. Input [..., D] -> [..., D].
+ * SigLIP's MLP: fc2(gelu_tanh(fc1(x))), with biases. Input [..., D] -> [..., D]. `coarseProducts` as in `Linear`.
  * Checkpoint tensors: `fc1.{weight,bias}` [F, D], `fc2.{weight,bias}` [D, F]. Taps: hook_pre, hook_post.
  */
 export class MLP extends CheckpointLayer {
   static readonly className = "MLP";
   private readonly hiddenSize: number;
   private readonly intermediateSize: number;
+  private readonly coarseProducts: boolean;
   private readonly fc1: Linear;
   private readonly fc2: Linear;
 
-  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number }) {
-    const { hiddenSize, intermediateSize, ...rest } = args;
+  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean }) {
+    const { hiddenSize, intermediateSize, coarseProducts = false, ...rest } = args;
     super(rest);
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
-    const linear = (name: string, units: number) => this.own(new Linear({ ...this.part(name), units, useBias: true }));
+    this.coarseProducts = coarseProducts;
+    const linear = (name: string, units: number) =>
+      this.own(new Linear({ ...this.part(name), units, useBias: true, coarseProducts }));
     this.fc1 = linear("fc1", intermediateSize);
     this.fc2 = linear("fc2", hiddenSize);
   }
@@ -41,7 +44,8 @@ export class MLP extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), hiddenSize: this.hiddenSize, intermediateSize: this.intermediateSize };
+    const { hiddenSize, intermediateSize, coarseProducts } = this;
+    return { ...super.getConfig(), hiddenSize, intermediateSize, coarseProducts };
   }
 }
 tf.serialization.registerClass(MLP);

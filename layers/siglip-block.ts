@@ -7,8 +7,12 @@ import { MLP } from "./mlp.js";
 import { SiglipAttention, type SiglipAttentionConfig } from "./siglip-attention.js";
 import { noTap, type Tap, tapAt } from "./tap.js";
 
-/** Sizes and constants of one encoder block. */
-export type SiglipBlockConfig = SiglipAttentionConfig & { intermediateSize: number; layerNormEps: number };
+/** Sizes and constants of one encoder block; `coarseProducts` is its MLP's. */
+export type SiglipBlockConfig = SiglipAttentionConfig & {
+  intermediateSize: number;
+  layerNormEps: number;
+  coarseProducts?: boolean | undefined;
+};
 
 /**
  * One encoder block, two additions: x + attn(norm(x)), then x + mlp(norm(x)). Input [B, P, D] -> [B, P, D].
@@ -25,12 +29,12 @@ export class SiglipBlock extends CheckpointLayer {
   constructor(args: CheckpointLayerArgs & { config: SiglipBlockConfig }) {
     const { config, ...rest } = args;
     super(rest);
-    const { hiddenSize, intermediateSize, layerNormEps: eps } = config;
+    const { hiddenSize, intermediateSize, layerNormEps: eps, coarseProducts } = config;
     this.config = config;
     this.ln1 = this.own(new LayerNorm({ ...this.part("layer_norm1"), eps }));
     this.attn = this.own(new SiglipAttention({ ...this.part("self_attn"), config }));
     this.ln2 = this.own(new LayerNorm({ ...this.part("layer_norm2"), eps }));
-    this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize }));
+    this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize, coarseProducts }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     for (const child of [this.ln1, this.attn, this.ln2, this.mlp]) this.buildChild(child, shapesOf(inputShape)[0]);

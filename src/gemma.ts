@@ -52,7 +52,7 @@ export class GemmaDecoder {
       (_, i) =>
         new GemmaBlock({
           ...part(`layers.${i}`),
-          config: { ...blockConfig(config), coarseProducts: settings.decoderProducts === "fast" },
+          config: { ...blockConfig(config), coarseProducts: settings.products === "fast" },
         }),
     );
     this.lnFinal = new RMSNorm({ ...part("norm"), eps: rmsNormEps });

@@ -47,7 +47,7 @@ export class PaliGemmaModel {
     checkpoint?: WeightScope,
   ) {
     const { vision, text } = config;
-    this.vision = new SiglipTower(vision, checkpoint);
+    this.vision = new SiglipTower(vision, settings, checkpoint);
     const scope = checkpoint?.at("multi_modal_projector");
     this.projector = new Projector({ name: "multi_modal_projector", scope, projectionDim: text.hiddenSize });
     this.language = new GemmaDecoder(text, settings, checkpoint);

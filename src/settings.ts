@@ -11,10 +11,10 @@ export type Settings = {
   /** How pictures are squashed to the model's square: HF inference, or big_vision training. */
   resize: "pillow-bicubic" | "bilinear-antialias";
   /**
-   * "fast": products in the decoder's blocks may round activations to bfloat16 where a processor multiplies 16-bit weights
-   * faster so. "exact": never. The vision tower is always exact: rounding there costs more, and is a fifth of the work at most.
+   * "fast": products in the decoder's blocks and in the vision tower's MLPs may round activations to bfloat16 where a processor
+   * multiplies 16-bit weights faster so. "exact": never.
    */
-  decoderProducts: "fast" | "exact";
+  products: "fast" | "exact";
 };
 
 /** What transformers 5.x computes with eager attention: the default of everything here. */
@@ -23,7 +23,7 @@ export const hf5: Settings = {
   slidingWindow: "hf",
   positionOffset: 1,
   resize: "pillow-bicubic",
-  decoderProducts: "fast",
+  products: "fast",
 };
 
 /** transformers 4.41 to 4.51: the final cap is applied. */
@@ -42,7 +42,7 @@ const ALLOWED: { [K in keyof Settings]: readonly Settings[K][] } = {
   slidingWindow: ["hf", "off"],
   positionOffset: [0, 1],
   resize: ["pillow-bicubic", "bilinear-antialias"],
-  decoderProducts: ["fast", "exact"],
+  products: ["fast", "exact"],
 };
 
 /** The given switches over the defaults (`hf5`). Throws `InputError` for an unknown switch or value. */

@@ -7,6 +7,7 @@ import { SiglipBlock } from "../layers/siglip-block.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
 import type { VisionConfig } from "./config.js";
 import type { Part } from "./part.js";
+import type { Settings } from "./settings.js";
 import { replace, type Steps } from "./steps.js";
 
 /** Where the tower lies in a checkpoint. */
@@ -20,13 +21,14 @@ export class SiglipTower {
   private readonly blocks: SiglipBlock[];
   private readonly lnFinal: LayerNorm;
 
-  constructor(config: VisionConfig, checkpoint?: WeightScope) {
+  constructor(config: VisionConfig, settings: Settings, checkpoint?: WeightScope) {
     const part = (path: string) => ({ name: path, scope: checkpoint?.at(`${ROOT}.${path}`) });
     const { hiddenSize, patchSize, imageSize, numChannels, numHiddenLayers, layerNormEps } = config;
+    const coarseProducts = settings.products === "fast";
     this.embeddings = new PatchEmbedding({ ...part("embeddings"), hiddenSize, patchSize });
     this.blocks = Array.from(
       { length: numHiddenLayers },
-      (_, i) => new SiglipBlock({ ...part(`encoder.layers.${i}`), config }),
+      (_, i) => new SiglipBlock({ ...part(`encoder.layers.${i}`), config: { ...config, coarseProducts } }),
     );
     this.lnFinal = new LayerNorm({ ...part("post_layernorm"), eps: layerNormEps });
     const tokens: tf.Shape = [null, (imageSize / patchSize) ** 2, hiddenSize];

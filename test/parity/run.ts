@@ -7,7 +7,7 @@ import { compareLogits, type LogitComparison } from "../../src/inspection/compar
 import { modelInputs, type Reference } from "./reference.js";
 
 /** The settings that parity is compared with: products that round nothing, as in the float32 runs that the references are. */
-export const EXACT: Settings = { ...hf5, decoderProducts: "exact" };
+export const EXACT: Settings = { ...hf5, products: "exact" };
 
 /** The limit of every hook's scaled error in float32. */
 export const TOLERANCE = 2e-5;
