@@ -24,6 +24,7 @@ export type KernelName =
   | "PaligemmaScoresOpen"
   | "PaligemmaSoftmax"
   | "PaligemmaMix"
+  | "PaligemmaRoom"
   | "PaligemmaWriteCache"
   | "PaligemmaEmbed"
   | "PaligemmaAdd"

@@ -92,7 +92,8 @@ export class KVCache extends CheckpointLayer {
   private makeRoom([B, , K, H]: number[], needed: number): void {
     // Doubling, so that a long answer is copied a few times and not at every token.
     const capacity = Math.max(this.capacity, needed + Math.max(SPARE, this.count));
-    const room = () => tf.zeros([B, capacity - this.count, K, H]);
+    const shape = [B, capacity - this.count, K, H];
+    const room = () => runKernel("PaligemmaRoom", { shape: tf.tensor1d(shape, "int32") })!;
     const widened = (x: tf.Tensor | undefined) =>
       tf.keep(tf.tidy(() => (x ? tf.concat([upTo(x, this.count), room()], 1) : room())));
     this.hold({ keys: widened(this.held?.keys), values: widened(this.held?.values) });

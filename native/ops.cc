@@ -256,6 +256,14 @@ void mix(void*, TF_OpKernelContext* context) {
   });
 }
 
+// shape [rank] -> a tensor of it whose numbers mean nothing: memory that nobody has touched costs nothing yet.
+void room(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor shape = call.input(0);
+  if (!call.ok()) return;
+  call.output(std::vector<int64_t>(shape.ints(), shape.ints() + shape.size()));
+}
+
 // Copies x [B, T, K, H] to the positions from `at` on of cache [B, C, K, H].
 void copyRows(const Tensor& x, const Tensor& cache, int64_t at) {
   int64_t row = x.dim(2) * x.dim(3), T = x.dim(1), C = cache.dim(1);
@@ -412,6 +420,7 @@ std::vector<Op> ops() {
       {"PaligemmaAttend", attend, {"q: float", "k: float", "v: float", "mask: float"}, {"scale: float", "softcap: float"},
        "z: float"},
       {"PaligemmaAttendOpen", attend, {"q: float", "k: float", "v: float"}, {"scale: float", "softcap: float"}, "z: float"},
+      {"PaligemmaRoom", room, {"shape: int32"}, {}, "room: float"},
       {"PaligemmaWriteCache", writeCache,
        {"keys: float", "values: float", "k: float", "v: float", "position: int32"}, {}, "length: float"},
       {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, "y: float"},

@@ -30,6 +30,7 @@ const OPERATIONS: Record<
   PaligemmaScoresOpen: { inputs: ["q", "k"], attributes: { scale: "float", softcap: "float" } },
   PaligemmaSoftmax: { inputs: ["x"] },
   PaligemmaMix: { inputs: ["pattern", "v"] },
+  PaligemmaRoom: { inputs: ["shape"] },
   PaligemmaWriteCache: { inputs: ["keys", "values", "k", "v", "position"] },
   PaligemmaEmbed: { inputs: ["ids", "w"], attributes: { scale: "float" } },
   PaligemmaAdd: { inputs: ["a", "b"] },

@@ -385,6 +385,13 @@ describe("kernels of the tensorflow backend", () => {
     );
   }
 
+  onEachSet("room is a tensor of the shape asked for, to be filled", () => {
+    const [room, x] = [run("PaligemmaRoom", { shape: tf.tensor1d([1, 5, 2, 3], "int32") }), tf.ones([1, 5, 2, 3])];
+    assert.deepEqual([room.shape, room.dtype], [[1, 5, 2, 3], "float32"]);
+    run("PaligemmaWriteCache", { keys: room, values: x, k: x, v: x, position: tf.tensor1d([0], "int32") });
+    assert.deepEqual(room.dataSync(), x.dataSync());
+  });
+
   onEachSet("writeCache fills the positions asked for and no other", () => {
     const [B, C, K, H, T] = [2, 7, 3, 4, 2];
     const [keys, values] = [tf.fill([B, C, K, H], 1), tf.fill([B, C, K, H], 2)];
