@@ -5,8 +5,12 @@ import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./c
 import { Linear } from "./linear.js";
 import { noTap, type Tap } from "./tap.js";
 
-/** Width and heads of SigLIP's attention; the head size is hiddenSize / numAttentionHeads. */
-export type SiglipAttentionConfig = { hiddenSize: number; numAttentionHeads: number };
+/** Width and heads of SigLIP's attention; the head size is hiddenSize / numAttentionHeads. `coarseProducts` as in `Linear`. */
+export type SiglipAttentionConfig = {
+  hiddenSize: number;
+  numAttentionHeads: number;
+  coarseProducts?: boolean | undefined;
+};
 
 /**
  * Multi-head attention with biases, every patch open to every other, scores scaled by H^-0.5.
@@ -24,8 +28,8 @@ export class SiglipAttention extends CheckpointLayer {
     const { config, ...rest } = args;
     super(rest);
     this.config = config;
-    const linear = (name: string) =>
-      this.own(new Linear({ ...this.part(name), units: config.hiddenSize, useBias: true }));
+    const { hiddenSize: units, coarseProducts } = config;
+    const linear = (name: string) => this.own(new Linear({ ...this.part(name), units, useBias: true, coarseProducts }));
     this.qProj = linear("q_proj");
     this.kProj = linear("k_proj");
     this.vProj = linear("v_proj");

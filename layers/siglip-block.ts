@@ -7,12 +7,8 @@ import { MLP } from "./mlp.js";
 import { SiglipAttention, type SiglipAttentionConfig } from "./siglip-attention.js";
 import { noTap, type Tap, tapAt } from "./tap.js";
 
-/** Sizes and constants of one encoder block; `coarseProducts` is its MLP's. */
-export type SiglipBlockConfig = SiglipAttentionConfig & {
-  intermediateSize: number;
-  layerNormEps: number;
-  coarseProducts?: boolean | undefined;
-};
+/** Sizes and constants of one encoder block. */
+export type SiglipBlockConfig = SiglipAttentionConfig & { intermediateSize: number; layerNormEps: number };
 
 /**
  * One encoder block, two additions: x + attn(norm(x)), then x + mlp(norm(x)). Input [B, P, D] -> [B, P, D].

@@ -11,8 +11,8 @@ export type Settings = {
   /** How pictures are squashed to the model's square: HF inference, or big_vision training. */
   resize: "pillow-bicubic" | "bilinear-antialias";
   /**
-   * "fast": products in the decoder's blocks and in the vision tower's MLPs may round activations to bfloat16 where a processor
-   * multiplies 16-bit weights faster so. "exact": never.
+   * "fast": products with the weights of both towers' blocks may round activations to bfloat16 where a processor multiplies 16-bit
+   * weights faster so. "exact": never.
    */
   products: "fast" | "exact";
 };

@@ -28,12 +28,16 @@ export function atOnce<Result>(steps: Steps<Result>): Result {
   }
 }
 
-/** Takes the steps with pauses in which the event loop runs; resolves when the backend has computed the result. */
+/**
+ * Takes the steps with pauses in which the event loop runs; resolves when the backend has computed the result. JavaScript is one
+ * turn ahead of the kernels, so that they need not wait for it.
+ */
 export async function inTurns<Result>(
   steps: Steps<Result>,
   { signal, everyStep, resume }: TurnOptions,
 ): Promise<Result> {
   let turn = performance.now();
+  let turnBefore: Promise<unknown> | undefined;
   try {
     for (;;) {
       signal?.throwIfAborted();
@@ -45,8 +49,10 @@ export async function inTurns<Result>(
         return value;
       }
       if (!everyStep && performance.now() - turn < MAX_TURN) continue;
-      await whenIdle();
+      const thisTurn = whenIdle();
+      await turnBefore;
       await nextTurn();
+      turnBefore = thisTurn;
       turn = performance.now();
     }
   } catch (error) {
