@@ -21,28 +21,27 @@ Pool::Pool(int threads) {
 }
 
 Pool::~Pool() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
-    round_++;
-  }
-  wake_.notify_all();
+  stop_ = true;
+  next(0);
   for (std::thread& helper : helpers_) helper.join();
 }
 
-void Pool::start(int64_t tasks, Call call, const void* body) {
+void Pool::next(int64_t tasks) {
   tasks_ = tasks;
-  call_ = call;
-  body_ = body;
-  next_ = 0;
-  busy_ = static_cast<int>(helpers_.size());
+  done_.store(0, std::memory_order_relaxed);
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    round_++;
+    claim_.store((round() + 1) << 32 | static_cast<uint64_t>(tasks), std::memory_order_release);
   }
   wake_.notify_all();
-  take(0);
-  for (int spin = 0; busy_.load(std::memory_order_acquire) > 0; spin++) {
+}
+
+void Pool::start(int64_t tasks, Call call, const void* body) {
+  call_ = call;
+  body_ = body;
+  next(tasks);
+  take(0, round());
+  for (int spin = 0; done_.load(std::memory_order_acquire) < tasks; spin++) {
     if (spin < kSpins) {
       pause();
     } else {
@@ -51,21 +50,27 @@ void Pool::start(int64_t tasks, Call call, const void* body) {
   }
 }
 
-void Pool::take(int thread) {
-  for (int64_t task; (task = next_.fetch_add(1)) < tasks_;) call_(body_, task, thread);
+void Pool::take(int thread, uint64_t round) {
+  for (;;) {
+    uint64_t claim = claim_.load(std::memory_order_acquire);
+    const auto left = static_cast<int64_t>(claim & 0xffffffff);
+    if (claim >> 32 != round || left == 0) return;
+    if (!claim_.compare_exchange_weak(claim, claim - 1, std::memory_order_acq_rel)) continue;
+    call_(body_, tasks_ - left, thread);
+    done_.fetch_add(1, std::memory_order_release);
+  }
 }
 
 void Pool::work(int thread) {
   for (uint64_t seen = 0;;) {
-    for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; spin++) pause();
-    if (round_.load(std::memory_order_acquire) == seen) {
+    for (int spin = 0; spin < kSpins && round() == seen; spin++) pause();
+    if (round() == seen) {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return round_.load() != seen; });
+      wake_.wait(lock, [&] { return round() != seen; });
     }
-    seen = round_.load(std::memory_order_acquire);
+    seen = round();
     if (stop_) return;
-    take(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    take(thread, seen);
   }
 }
 

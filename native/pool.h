@@ -11,8 +11,9 @@
 namespace paligemma {
 
 // `run` calls body(task, thread) once for each task in [0, tasks), on the calling thread (number 0) and on the helpers,
-// and returns when all are done. Tasks are handed out one by one in rising order, so uneven tasks balance. One `run` at a
-// time; the body must not throw and must not call `run`.
+// and returns when all are done. Tasks are handed out one by one in rising order, so uneven tasks balance, and a helper that
+// the system has put aside for another thread is not waited for unless it has one. One `run` at a time; the body must not
+// throw and must not call `run`.
 class Pool {
  public:
   explicit Pool(int threads);
@@ -37,16 +38,20 @@ class Pool {
   using Call = void (*)(const void* body, int64_t task, int thread);
   void start(int64_t tasks, Call call, const void* body);
   void work(int thread);
-  void take(int thread);
+  // Tasks of one loop, until none is left or the loop is over.
+  void take(int thread, uint64_t round);
+  uint64_t round() const { return claim_.load(std::memory_order_acquire) >> 32; }
+  void next(int64_t tasks);
 
   std::vector<std::thread> helpers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> round_{0};  // counts loops; a change wakes the helpers
-  std::atomic<int> busy_{0};        // helpers that have not finished the current loop
-  std::atomic<int64_t> next_{0};
+  // The number of the loop and, in the low 32 bits, how many of its tasks nobody has: whoever lowers it has claimed a task of that
+  // very loop, which cannot end before that is done. A change of the number wakes the helpers.
+  std::atomic<uint64_t> claim_{0};
+  std::atomic<int64_t> done_{0};
   std::atomic<bool> stop_{false};
-  int64_t tasks_ = 0;
+  int64_t tasks_ = 0;  // this and the next two change only while there is nothing to claim
   Call call_ = nullptr;
   const void* body_ = nullptr;
 };
