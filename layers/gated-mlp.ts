@@ -4,8 +4,11 @@ import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./c
 import { geluTanh } from "./gelu.js";
 import { heldDtype, type HeldDtype } from "./held.js";
 import { Linear } from "./linear.js";
-import { runKernel } from "./kernel.js";
+import { hasKernel, runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
+
+/** So many rows, and more, a kernel computes each for itself; the order in which it adds in fewer depends on how many they are. */
+const INDEPENDENT = 9;
 
 /**
  * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
@@ -40,15 +43,16 @@ export class GatedMLP extends CheckpointLayer {
     this.buildChild(this.downProj, [...shape.slice(0, -1), this.intermediateSize]);
     this.built = true;
   }
-  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
+  /** `among`: of how many rows those of the input are some (default: all); see `canComputeSome`. */
+  override call(
+    inputs: tf.Tensor | tf.Tensor[],
+    { tap = noTap, among = 0 }: { tap?: Tap; among?: number } = {},
+  ): tf.Tensor {
     const x = listOf(inputs)[0];
-    const weights = [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight);
-    const [gate, up, down] = weights.map((weight) => weight.read());
-    const plain = heldDtype(gate) === heldDtype(up) && !weights.some(({ adapted }) => adapted);
-    const whole = plain && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
-    const fused = !whole
-      ? null
-      : runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse: this.coarseProducts ? 1 : 0 });
+    const whole = this.isPlain && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
+    const [gate, up, down] = this.operands().map((weight) => weight.read());
+    const coarse = this.coarseProducts ? 1 : 0;
+    const fused = whole ? runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse, among }) : null;
     if (fused) return fused;
     return tf.tidy(() => {
       const pre = tap("hook_pre", this.gateProj.apply(x) as tf.Tensor);
@@ -57,9 +61,20 @@ export class GatedMLP extends CheckpointLayer {
       return this.downProj.apply(post) as tf.Tensor;
     });
   }
+  /** Whether some of `among` rows can be computed without the others and have the same bits, where nobody listens to the steps. */
+  canComputeSome(among: number): boolean {
+    return among >= INDEPENDENT && this.isPlain && hasKernel("PaligemmaGatedMlp");
+  }
+  private get isPlain(): boolean {
+    const [gate, up] = this.operands().map((weight) => weight.read());
+    return heldDtype(gate) === heldDtype(up) && !this.operands().some(({ adapted }) => adapted);
+  }
   /** The type that its matrices are held in. */
   get heldAs(): HeldDtype {
     return heldDtype(this.gateProj.weight.read()) ?? "float32";
+  }
+  private operands() {
+    return [this.gateProj, this.upProj, this.downProj].map(({ weight }) => weight);
   }
   override getConfig(): tf.serialization.ConfigDict {
     return {

@@ -6,6 +6,7 @@ import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoin
 import type { HeldDtype } from "./held.js";
 import { GatedMLP } from "./gated-mlp.js";
 import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
+import { lastRow } from "./last-row.js";
 import { RMSNorm } from "./rms-norm.js";
 import { noTap, tapAt } from "./tap.js";
 
@@ -15,6 +16,12 @@ export type GemmaBlockConfig = GemmaAttentionConfig & {
   rmsNormEps: number;
   postNorms: boolean;
 };
+
+/**
+ * `lastRowOnly`: the caller reads no other row of the output, so the block may return [B, 1, D]. It does so only where nobody
+ * listens and the row has the same bits.
+ */
+export type GemmaBlockOptions = DecoderOptions & { lastRowOnly?: boolean };
 
 /**
  * One decoder block, two additions: x + attn(norm(x)), then x + mlp(norm(x)); with post-norms each addend is normalised
@@ -57,15 +64,21 @@ export class GemmaBlock extends CheckpointLayer {
   get heldAs(): HeldDtype {
     return this.mlp.heldAs;
   }
-  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap, cache }: DecoderOptions = {}): tf.Tensor {
+  override call(
+    inputs: tf.Tensor | tf.Tensor[],
+    { tap = noTap, cache, lastRowOnly = false }: GemmaBlockOptions = {},
+  ): tf.Tensor {
     const [x, ...maskAndRope] = inputs as tf.Tensor[];
+    const [B, T] = x.shape;
+    const among = B! * T!;
+    const asked = lastRowOnly && tap === noTap && this.mlp.canComputeSome(among) ? lastRow : (rows: tf.Tensor) => rows;
     const run = (layer: CheckpointLayer, path: string, input: tf.Tensor | tf.Tensor[]) =>
-      layer.apply(input, { tap: tapAt(tap, path), cache }) as tf.Tensor;
+      layer.apply(input, { tap: tapAt(tap, path), cache, among }) as tf.Tensor;
     return tf.tidy(() => {
       const pre = tap("hook_resid_pre", x);
       const attn = run(this.attn, "attn", [run(this.ln1, "ln1", pre), ...maskAndRope]);
       const attnOut = tap("hook_attn_out", this.ln1Post ? run(this.ln1Post, "ln1_post", attn) : attn);
-      const mid = tap("hook_resid_mid", add(pre, attnOut));
+      const mid = asked(tap("hook_resid_mid", add(pre, attnOut)));
       const mlp = run(this.mlp, "mlp", run(this.ln2, "ln2", mid));
       const mlpOut = tap("hook_mlp_out", this.ln2Post ? run(this.ln2Post, "ln2_post", mlp) : mlp);
       return tap("hook_resid_post", add(mid, mlpOut));

@@ -13,6 +13,7 @@ export * from "./gemma-block.js";
 export * from "./held.js";
 export * from "./kernel.js";
 export * from "./kv-cache.js";
+export * from "./last-row.js";
 export * from "./layer-norm.js";
 export * from "./linear.js";
 export * from "./low-rank.js";

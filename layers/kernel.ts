@@ -28,6 +28,7 @@ export type KernelName =
   | "PaligemmaWriteCache"
   | "PaligemmaEmbed"
   | "PaligemmaAdd"
+  | "PaligemmaLastRow"
   | "PaligemmaSoftcap"
   | "PaligemmaWiden";
 

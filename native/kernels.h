@@ -53,9 +53,10 @@ struct Kernels {
   // W has 16 bit.
   void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, bool coarse, float* y);
   // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D] of one type, down [D, F], y [m, D]. `coarse` as
-  // in linear.
-  void (*gatedMlp)(Pool&, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
-                   bool coarse, float* y);
+  // in linear. The arithmetic goes by `among` >= m, of how many rows these are some: of nine or more, each has the bits
+  // that it has there.
+  void (*gatedMlp)(Pool&, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
+                   const Matrix& down, bool coarse, float* y);
   // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].
   void (*rmsNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y);
   // y = (x - mean) / sqrt(var + eps) · weight + bias: x and y [m, d], weight and bias [d].

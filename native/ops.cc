@@ -1,5 +1,6 @@
 #include "ops.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -19,6 +20,7 @@ struct Attributes {
   float eps = 0;
   int64_t activation = 0;
   int64_t coarse = 0;
+  int64_t among = 0;
 };
 
 void readAttribute(TF_OpKernelConstruction* construction, const char* name, float* value, TF_Status* status) {
@@ -41,6 +43,7 @@ void* create(TF_OpKernelConstruction* construction) {
   readAttribute(construction, "eps", &attributes->eps, status);
   readAttribute(construction, "activation", &attributes->activation, status);
   readAttribute(construction, "coarse", &attributes->coarse, status);
+  readAttribute(construction, "among", &attributes->among, status);
   TF_DeleteStatus(status);
   return attributes;
 }
@@ -87,8 +90,9 @@ void gatedMlp(void* kernel, TF_OpKernelContext* context) {
   Tensor y = call.output(x.shape());
   if (!call.ok()) return;
   bool coarse = of(kernel).coarse != 0;
+  int64_t m = x.size() / d, among = std::max(m, of(kernel).among);
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.gatedMlp(pool, x.floats(), x.size() / d, gate.matrix, up.matrix, down.matrix, coarse, y.floats());
+    kernels.gatedMlp(pool, x.floats(), m, among, gate.matrix, up.matrix, down.matrix, coarse, y.floats());
   });
 }
 
@@ -326,6 +330,23 @@ void add(void*, TF_OpKernelContext* context) {
   });
 }
 
+// x [B, T, D] -> the last of each row [B, 1, D]
+void lastRow(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0);
+  if (!call.ok()) return;
+  call.require(x.rank() == 3 && x.dim(1) > 0, "lastRow: expected x [B, T, D]");
+  if (!call.ok()) return;
+  int64_t B = x.dim(0), T = x.dim(1), D = x.dim(2);
+  Tensor y = call.output({B, 1, D});
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels&, Pool&) {
+    for (int64_t b = 0; b < B; b++) {
+      std::memcpy(y.floats() + b * D, x.floats() + (b * T + T - 1) * D, static_cast<size_t>(D) * sizeof(float));
+    }
+  });
+}
+
 // x -> gelu_tanh(x)
 void gelu(void*, TF_OpKernelContext* context) {
   Call call(context);
@@ -404,7 +425,7 @@ std::vector<Op> ops() {
       {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int", "coarse: int"},
        "y: float"},
       {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
-       {W, "U: {int32, float}", "V: {int32, float}", "coarse: int"}, "y: float"},
+       {W, "U: {int32, float}", "V: {int32, float}", "coarse: int", "among: int"}, "y: float"},
       {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},
       {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, "y: float"},
       {"PaligemmaGelu", gelu, {"x: float"}, {}, "y: float"},
@@ -425,6 +446,7 @@ std::vector<Op> ops() {
        {"keys: float", "values: float", "k: float", "v: float", "position: int32"}, {}, "length: float"},
       {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, "y: float"},
       {"PaligemmaAdd", add, {"a: float", "b: float"}, {}, "y: float"},
+      {"PaligemmaLastRow", lastRow, {"x: float"}, {}, "y: float"},
       {"PaligemmaSoftcap", softcap, {"x: float"}, {"softcap: float"}, "y: float"},
       {"PaligemmaWiden", widen, {"w: W"}, {W}, "y: float"},
       {"PaligemmaHold", hold, {"id: int32"}, {}, "w: int32"},

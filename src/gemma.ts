@@ -4,6 +4,7 @@ import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js
 import { TiedUnembedding, TokenEmbedding } from "../layers/embedding.js";
 import { GemmaBlock } from "../layers/gemma-block.js";
 import type { HeldDtype } from "../layers/held.js";
+import { lastRow } from "../layers/last-row.js";
 import { prefixLmMask } from "../layers/mask.js";
 import { RMSNorm } from "../layers/rms-norm.js";
 import { ropeTables } from "../layers/rope.js";
@@ -87,13 +88,13 @@ export class GemmaDecoder {
     try {
       for (const [i, block] of this.blocks.entries()) {
         const mask = tables[this.config.layerTypes[i]];
-        const options = { tap: tapAt(tap, `blocks.${i}`), cache: state?.layers[i] };
+        const lastRowOnly = rows === "last" && i === this.blocks.length - 1;
+        const options = { tap: tapAt(tap, `blocks.${i}`), cache: state?.layers[i], lastRowOnly };
         x = replace(x, () => block.apply([x, mask, tables.cos, tables.sin], options) as tf.Tensor);
         yield;
       }
       return tf.tidy(() => {
-        const T = x.shape[1]!;
-        const asked = rows === "last" && T > 1 ? x.slice([0, T - 1, 0], [-1, 1, -1]) : x;
+        const asked = rows === "last" && x.shape[1]! > 1 ? lastRow(x) : x;
         return run(this.unembed, run(this.lnFinal, asked, "ln_final"), "unembed");
       });
     } finally {

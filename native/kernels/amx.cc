@@ -410,11 +410,11 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
   packedRows.trim();
 }
 
-void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
-              bool coarse, float* y) {
-  if (m < kManyRows) return kAvx512Kernels.gatedMlp(pool, x, m, gate, up, down, coarse, y);
+void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
+              const Matrix& down, bool coarse, float* y) {
+  if (among < kManyRows) return kAvx512Kernels.gatedMlp(pool, x, m, among, gate, up, down, coarse, y);
   if (gate.packed() || down.packed()) {
-    return avx512Bf16Kernels()->gatedMlp(pool, x, m, gate, up, down, coarse, y);
+    return avx512Bf16Kernels()->gatedMlp(pool, x, m, among, gate, up, down, coarse, y);
   }
   forBlocks(m, [&](int64_t row, int64_t rows) {
     const Layout layout(rows, gate.cols, gate.dtype, coarse), inner(rows, gate.rows, down.dtype, coarse);

@@ -383,10 +383,10 @@ void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float*
 
 Scratch hiddenRows;
 
-void gatedMlp(Pool& pool, const float* x, int64_t m, const Matrix& gate, const Matrix& up, const Matrix& down,
-              bool coarse, float* y) {
+void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
+              const Matrix& down, bool coarse, float* y) {
   if (m <= 0) return;
-  if (m <= kFewRows) {
+  if (among <= kFewRows) {
     auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * gate.rows * int64_t{sizeof(float)}));
     gateFew(pool, x, m, gate, up, hidden);
     return linearFew(pool, hidden, m, down, nullptr, Activation::kNone, y);

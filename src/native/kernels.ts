@@ -15,7 +15,7 @@ const OPERATIONS: Record<
 > = {
   PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int" } },
   PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int", coarse: "int" } },
-  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int" } },
+  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int", among: "int" } },
   PaligemmaGelu: { inputs: ["x"] },
   PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
   PaligemmaRmsScale: { inputs: ["x"], attributes: { eps: "float" } },
@@ -33,6 +33,7 @@ const OPERATIONS: Record<
   PaligemmaRoom: { inputs: ["shape"] },
   PaligemmaWriteCache: { inputs: ["keys", "values", "k", "v", "position"] },
   PaligemmaEmbed: { inputs: ["ids", "w"], attributes: { scale: "float" } },
+  PaligemmaLastRow: { inputs: ["x"] },
   PaligemmaAdd: { inputs: ["a", "b"] },
   PaligemmaSoftcap: { inputs: ["x"], attributes: { softcap: "float" } },
   PaligemmaWiden: { inputs: ["w"] },

@@ -184,11 +184,18 @@ describe("kernels of the tensorflow backend", () => {
         const operand = tf.tensor(x, [m, D]);
         const linear = (input: tf.Tensor, w: tf.Tensor) =>
           run("PaligemmaLinear", { x: input, w }, { activation: 0, coarse });
-        const whole = run("PaligemmaGatedMlp", { x: operand, gate: gate.w, up: up.w, down: down.w }, { coarse });
+        const whole = run(
+          "PaligemmaGatedMlp",
+          { x: operand, gate: gate.w, up: up.w, down: down.w },
+          { coarse, among: 0 },
+        );
         const { instructions } = addon.info();
         const rounded = coarse !== 0 && rounds(instructions, dtype) && m > 4;
         const limit = rounded ? 1e-2 : instructions === "amx" ? 8e-6 : 2e-6;
         closeTo(whole, product(hidden, down.numbers, m, D, F), limit, what);
+        const last = operand.slice([m - 1, 0]);
+        const alone = run("PaligemmaGatedMlp", { x: last, gate: gate.w, up: up.w, down: down.w }, { coarse, among: m });
+        if (m > 8) assert.deepEqual(alone.dataSync(), whole.dataSync().slice(-D), `${what}, the last row alone`);
         const inner = tf.mul(run("PaligemmaGelu", { x: linear(operand, gate.w) }), linear(operand, up.w));
         assert.deepEqual(linear(inner, down.w).dataSync(), whole.dataSync(), what);
       }
@@ -263,6 +270,13 @@ describe("kernels of the tensorflow backend", () => {
         layerWhole.dataSync(),
       );
     }
+  });
+
+  onEachSet("lastRow is the last position of each row", () => {
+    const x = tf.tensor(normal(2 * 3 * 5, "x"), [2, 3, 5]);
+    const last = run("PaligemmaLastRow", { x });
+    assert.deepEqual(last.shape, [2, 1, 5]);
+    assert.deepEqual(last.dataSync(), x.slice([0, 2, 0]).dataSync());
   });
 
   onEachSet("gelu and softcap keep small values and saturate at large ones", () => {

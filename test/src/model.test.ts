@@ -52,6 +52,21 @@ onEachBackend("the model", () => {
         state.dispose();
       });
 
+      it("the logits of the last rows have the same bits whether somebody listens or not", () => {
+        tf.tidy(() => {
+          const { inputIds } = prompt();
+          const twice = { pixelValues: tf.concat([pixelValues, pixelValues]), inputIds: [inputIds[0], inputIds[0]] };
+          const few = { pixelValues: null, inputIds: [[2, 60, 61]] };
+          for (const inputs of [prompt(), twice, few]) {
+            let heard = 0;
+            const tap: Tap = (_name, value) => (heard++, value);
+            const listened = model.forward(inputs, { rows: "last", tap });
+            assert.ok(heard > 0);
+            assert.deepEqual(model.forward(inputs, { rows: "last" }).dataSync(), listened.dataSync());
+          }
+        });
+      });
+
       it("several tokens at once into the cache give what they give one by one", () => {
         tf.tidy(() => {
           const state = model.newState();
