@@ -8,6 +8,7 @@ import { describe, it } from "mocha";
 import seedrandom from "seedrandom";
 
 import { MASKED } from "../../layers/axes.js";
+import { GatedMLP } from "../../layers/gated-mlp.js";
 import { dense } from "../../layers/held.js";
 import { type KernelName, runKernel } from "../../layers/kernel.js";
 import { useBackend } from "../../src/backend.js";
@@ -270,6 +271,21 @@ describe("kernels of the tensorflow backend", () => {
         layerWhole.dataSync(),
       );
     }
+  });
+
+  onEachSet("a row that the gated MLP says it can compute without the others has the same bits alone", (addon) => {
+    const [D, F] = [64, 33];
+    const mlp = new GatedMLP({ hiddenSize: D, intermediateSize: F });
+    mlp.apply(tf.zeros([1, 1, D]));
+    mlp.setWeights(mlp.getWeights().map(({ shape, size }, i) => tf.tensor(normal(size, `w${i}`), shape)));
+    for (let among = 1; among <= 12; among++) {
+      const x = tf.tensor(normal(among * D, "x"), [1, among, D]);
+      const last = mlp.apply(x.slice([0, among - 1, 0]), { among }) as tf.Tensor;
+      const same = () => assert.deepEqual(last.dataSync(), (mlp.apply(x) as tf.Tensor).dataSync().slice(-D));
+      if (mlp.canComputeSome(among)) same();
+    }
+    assert.ok(mlp.canComputeSome(12) && !mlp.canComputeSome(3), addon.info().instructions);
+    mlp.dispose();
   });
 
   onEachSet("lastRow is the last position of each row", () => {
