@@ -181,7 +181,7 @@ void packPanel(const Panels& panels, int64_t panel, int64_t from, int64_t depth,
 // as many places as a panel has rows, which no hardware foresees.
 class Prefetch {
  public:
-  // The words [from, from + depth) of a panel; `steps` calls of `advance` fetch them.
+  // `columns` numbers of each row of a panel, from `column` on, by so many calls of `advance`.
   Prefetch(const Panels& panels, int64_t panel, int64_t column, int64_t columns, int64_t steps)
       : panels_(panels), panel_(panel) {
     const Matrix& w = *panels.matrices[0];
