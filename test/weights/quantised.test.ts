@@ -246,7 +246,7 @@ onEachBackend("matrices of 4 and 8 bit in the kernels", (backend) => {
                 near(coarse, plain, 6e-3, `${what}, coarse`);
                 const down = tf.tensor2d(normal(width * out, 9), [width, out]);
                 const hidden = geluTanh(plain).mul(plain) as tf.Tensor2D;
-                const mlp = runKernel("PaligemmaGatedMlp", { x, gate: w, up: gate, down }, { coarse: 0 })!;
+                const mlp = runKernel("PaligemmaGatedMlp", { x, gate: w, up: gate, down }, { coarse: 0, among: 0 })!;
                 near(mlp, hidden.matMul(down, false, true), 4e-6, `${what}, gated`);
               });
             }
