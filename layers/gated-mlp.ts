@@ -50,10 +50,12 @@ export class GatedMLP extends CheckpointLayer {
   ): tf.Tensor {
     const x = listOf(inputs)[0];
     const whole = this.isPlain && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
-    const [gate, up, down] = this.operands().map((weight) => weight.read());
-    const coarse = this.coarseProducts ? 1 : 0;
-    const fused = whole ? runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse, among }) : null;
-    if (fused) return fused;
+    if (whole) {
+      const [gate, up, down] = this.operands().map((weight) => weight.read());
+      const coarse = this.coarseProducts ? 1 : 0;
+      const fused = runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse, among });
+      if (fused) return fused;
+    }
     return tf.tidy(() => {
       const pre = tap("hook_pre", this.gateProj.apply(x) as tf.Tensor);
       const preLinear = tap("hook_pre_linear", this.upProj.apply(x) as tf.Tensor);
@@ -66,8 +68,9 @@ export class GatedMLP extends CheckpointLayer {
     return among >= INDEPENDENT && this.isPlain && hasKernel("PaligemmaGatedMlp");
   }
   private get isPlain(): boolean {
-    const [gate, up] = this.operands().map((weight) => weight.read());
-    return heldDtype(gate) === heldDtype(up) && !this.operands().some(({ adapted }) => adapted);
+    const operands = this.operands();
+    const [gate, up] = operands;
+    return heldDtype(gate.read()) === heldDtype(up.read()) && !operands.some(({ adapted }) => adapted);
   }
   /** The type that its matrices are held in. */
   get heldAs(): HeldDtype {

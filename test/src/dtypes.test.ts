@@ -49,7 +49,7 @@ describe("types of weights", () => {
         assert.equal(held, dtype);
         assert.ok(positions >= 500, `${positions} positions`);
         const measured = `KL ${meanKl}, at most ${largestKl}, the same best token at ${agreement * 100} %`;
-        assert.ok(meanKl <= 2e-4 && largestKl <= 1e-2 && agreement >= 0.99, measured);
+        assert.ok(meanKl <= 1e-4 && largestKl <= 3e-3 && agreement >= 0.99, measured);
       }).timeout(120_000);
     }
 
