@@ -377,6 +377,8 @@ describe("kernels of the tensorflow backend", () => {
     { B: 1, T: 1, S: 300, C: 400, N: 8, K: 4, H: 72, scale: 0.2, softcap: 5 },
     { B: 3, T: 17, S: 17, C: 17, N: 3, K: 3, H: 72, scale: 0.1, softcap: 0 },
     { B: 1, T: 40, S: 77, C: 90, N: 6, K: 2, H: 33, scale: 0.3, softcap: 4 },
+    { B: 2, T: 19, S: 150, C: 160, N: 4, K: 2, H: 104, scale: 0.2, softcap: 3 },
+    { B: 1, T: 1, S: 400, C: 410, N: 6, K: 1, H: 96, scale: 0.2, softcap: 0 },
   ];
 
   for (const masked of [true, false]) {
