@@ -4,6 +4,7 @@ import { decode } from "../src/decoding/decode.js";
 import type { ModelInputs } from "../src/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { endless } from "./decode.js";
+import { longestGap } from "./event-loop.js";
 import { readInputs } from "./inputs.js";
 import { resident, type Resident } from "./memory.js";
 
@@ -18,14 +19,19 @@ export type SampleRequest = {
   answers: number[];
 };
 
-/** One answer: seconds to the first token, seconds for each further one on average (null without any), and the ids. */
-export type AnswerSample = { first: number; further: number | null; tokens: number[] };
+/**
+ * One answer: seconds to the first token, seconds for each further one on average (null without any), and the ids; of this side,
+ * the longest gap of the event loop in seconds.
+ */
+export type AnswerSample = { first: number; further: number | null; tokens: number[]; gap?: number };
 
 /** What one process saw: times in seconds, `readyAt` in seconds since 1970. */
 export type Sample = {
   /** When everything was imported and started, just before loading. */
   readyAt: number;
   load: number;
+  /** The longest gap of the event loop while loading, in seconds; transformers has none to hold up. */
+  loadGap?: number;
   /** The type that was computed in. */
   computed: string;
   answers: AnswerSample[];
@@ -41,15 +47,20 @@ export async function takeSample({ model: folder, inputs, hold, answers: counts 
   await useBackend("tensorflow");
   const readyAt = Date.now() / 1000;
   const start = performance.now();
-  const model = await PaliGemma.load(folder, { backend: "tensorflow", dtype: hold ?? "auto" });
+  const { result: model, gap: loadGap } = await longestGap(() =>
+    PaliGemma.load(folder, { backend: "tensorflow", dtype: hold ?? "auto" }),
+  );
   const load = (performance.now() - start) / 1000;
   const loaded = resident();
   const question = await readInputs(inputs);
   const answers: AnswerSample[] = [];
-  for (const count of counts) answers.push(await answer(model, question, count));
+  for (const count of counts) {
+    const { result, gap } = await longestGap(() => answer(model, question, count));
+    answers.push({ ...result, gap });
+  }
   const { user, system } = process.cpuUsage();
   const processorTime = (user + system) / 1e6;
-  return { readyAt, load, computed: model.dtype, answers, loaded, ended: resident(), processorTime };
+  return { readyAt, load, loadGap, computed: model.dtype, answers, loaded, ended: resident(), processorTime };
 }
 
 /** Decodes `count` tokens, greedy, whatever they are. */

@@ -23,12 +23,19 @@ const ROWS: readonly Row[] = [
   { label: "first token, s", from: "warm", figure: ({ answers }) => answers[1].first },
   { label: "each further token, ms", from: "warm", figure: (sample) => timesOr(furtherOf(sample), MILLI) },
   { label: "decoder's weights read while decoding, GB/s", from: "warm", figure: decodeRate },
+  { label: "longest gap of the event loop, loading, ms", from: "warm", figure: ({ loadGap }) => timesOr(loadGap, MILLI) },
+  {
+    label: "longest gap of the event loop, answering, ms",
+    from: "warm",
+    figure: ({ answers }) => timesOr(answers[1].gap, MILLI),
+  },
   { label: "peak resident memory, GB", from: "warm", figure: ({ ended }) => ended.peakBytes / GIGA },
   { label: "of it not mapped from files, GB", from: "warm", figure: ({ ended }) => ended.ownBytes / GIGA },
 ];
 
 const furtherOf = ({ answers }: TimedSample): number | null => answers.at(-1)!.further;
-const timesOr = (value: number | null, factor: number): number | null => (value === null ? null : value * factor);
+const timesOr = (value: number | null | undefined, factor: number): number | null =>
+  value === null || value === undefined ? null : value * factor;
 
 /** The bytes that the decoder's weights have in the files, over the time of one token. */
 function decodeRate(sample: TimedSample, { which }: CaseResult): number | null {
@@ -57,11 +64,17 @@ function cellsOf(row: Row, result: CaseResult): string[] | null {
   );
   if (summaries.every((summary) => summary === null)) return null;
   const cells = summaries.map((summary, i) => {
-    if (summary === null) return result.sides[SIDES[i]] === undefined ? "not run" : "failed";
+    if (summary === null) return absence(result.sides[SIDES[i]]);
     return `${shown(summary.median)} ± ${shown(summary.mad, summary.median)}`;
   });
   const [ours, theirs] = summaries;
   return [row.label, ...cells, ours && theirs ? (ours.median / theirs.median).toFixed(2) : ""];
+}
+
+/** Why a side has no such figure. */
+function absence(side: SideResult | undefined): string {
+  if (side === undefined) return "not run";
+  return side.failure === null ? "none" : "failed";
 }
 
 function figures({ from, figure }: Row, result: CaseResult, side: Side): number[] {
