@@ -23,7 +23,11 @@ const ROWS: readonly Row[] = [
   { label: "first token, s", from: "warm", figure: ({ answers }) => answers[1].first },
   { label: "each further token, ms", from: "warm", figure: (sample) => timesOr(furtherOf(sample), MILLI) },
   { label: "decoder's weights read while decoding, GB/s", from: "warm", figure: decodeRate },
-  { label: "longest gap of the event loop, loading, ms", from: "warm", figure: ({ loadGap }) => timesOr(loadGap, MILLI) },
+  {
+    label: "longest gap of the event loop, loading, ms",
+    from: "warm",
+    figure: ({ loadGap }) => timesOr(loadGap, MILLI),
+  },
   {
     label: "longest gap of the event loop, answering, ms",
     from: "warm",

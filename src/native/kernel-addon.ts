@@ -119,12 +119,13 @@ export async function buildKernelAddon(folder: string, { cxx }: Toolchain, run: 
   const work = `${target}.partial-${process.pid}`;
   await mkdir(work, { recursive: true });
   try {
-    const compile = compiler(folder, work, cxx, run);
-    const extra = process.arch === "x64" ? await compileInstructionSets(compile) : { objects: [], defines: [] };
-    const rest = sources().filter((file) => file.endsWith(".cc") && !isInstructionSet(file));
-    const objects = await Promise.all(rest.map((file) => mustCompile(compile, file, extra.defines)));
+    const nodeHeaders = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
+    const tensorflow = path.join(folder, "deps", "include");
+    const include = [tensorflow, nodeHeaders.include_dir, path.join(sourceFolder(), "stand-in")];
+    const flags = include.map((one) => `-I${one}`);
+    const objects = await compileSources({ cxx, work, flags, wanted: () => true }, run);
     const libraries = path.join(folder, "deps", "lib");
-    const link = ["-shared", "-pthread", "-o", path.join(work, "addon.node"), ...extra.objects, ...objects];
+    const link = ["-shared", "-pthread", "-o", path.join(work, "addon.node"), ...objects];
     const find = [`-L${libraries}`, `-Wl,-rpath,${rpath()}`, "-ltensorflow_framework", "-ltensorflow"];
     const system = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : [];
     const result = await run(cxx, [...link, ...find, ...system], { timeoutMs: 300_000 });
@@ -140,16 +141,28 @@ const rpath = (): string => (process.platform === "darwin" ? "@loader_path/../de
 
 const isInstructionSet = (file: string): boolean => INSTRUCTION_SETS.some((set) => path.basename(file) === set.file);
 
+/** What to compile, where the objects go, and flags beside the usual. */
+export type SourceRequest = { cxx: string; work: string; flags: string[]; wanted: (file: string) => boolean };
+
+/**
+ * Compiles the wanted sources, named by their paths below `native/`, for every instruction set that the compiler knows, and
+ * returns the objects. Throws a BackendError with the compiler's words.
+ */
+export async function compileSources({ wanted, ...request }: SourceRequest, run: Run): Promise<string[]> {
+  const compile = compiler(request, run);
+  const extra = process.arch === "x64" ? await compileInstructionSets(compile) : { objects: [], defines: [] };
+  const rest = sources().filter((file) => file.endsWith(".cc") && !isInstructionSet(file) && wanted(file));
+  const objects = await Promise.all(rest.map((file) => mustCompile(compile, file, extra.defines)));
+  return [...extra.objects, ...objects];
+}
+
 type Compile = (file: string, flags: string[]) => Promise<{ object: string; result: Awaited<ReturnType<Run>> }>;
 
-function compiler(folder: string, work: string, cxx: string, run: Run): Compile {
-  const nodeHeaders = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
-  const tensorflow = path.join(folder, "deps", "include");
-  const include = [sourceFolder(), tensorflow, nodeHeaders.include_dir, path.join(sourceFolder(), "stand-in")];
-  const common = [...COMMON, ...include.map((one) => `-I${one}`)];
+function compiler({ cxx, work, flags: usual }: Omit<SourceRequest, "wanted">, run: Run): Compile {
   return async (file, flags) => {
     const object = path.join(work, `${file.replaceAll(path.sep, "-")}.o`);
-    const args = [...common, ...flags, "-c", path.join(sourceFolder(), file), "-o", object];
+    const source = path.join(sourceFolder(), file);
+    const args = [...COMMON, `-I${sourceFolder()}`, ...usual, ...flags, "-c", source, "-o", object];
     return { object, result: await run(cxx, args, { timeoutMs: 600_000 }) };
   };
 }
