@@ -17,7 +17,7 @@ void packQueries(const Block& block, float* queries) {
       const int64_t count = least(kLanes, H - h);
       Floats square[kLanes];
 #pragma GCC unroll 16
-      for (int j = 0; j < kLanes; j++) square[j] = count == kLanes ? load(rows[j] + h) : loadSome<Floats>(rows[j] + h, count);
+      for (int j = 0; j < kLanes; j++) square[j] = loadSome<Floats>(rows[j] + h, count);
       transpose(square);
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; j++) {
@@ -78,7 +78,7 @@ void maskScores(const Block& block, int64_t lane, float* scores, float* largest)
     if (masked) {
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; i++) {
-        open[i] = count == kLanes ? load(rows[i] + s) : loadSome<Floats>(rows[i] + s, count);
+        open[i] = loadSome<Floats>(rows[i] + s, count);
       }
       transpose(open);
     }

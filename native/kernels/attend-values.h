@@ -41,7 +41,7 @@ void packPiece(const Block& block, int64_t s, float* packed) {
     for (int64_t i = s; i < end; i++) {
       const float* value = block.value(i);
       for (int64_t h = from; h < least(H, from + 2 * kLanes); h += kLanes, to += kLanes) {
-        store(to, H - h >= kLanes ? load(value + h) : loadSome<Floats>(value + h, H - h));
+        store(to, loadSome<Floats>(value + h, H - h));
       }
     }
   }

@@ -72,17 +72,16 @@ bool isEmpty(const Attention& a) { return a.B * a.T * a.N * a.H <= 0 || a.S <= 0
 void attend(Pool& pool, const Attention& a) {
   if (isEmpty(a)) return;
   const int64_t rows = a.T * (a.N / a.K);
-  if (a.B * a.K == 1 && rows <= kLanes && a.S >= kTogether && pool.threads() > 1) {
+  const bool together = a.B * a.K == 1 && rows <= kLanes && a.S >= kTogether && pool.threads() > 1;
+  withValues(pool, a, [&](const Values& values) {
+    if (!together) {
+      const auto attendOne = [&](const Block& block, const BlockMemory& memory) { attendBlock(block, memory, values); };
+      return forAttendBlocks(pool, a, attendOne);
+    }
     const Block block = {&a, 0, 0, 0, rows, kLanes};
     const int64_t bytes = BlockMemory::floats(a, kLanes) * int64_t{sizeof(float)};
-    withValues(pool, a, [&](const Values& values) {
-      attendTogether(pool, block, BlockMemory(block, reinterpret_cast<float*>(attendMemory.need(bytes))), values);
-    });
-    return attendMemory.trim();
-  }
-  withValues(pool, a, [&](const Values& values) {
-    forAttendBlocks(pool, a,
-                    [&](const Block& block, const BlockMemory& memory) { attendBlock(block, memory, values); });
+    attendTogether(pool, block, BlockMemory(block, reinterpret_cast<float*>(attendMemory.need(bytes))), values);
+    attendMemory.trim();
   });
 }
 

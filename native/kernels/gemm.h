@@ -283,7 +283,7 @@ void multiplyPanels(const float* packed, const Layout& layout, const Panels& pan
 // Sums of int8 get the scales of their rows.
 PALIGEMMA_INLINE Floats scaled(const Matrix& w, int64_t row, int64_t count, Floats sums) {
   if (w.dtype != Dtype::kInt8) return sums;
-  return sums * (count == kLanes ? load(w.scales + row) : loadSome<Floats>(w.scales + row, count)) * kPerCode;
+  return sums * loadSome<Floats>(w.scales + row, count) * kPerCode;
 }
 
 // y = activation(sums + bias), where `bias` may be null. Rows outside, so that a row's outputs are written in one go: y's rows
@@ -298,7 +298,7 @@ void finishLinear(const Task& task, int64_t m, const Panels& panels, const float
         const int64_t column = panels.row(n, half), count = least(kLanes, w.rows - column);
         if (count <= 0) continue;
         Floats v = scaled(w, column, count, load(sums + half * kLanes));
-        if (bias) v += count == kLanes ? load(bias + column) : loadSome<Floats>(bias + column, count);
+        if (bias) v += loadSome<Floats>(bias + column, count);
         storeSome(y + row * w.rows + column, activate(activation, v), count);
       }
     }

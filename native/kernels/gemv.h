@@ -37,13 +37,9 @@ PALIGEMMA_INLINE void dots(const float* x, int64_t k, const uint8_t* w, float* o
   }
   for (; at < k; at += kLanes) {
     const int64_t count = least(kLanes, k - at);
-    const bool whole = count == kLanes;
-    const uint8_t* from = w + at * Weights::kBytes;
-    const Floats wide = whole ? Weights::load(from) : Weights::loadSome(from, count);
+    const Floats wide = Weights::loadSome(w + at * Weights::kBytes, count);
 #pragma GCC unroll 8
-    for (int i = 0; i < M; i++) {
-      total[i][0] += wide * (whole ? load(x + i * k + at) : loadSome<Floats>(x + i * k + at, count));
-    }
+    for (int i = 0; i < M; i++) total[i][0] += wide * loadSome<Floats>(x + i * k + at, count);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < M; i++) {

@@ -204,7 +204,7 @@ PALIGEMMA_INLINE void packedDots(const float* x, const Matrix& w, int64_t row, f
 
 template <typename Weights>
 PALIGEMMA_INLINE Floats magnitude(const uint8_t* x, int64_t count) {
-  const Floats v = count >= kLanes ? Weights::load(x) : Weights::loadSome(x, count);
+  const Floats v = Weights::loadSome(x, count);
   return asFloats(asWords(v) & 0x7fffffffu);
 }
 
@@ -231,7 +231,7 @@ void quantise4(const void* x, Dtype dtype, int64_t n, const float* midpoints, co
       uint8_t ranks[kBlock] = {};
       for (int64_t i = 0; i < count; i += kLanes) {
         const uint8_t* from = data + (begin + i) * Weights::kBytes;
-        const Floats v = (count - i >= kLanes ? Weights::load(from) : Weights::loadSome(from, count - i)) * inverse;
+        const Floats v = Weights::loadSome(from, count - i) * inverse;
         Ints rank = {};
 #pragma GCC unroll 15
         for (int m = 0; m < 15; m++) rank -= v > splat(midpoints[m]);
@@ -255,7 +255,7 @@ void quantise8(const void* x, Dtype dtype, int64_t rows, int64_t cols, int8_t* y
       const Floats inverse = splat(most > 0 ? 127.f / most : 0.f), shift = splat(0x1.8p23f);
       for (int64_t i = 0; i < cols; i += kLanes) {
         const uint8_t* from = data + i * Weights::kBytes;
-        const Floats v = cols - i >= kLanes ? Weights::load(from) : Weights::loadSome(from, cols - i);
+        const Floats v = Weights::loadSome(from, cols - i);
         const Floats whole = (v * inverse + shift) - shift;  // adding it rounds to an integer
         for (int64_t lane = 0; lane < least(kLanes, cols - i); lane++) {
           y[row * cols + i + lane] = static_cast<int8_t>(whole[lane]);

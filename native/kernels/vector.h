@@ -45,9 +45,10 @@ PALIGEMMA_INLINE V loadAs(const void* p) {
 PALIGEMMA_INLINE Floats load(const float* p) { return loadAs<Floats>(p); }
 PALIGEMMA_INLINE void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// The first `count` < kLanes elements; the rest are zero.
+// The first `count` of kLanes elements, where `count` may be more; the rest are zero.
 template <typename V>
 PALIGEMMA_INLINE V loadSome(const void* p, int64_t count) {
+  if (count >= kLanes) return loadAs<V>(p);
   V v = {};
   __builtin_memcpy(&v, p, count * sizeof v[0]);
   return v;
