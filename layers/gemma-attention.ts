@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { attend } from "./attend.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
 import type { KVCache } from "./kv-cache.js";
+import { projectHeads } from "./heads.js";
 import { Linear } from "./linear.js";
 import { applyRope } from "./rope.js";
 import { noTap, type Tap } from "./tap.js";
@@ -42,35 +43,34 @@ export class GemmaAttention extends CheckpointLayer {
     super(rest);
     this.config = config;
     const { hiddenSize: D, numAttentionHeads: N, numKeyValueHeads: K, headDim: H, coarseProducts } = config;
-    const linear = (name: string, units: number) =>
-      this.own(new Linear({ ...this.part(name), units, useBias: false, coarseProducts }));
+    const linear = (name: string, units: number, inner = 1) =>
+      this.own(new Linear({ ...this.part(name), units, useBias: false, inner, coarseProducts }));
     this.qProj = linear("q_proj", N * H);
     this.kProj = linear("k_proj", K * H);
     this.vProj = linear("v_proj", K * H);
-    this.oProj = linear("o_proj", D);
+    this.oProj = linear("o_proj", D, 2);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     const [B, T] = shapesOf(inputShape)[0];
     const { hiddenSize: D, numAttentionHeads: N, headDim: H } = this.config;
     for (const projection of [this.qProj, this.kProj, this.vProj]) this.buildChild(projection, [B, T, D]);
-    this.buildChild(this.oProj, [B, T, N * H]);
+    this.buildChild(this.oProj, [B, T, N, H]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap, cache }: DecoderOptions = {}): tf.Tensor {
     const [x, mask, cos, sin] = inputs as tf.Tensor[];
-    const { numAttentionHeads: N, numKeyValueHeads: K, headDim: H, queryPreAttnScalar } = this.config;
-    const [B, T] = x.shape;
+    const { headDim, queryPreAttnScalar, coarseProducts: coarse } = this.config;
     return tf.tidy(() => {
-      const heads = (projection: Linear, count: number) => (projection.apply(x) as tf.Tensor).reshape([B, T, count, H]);
-      const q = tap("hook_q", heads(this.qProj, N));
-      const k = tap("hook_k", heads(this.kProj, K));
-      const v = tap("hook_v", heads(this.vProj, K));
+      const heads = projectHeads(x, [this.qProj, this.kProj, this.vProj], { headDim, coarse });
+      const q = tap("hook_q", heads[0]);
+      const k = tap("hook_k", heads[1]);
+      const v = tap("hook_v", heads[2]);
       const rotatedQ = tap("hook_rot_q", applyRope(q, cos, sin));
       const rotatedK = tap("hook_rot_k", applyRope(k, cos, sin));
       const [keys, values] = cache ? cache.append(rotatedK, v) : [rotatedK, v]; // [B, S, K, H] each
       const scaling = { scale: queryPreAttnScalar ** -0.5, softcap: this.config.attnLogitSoftcapping };
       const z = attend(rotatedQ, keys, values, mask, scaling, tap); // [B, T, N, H]
-      return this.oProj.apply(z.reshape([B, T, N * H])) as tf.Tensor;
+      return this.oProj.apply(z) as tf.Tensor;
     });
   }
   /** What each head adds to the output, `z` [B, T, N, H] -> [B, T, N, D]; their sum over N is the layer's output. The caller owns it. */
@@ -81,7 +81,7 @@ export class GemmaAttention extends CheckpointLayer {
       const rows = z
         .expandDims(0)
         .mul(only)
-        .reshape([N * B, T, N * H]);
+        .reshape([N * B, T, N, H]);
       const outputs = this.oProj.apply(rows) as tf.Tensor;
       return outputs.reshape([N, B, T, -1]).transpose([1, 2, 0, 3]);
     });

@@ -13,6 +13,8 @@ export type ProductOptions = {
   gelu?: boolean | undefined;
   /** x may be rounded to bfloat16 where the weight has 16 bit and the processor multiplies these faster. */
   coarse?: boolean | undefined;
+  /** How many of x's last axes are the inputs, taken as one; 1 by default. */
+  inner?: number | undefined;
 };
 
 /**
@@ -42,7 +44,9 @@ export class Matrix extends Weight {
 
   /** gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller owns the result. */
   multiply(x: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
-    return this.adapted ? this.multiplyAdapted(x, options) : this.multiplyOperand(x, options);
+    if (!this.adapted) return this.multiplyOperand(x, options);
+    const { inner = 1, ...rest } = options;
+    return tf.tidy(() => this.multiplyAdapted(inner === 1 ? x : x.reshape([...x.shape.slice(0, -inner), -1]), rest));
   }
 
   /** Rows of W times `factor`: integers `ids` [...] -> [..., in]. The caller owns the result. */
@@ -64,28 +68,29 @@ export class Matrix extends Weight {
     });
   }
 
-  private multiplyOperand(x: tf.Tensor, { bias, gelu = false, coarse = false }: ProductOptions): tf.Tensor {
-    const [w, attributes] = [this.read(), { activation: gelu ? 1 : 0, coarse: coarse ? 1 : 0 }];
+  private multiplyOperand(x: tf.Tensor, options: ProductOptions): tf.Tensor {
+    const { bias, gelu = false, coarse = false, inner = 1 } = options;
+    const [w, attributes] = [this.read(), { activation: gelu ? 1 : 0, coarse: coarse ? 1 : 0, inner }];
     const product = bias
       ? runKernel("PaligemmaLinearBias", { x, w, bias }, attributes)
       : runKernel("PaligemmaLinear", { x, w }, attributes);
     if (product) return product;
     return tf.tidy(() => {
-      const plain = this.product(x);
+      const plain = this.product(x, inner);
       // Added apart, never fused: wasm's fused product adds the bias once per 48 terms of the sum.
       const sum = bias ? plain.add(bias) : plain;
       return gelu ? geluTanh(sum) : sum;
     });
   }
 
-  private product(x: tf.Tensor): tf.Tensor {
+  private product(x: tf.Tensor, inner: number): tf.Tensor {
     return tf.tidy(() => {
       const weight = this.read();
       const out = weight.shape[0];
       const width = weight.size / out;
       const rows = x.reshape([x.size / width, width]) as tf.Tensor2D;
       const held = heldDtype(weight) === null ? null : runKernel("PaligemmaProduct", { x: rows, w: weight });
-      return (held ?? this.plainProduct(rows, dense(weight))).reshape([...x.shape.slice(0, -1), out]);
+      return (held ?? this.plainProduct(rows, dense(weight))).reshape([...x.shape.slice(0, -inner), out]);
     });
   }
 

@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { attend } from "./attend.js";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { projectHeads } from "./heads.js";
 import { Linear } from "./linear.js";
 import { noTap, type Tap } from "./tap.js";
 
@@ -29,30 +30,31 @@ export class SiglipAttention extends CheckpointLayer {
     super(rest);
     this.config = config;
     const { hiddenSize: units, coarseProducts } = config;
-    const linear = (name: string) => this.own(new Linear({ ...this.part(name), units, useBias: true, coarseProducts }));
+    const linear = (name: string, inner = 1) =>
+      this.own(new Linear({ ...this.part(name), units, useBias: true, inner, coarseProducts }));
     this.qProj = linear("q_proj");
     this.kProj = linear("k_proj");
     this.vProj = linear("v_proj");
-    this.outProj = linear("out_proj");
+    this.outProj = linear("out_proj", 2);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    for (const child of [this.qProj, this.kProj, this.vProj, this.outProj]) {
-      this.buildChild(child, shapesOf(inputShape)[0]);
-    }
+    const [B, P, D] = shapesOf(inputShape)[0];
+    const N = this.config.numAttentionHeads;
+    for (const projection of [this.qProj, this.kProj, this.vProj]) this.buildChild(projection, [B, P, D]);
+    this.buildChild(this.outProj, [B, P, N, D! / N]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
-    const [B, P, D] = x.shape;
-    const N = this.config.numAttentionHeads;
-    const H = D / N;
+    const { numAttentionHeads, coarseProducts: coarse } = this.config;
+    const headDim = x.shape.at(-1)! / numAttentionHeads;
     return tf.tidy(() => {
-      const heads = (projection: Linear) => (projection.apply(x) as tf.Tensor).reshape([B, P, N, H]);
-      const q = tap("hook_q", heads(this.qProj));
-      const k = tap("hook_k", heads(this.kProj));
-      const v = tap("hook_v", heads(this.vProj));
-      const z = attend(q, k, v, null, { scale: H ** -0.5, softcap: null }, tap);
-      return this.outProj.apply(z.reshape([B, P, D])) as tf.Tensor;
+      const heads = projectHeads(x, [this.qProj, this.kProj, this.vProj], { headDim, coarse });
+      const q = tap("hook_q", heads[0]);
+      const k = tap("hook_k", heads[1]);
+      const v = tap("hook_v", heads[2]);
+      const z = attend(q, k, v, null, { scale: headDim ** -0.5, softcap: null }, tap);
+      return this.outProj.apply(z) as tf.Tensor;
     });
   }
   override getConfig(): tf.serialization.ConfigDict {

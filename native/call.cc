@@ -44,11 +44,11 @@ WeightInput Call::weight(int index) {
   return weight;
 }
 
-Tensor Call::output(const std::vector<int64_t>& shape) {
+Tensor Call::output(const std::vector<int64_t>& shape, int index) {
   if (!ok_) return Tensor();
   int64_t size = 1;
   for (int64_t dim : shape) size *= dim;
-  TF_Tensor* tensor = TF_AllocateOutput(context_, 0, TF_FLOAT, shape.data(), static_cast<int>(shape.size()),
+  TF_Tensor* tensor = TF_AllocateOutput(context_, index, TF_FLOAT, shape.data(), static_cast<int>(shape.size()),
                                         static_cast<size_t>(size) * sizeof(float), status_);
   return check() ? Tensor(tensor) : Tensor();
 }

@@ -54,7 +54,7 @@ class Call {
   Tensor input(int index);
   // An int32 input [1] is the number of a held weight; a float input [out, ...] is the matrix itself.
   WeightInput weight(int index);
-  Tensor output(const std::vector<int64_t>& shape);
+  Tensor output(const std::vector<int64_t>& shape, int index = 0);
   void require(bool condition, const std::string& message);
 
  private:

@@ -32,6 +32,13 @@ struct Matrix {
 
 enum class Activation : int { kNone = 0, kGeluTanh = 1 };
 
+// One product: y = activation(x·Wᵀ + bias), x [m, cols], bias [rows] or null, y [m, rows].
+struct Product {
+  Matrix w;
+  const float* bias;
+  float* y;
+};
+
 // softmax(softcap(q·kᵀ · scale) + mask) · v; query head n reads key head n / (N / K).
 struct Attention {
   const float* q;     // [B, T, N, H]
@@ -44,14 +51,16 @@ struct Attention {
   float softcap;  // 0 for none
 };
 
+constexpr int64_t kMaxProducts = 3;
+
 // Activations are float32 and contiguous. They are multiplied as they are but for two cases: the tile unit takes 17 bits
 // or more of them for 16-bit weights (kernels/amx.cc), and a coarse product 8 where bfloat16 are multiplied faster.
 // Inputs and outputs do not overlap.
 struct Kernels {
   const char* name;
-  // y = activation(x·Wᵀ + bias): x [m, cols], bias [rows] or null, y [m, rows]. `coarse`: x may be rounded to bfloat16 where
-  // W has 16 bit.
-  void (*linear)(Pool&, const float* x, int64_t m, const Matrix& w, const float* bias, Activation, bool coarse, float* y);
+  // Some products of the same x, at most kMaxProducts, by matrices of one type; each has the bits that it has alone. `coarse`: x
+  // may be rounded to bfloat16 where W has 16 bit.
+  void (*linear)(Pool&, const float* x, int64_t m, const Product* products, int64_t count, Activation, bool coarse);
   // y = down( gelu_tanh(gate(x)) · up(x) ): x [m, D], gate and up [F, D] of one type, down [D, F], y [m, D]. `coarse` as
   // in linear. The arithmetic goes by `among` >= m, of how many rows these are some: of nine or more, each has the bits
   // that it has there.

@@ -21,6 +21,8 @@ struct Attributes {
   int64_t activation = 0;
   int64_t coarse = 0;
   int64_t among = 0;
+  int64_t inner = 1;
+  int64_t headDim = 0;
 };
 
 void readAttribute(TF_OpKernelConstruction* construction, const char* name, float* value, TF_Status* status) {
@@ -44,6 +46,8 @@ void* create(TF_OpKernelConstruction* construction) {
   readAttribute(construction, "activation", &attributes->activation, status);
   readAttribute(construction, "coarse", &attributes->coarse, status);
   readAttribute(construction, "among", &attributes->among, status);
+  readAttribute(construction, "inner", &attributes->inner, status);
+  readAttribute(construction, "headDim", &attributes->headDim, status);
   TF_DeleteStatus(status);
   return attributes;
 }
@@ -52,27 +56,69 @@ void destroy(void* kernel) { delete static_cast<Attributes*>(kernel); }
 
 const Attributes& of(void* kernel) { return *static_cast<Attributes*>(kernel); }
 
-std::vector<int64_t> withLast(std::vector<int64_t> shape, int64_t last) {
-  shape.back() = last;
+// The shape with its last `replaced` axes replaced.
+std::vector<int64_t> withLast(std::vector<int64_t> shape, const std::vector<int64_t>& last, int64_t replaced = 1) {
+  shape.resize(shape.size() - static_cast<size_t>(replaced));
+  shape.insert(shape.end(), last.begin(), last.end());
   return shape;
 }
 
-// x [..., in], w [out, in], bias [out] -> activation(x·Wᵀ + bias) [..., out]
+// The sizes of the last `inner` axes, multiplied; 0 where there are not as many.
+int64_t innerSize(const Tensor& x, int64_t inner) {
+  if (inner < 1 || inner > x.rank()) return 0;
+  int64_t size = 1;
+  for (int axis = 1; axis <= inner; axis++) size *= x.dim(-axis);
+  return size;
+}
+
+// x [..., in], where `inner` axes are in's, w [out, in], bias [out] -> activation(x·Wᵀ + bias) [..., out]
 void linear(void* kernel, TF_OpKernelContext* context) {
   Call call(context);
   Tensor x = call.input(0);
   WeightInput w = call.weight(1);
   Tensor bias = call.inputs() > 2 ? call.input(2) : Tensor();
   if (!call.ok()) return;
-  call.require(x.rank() >= 1 && x.dim(-1) == w.matrix.cols, "linear: the last axis of x is not that of the weight");
+  const Attributes& attributes = of(kernel);
+  call.require(innerSize(x, attributes.inner) == w.matrix.cols, "linear: the last axis of x is not that of the weight");
   call.require(!bias || bias.size() == w.matrix.rows, "linear: the bias is not as long as the weight has rows");
-  Tensor y = call.output(withLast(x.shape(), w.matrix.rows));
   if (!call.ok()) return;
-  auto activation = static_cast<Activation>(of(kernel).activation);
+  Tensor y = call.output(withLast(x.shape(), {w.matrix.rows}, attributes.inner));
+  if (!call.ok()) return;
+  auto activation = static_cast<Activation>(attributes.activation);
+  bool coarse = attributes.coarse != 0;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    const Product product = {w.matrix, bias ? bias.floats() : nullptr, y.floats()};
+    kernels.linear(pool, x.floats(), x.size() / w.matrix.cols, &product, 1, activation, coarse);
+  });
+}
+
+// x [..., D], three weights [heads · headDim, D] and, where they have them, their biases -> x·Wᵀ + bias, each [..., heads, headDim]
+void heads(void* kernel, TF_OpKernelContext* context) {
+  constexpr int kCount = 3;
+  static_assert(kCount <= kMaxProducts, "one product for each output");
+  Call call(context);
+  Tensor x = call.input(0), biases[kCount], outputs[kCount];
+  WeightInput weights[kCount];
+  const int64_t headDim = of(kernel).headDim;
+  for (int i = 0; i < kCount && call.ok(); i++) {
+    weights[i] = call.weight(1 + i);
+    if (call.inputs() > 1 + kCount) biases[i] = call.input(1 + kCount + i);
+    if (!call.ok()) return;
+    const Matrix& w = weights[i].matrix;
+    call.require(innerSize(x, 1) == w.cols, "heads: the last axis of x is not that of the weights");
+    call.require(w.dtype == weights[0].matrix.dtype, "heads: the weights are of different types");
+    call.require(headDim > 0 && w.rows % headDim == 0, "heads: a weight has not whole heads of rows");
+    call.require(!biases[i] || biases[i].size() == w.rows, "heads: a bias is not as long as its weight has rows");
+    if (call.ok()) outputs[i] = call.output(withLast(x.shape(), {w.rows / headDim, headDim}), i);
+  }
+  if (!call.ok()) return;
   bool coarse = of(kernel).coarse != 0;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
-    kernels.linear(pool, x.floats(), x.size() / w.matrix.cols, w.matrix, bias ? bias.floats() : nullptr, activation,
-                   coarse, y.floats());
+    Product products[kCount];
+    for (int i = 0; i < kCount; i++) {
+      products[i] = {weights[i].matrix, biases[i] ? biases[i].floats() : nullptr, outputs[i].floats()};
+    }
+    kernels.linear(pool, x.floats(), x.size() / weights[0].matrix.cols, products, kCount, Activation::kNone, coarse);
   });
 }
 
@@ -136,7 +182,7 @@ void scaleOf(void* kernel, TF_OpKernelContext* context) {
   if (!call.ok()) return;
   call.require(x.rank() >= 1 && x.dim(-1) > 0, "scale: expected x [..., D]");
   if (!call.ok()) return;
-  Tensor scale = call.output(withLast(x.shape(), 1));
+  Tensor scale = call.output(withLast(x.shape(), {1}));
   if (!call.ok()) return;
   float eps = of(kernel).eps;
   int64_t d = x.dim(-1);
@@ -415,41 +461,46 @@ struct Op {
   void (*compute)(void*, TF_OpKernelContext*);
   std::vector<const char*> inputs;
   std::vector<const char*> attributes;
-  const char* output;
+  std::vector<const char*> outputs;
 };
 
 std::vector<Op> ops() {
-  const char* W = "W: {int32, float}";
+  const char *W = "W: {int32, float}", *U = "U: {int32, float}", *V = "V: {int32, float}";
   return {
-      {"PaligemmaLinear", linear, {"x: float", "w: W"}, {W, "activation: int", "coarse: int"}, "y: float"},
-      {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"}, {W, "activation: int", "coarse: int"},
-       "y: float"},
+      {"PaligemmaLinear", linear, {"x: float", "w: W"}, {W, "activation: int", "coarse: int", "inner: int"}, {"y: float"}},
+      {"PaligemmaLinearBias", linear, {"x: float", "w: W", "bias: float"},
+       {W, "activation: int", "coarse: int", "inner: int"}, {"y: float"}},
+      {"PaligemmaHeads", heads, {"x: float", "q: W", "k: U", "v: V"}, {W, U, V, "headDim: int", "coarse: int"},
+       {"yq: float", "yk: float", "yv: float"}},
+      {"PaligemmaHeadsBias", heads,
+       {"x: float", "q: W", "k: U", "v: V", "q_bias: float", "k_bias: float", "v_bias: float"},
+       {W, U, V, "headDim: int", "coarse: int"}, {"yq: float", "yk: float", "yv: float"}},
       {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
-       {W, "U: {int32, float}", "V: {int32, float}", "coarse: int", "among: int"}, "y: float"},
-      {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, "y: float"},
-      {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, "y: float"},
-      {"PaligemmaGelu", gelu, {"x: float"}, {}, "y: float"},
-      {"PaligemmaRmsScale", scaleOf<false>, {"x: float"}, {"eps: float"}, "scale: float"},
-      {"PaligemmaRmsScaled", scaled, {"x: float", "scale: float", "weight: float"}, {}, "y: float"},
-      {"PaligemmaLayerScale", scaleOf<true>, {"x: float"}, {"eps: float"}, "scale: float"},
-      {"PaligemmaLayerScaled", scaled, {"x: float", "scale: float", "weight: float", "bias: float"}, {}, "y: float"},
-      {"PaligemmaScores", scores, {"q: float", "k: float", "mask: float"}, {"scale: float", "softcap: float"}, "y: float"},
-      {"PaligemmaScoresOpen", scores, {"q: float", "k: float"}, {"scale: float", "softcap: float"}, "y: float"},
-      {"PaligemmaSoftmax", softmax, {"x: float"}, {}, "y: float"},
-      {"PaligemmaMix", mix, {"pattern: float", "v: float"}, {}, "z: float"},
-      {"PaligemmaRope", rope, {"x: float", "cos: float", "sin: float"}, {}, "y: float"},
+       {W, U, V, "coarse: int", "among: int"}, {"y: float"}},
+      {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, {"y: float"}},
+      {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, {"y: float"}},
+      {"PaligemmaGelu", gelu, {"x: float"}, {}, {"y: float"}},
+      {"PaligemmaRmsScale", scaleOf<false>, {"x: float"}, {"eps: float"}, {"scale: float"}},
+      {"PaligemmaRmsScaled", scaled, {"x: float", "scale: float", "weight: float"}, {}, {"y: float"}},
+      {"PaligemmaLayerScale", scaleOf<true>, {"x: float"}, {"eps: float"}, {"scale: float"}},
+      {"PaligemmaLayerScaled", scaled, {"x: float", "scale: float", "weight: float", "bias: float"}, {}, {"y: float"}},
+      {"PaligemmaScores", scores, {"q: float", "k: float", "mask: float"}, {"scale: float", "softcap: float"}, {"y: float"}},
+      {"PaligemmaScoresOpen", scores, {"q: float", "k: float"}, {"scale: float", "softcap: float"}, {"y: float"}},
+      {"PaligemmaSoftmax", softmax, {"x: float"}, {}, {"y: float"}},
+      {"PaligemmaMix", mix, {"pattern: float", "v: float"}, {}, {"z: float"}},
+      {"PaligemmaRope", rope, {"x: float", "cos: float", "sin: float"}, {}, {"y: float"}},
       {"PaligemmaAttend", attend, {"q: float", "k: float", "v: float", "mask: float"}, {"scale: float", "softcap: float"},
-       "z: float"},
-      {"PaligemmaAttendOpen", attend, {"q: float", "k: float", "v: float"}, {"scale: float", "softcap: float"}, "z: float"},
-      {"PaligemmaRoom", room, {"shape: int32"}, {}, "room: float"},
+       {"z: float"}},
+      {"PaligemmaAttendOpen", attend, {"q: float", "k: float", "v: float"}, {"scale: float", "softcap: float"}, {"z: float"}},
+      {"PaligemmaRoom", room, {"shape: int32"}, {}, {"room: float"}},
       {"PaligemmaWriteCache", writeCache,
-       {"keys: float", "values: float", "k: float", "v: float", "position: int32"}, {}, "length: float"},
-      {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, "y: float"},
-      {"PaligemmaAdd", add, {"a: float", "b: float"}, {}, "y: float"},
-      {"PaligemmaLastRow", lastRow, {"x: float"}, {}, "y: float"},
-      {"PaligemmaSoftcap", softcap, {"x: float"}, {"softcap: float"}, "y: float"},
-      {"PaligemmaWiden", widen, {"w: W"}, {W}, "y: float"},
-      {"PaligemmaHold", hold, {"id: int32"}, {}, "w: int32"},
+       {"keys: float", "values: float", "k: float", "v: float", "position: int32"}, {}, {"length: float"}},
+      {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, {"y: float"}},
+      {"PaligemmaAdd", add, {"a: float", "b: float"}, {}, {"y: float"}},
+      {"PaligemmaLastRow", lastRow, {"x: float"}, {}, {"y: float"}},
+      {"PaligemmaSoftcap", softcap, {"x: float"}, {"softcap: float"}, {"y: float"}},
+      {"PaligemmaWiden", widen, {"w: W"}, {W}, {"y: float"}},
+      {"PaligemmaHold", hold, {"id: int32"}, {}, {"w: int32"}},
   };
 }
 
@@ -461,7 +512,7 @@ void registerOp(const Op& op, TF_Status* status) {
   TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(op.name);
   for (const char* attribute : op.attributes) TF_OpDefinitionBuilderAddAttr(definition, attribute);
   for (const char* input : op.inputs) TF_OpDefinitionBuilderAddInput(definition, input);
-  TF_OpDefinitionBuilderAddOutput(definition, op.output);
+  for (const char* output : op.outputs) TF_OpDefinitionBuilderAddOutput(definition, output);
   TF_OpDefinitionBuilderSetIsStateful(definition, true);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, unknownShape);
   TF_RegisterOpDefinition(definition, status);

@@ -394,18 +394,23 @@ void forBlocks(int64_t m, const Body& body) {
   for (int64_t row = 0; row < m; row += rows) body(row, least(rows, m - row));
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, bool coarse,
-            float* y) {
-  if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, w, bias, activation, coarse, y);
+void linear(Pool& pool, const float* x, int64_t m, const Product* products, int64_t count, Activation activation,
+            bool coarse) {
+  if (m < kManyRows) return kAvx512Kernels.linear(pool, x, m, products, count, activation, coarse);
+  const Matrix& first = products[0].w;
   // Packed weights are unpacked for vectors, whose layout tiles do not share.
-  if (w.packed()) return avx512Bf16Kernels()->linear(pool, x, m, w, bias, activation, coarse, y);
+  if (first.packed()) return avx512Bf16Kernels()->linear(pool, x, m, products, count, activation, coarse);
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    const Layout layout(rows, w.cols, w.dtype, coarse);
+    const Layout layout(rows, first.cols, first.dtype, coarse);
     uint8_t* packed = packedRows.need(layout.bytes());
-    packRows(pool, x + row * w.cols, rows, w.cols, layout, packed);
-    multiply(pool, {{&w, &w}}, layout, packed, [&](const Task& task) {
-      finishLinear(task, rows, w.rows, bias, activation, y + row * w.rows);
-    });
+    packRows(pool, x + row * first.cols, rows, first.cols, layout, packed);
+    for (int64_t i = 0; i < count; i++) {
+      const Product& product = products[i];
+      const int64_t outputs = product.w.rows;
+      multiply(pool, {{&product.w, &product.w}}, layout, packed, [&](const Task& task) {
+        finishLinear(task, rows, outputs, product.bias, activation, product.y + row * outputs);
+      });
+    }
   });
   packedRows.trim();
 }

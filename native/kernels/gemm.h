@@ -252,16 +252,22 @@ PALIGEMMA_INLINE void multiplyRows(int64_t rows, const float* x, const float* pa
   multiplyTile<Arithmetic, R>(x, panel, depth, first, sums, next);
 }
 
+// Some panels of one of several products.
+struct Span {
+  int64_t product, begin, end;
+};
+
 // What one task computes, and the memory of its thread.
-struct Task {
-  int64_t begin, end;  // panels
-  float* panel;        // one, of one block along k
-  float* sums;         // [panel][tile][kTileRows][kPanel]
+struct Task : Span {
+  Span next;     // what this thread computes after it, as far as one can tell
+  float* panel;  // one, of one block along k
+  float* sums;   // [panel][tile][kTileRows][kPanel]
 };
 
 // All sums of the task's panels for up to kBlockRows packed rows.
 template <typename Arithmetic>
-void multiplyPanels(const float* packed, const Layout& layout, const Panels& panels, const Task& task) {
+void multiplyPanels(const float* packed, const Layout& layout, const Panels* products, const Task& task) {
+  const Panels& panels = products[task.product];
   const int64_t cols = panels.matrices[0]->cols, tiles = layout.tiles(), tileFloats = kTileRows * kPanel;
   for (int64_t from = 0; from == 0 || from < layout.words; from += kDepth) {
     const int64_t depth = layout.depth(from);
@@ -270,7 +276,8 @@ void multiplyPanels(const float* packed, const Layout& layout, const Panels& pan
       packPanel<Arithmetic>(panels, n, from, depth, task.panel);
       const bool turn = n + 1 == task.end, over = turn && from + depth >= layout.words;
       const int64_t column = (over ? 0 : turn ? from + depth : from) * Arithmetic::kPerWord;
-      Prefetch next(panels, turn && !over ? task.begin : least(n + 1, panels.count() - 1), column,
+      Prefetch next(products[over ? task.next.product : task.product],
+                    over ? task.next.begin : turn ? task.begin : n + 1, column,
                     least(kDepth * Arithmetic::kPerWord, cols - column), tiles * ceilDiv(depth, kStride));
       for (int64_t tile = 0; tile < tiles; tile++, sums += tileFloats) {
         multiplyRows<Arithmetic>(layout.rows - tile * kTileRows, packed + layout.block(from, tile), task.panel, depth,
@@ -331,18 +338,44 @@ void finishGate(const Task& task, const Panels& panels, const Layout& layout, fl
 
 Scratch packedRows, packedHidden, taskMemory;
 
-// Calls finish(task) for every task of a product with packed rows.
+// How the panels of several products are divided among the tasks of one loop.
+struct Division {
+  const Panels* products;
+  int64_t count, perTask;
+
+  Division(const Panels* products, int64_t count, int threads) : products(products), count(count) {
+    int64_t panels = 0;
+    for (int64_t i = 0; i < count; i++) panels += products[i].count();
+    const int64_t fair = panels / (kFairTasks * threads);
+    perTask = least(kTaskPanels, most(1, fair / 2) * 2);  // even: two panels may make words together
+  }
+  int64_t tasksOf(int64_t product) const { return ceilDiv(products[product].count(), perTask); }
+  int64_t tasks() const {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += tasksOf(i);
+    return sum;
+  }
+  Span span(int64_t index) const {
+    int64_t product = 0;
+    for (; index >= tasksOf(product); product++) index -= tasksOf(product);
+    return {product, index * perTask, least(products[product].count(), (index + 1) * perTask)};
+  }
+};
+
+// Calls finish(task) for every task of several products with the same packed rows.
 template <typename Arithmetic, typename Finish>
-void multiplyPacked(Pool& pool, const float* packed, const Layout& layout, const Panels& panels, const Finish& finish) {
-  const int64_t count = panels.count(), fair = count / (kFairTasks * pool.threads());
-  const int64_t perTask = least(kTaskPanels, most(1, fair / 2) * 2);  // even: two panels may make words together
-  const int64_t panelFloats = kDepth * kPanel;
-  const int64_t taskFloats = panelFloats + perTask * layout.tiles() * kTileRows * kPanel;
+void multiplyPacked(Pool& pool, const float* packed, const Layout& layout, const Panels* products, int64_t count,
+                    const Finish& finish) {
+  const Division division(products, count, pool.threads());
+  const int64_t panelFloats = kDepth * kPanel, tasks = division.tasks();
+  const int64_t taskFloats = panelFloats + division.perTask * layout.tiles() * kTileRows * kPanel;
   float* memory = reinterpret_cast<float*>(taskMemory.need(pool.threads() * taskFloats * int64_t{sizeof(float)}));
-  pool.run(ceilDiv(count, perTask), [&](int64_t index, int thread) {
+  pool.run(tasks, [&](int64_t index, int thread) {
     float* mine = memory + thread * taskFloats;
-    const Task task = {index * perTask, least(count, (index + 1) * perTask), mine, mine + panelFloats};
-    multiplyPanels<Arithmetic>(packed, layout, panels, task);
+    // Threads take tasks by turns, more or less.
+    const Span next = division.span(least(tasks - 1, index + pool.threads()));
+    const Task task = {division.span(index), next, mine, mine + panelFloats};
+    multiplyPanels<Arithmetic>(packed, layout, products, task);
     finish(task);
   });
   taskMemory.trim();
@@ -350,14 +383,15 @@ void multiplyPacked(Pool& pool, const float* packed, const Layout& layout, const
 
 // The same for rows of x, which it packs.
 template <typename Finish>
-void multiply(Pool& pool, const float* x, int64_t m, const Panels& panels, bool coarse, const Finish& finish) {
-  const Matrix& w = *panels.matrices[0];
+void multiply(Pool& pool, const float* x, int64_t m, const Panels* products, int64_t count, bool coarse,
+              const Finish& finish) {
+  const Matrix& w = *products[0].matrices[0];
   withArithmetic(w, coarse, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     const Layout layout = {m, ceilDiv(w.cols, Arithmetic::kPerWord)};
     float* packed = reinterpret_cast<float*>(packedRows.need(layout.floats() * int64_t{sizeof(float)}));
     pool.run(layout.tiles(), [&](int64_t tile, int) { packTile<Arithmetic>(x, w.cols, layout, tile, packed); });
-    multiplyPacked<Arithmetic>(pool, packed, layout, panels, finish);
+    multiplyPacked<Arithmetic>(pool, packed, layout, products, count, finish);
   });
   packedRows.trim();
 }
@@ -369,14 +403,20 @@ void forBlocks(int64_t m, const Body& body) {
   for (int64_t row = 0; row < m; row += rows) body(row, least(rows, m - row));
 }
 
-void linear(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation, bool coarse,
-            float* y) {
+void linear(Pool& pool, const float* x, int64_t m, const Product* products, int64_t count, Activation activation,
+            bool coarse) {
   if (m <= 0) return;
-  if (m <= kFewRows) return linearFew(pool, x, m, w, bias, activation, y);
-  const Panels panels = {{&w, &w}};
+  if (m <= kFewRows) {
+    for (int64_t i = 0; i < count; i++) linearFew(pool, x, m, products[i], activation);
+    return;
+  }
+  Panels panels[kMaxProducts];
+  for (int64_t i = 0; i < count; i++) panels[i] = {{&products[i].w, &products[i].w}};
+  const int64_t cols = products[0].w.cols;
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    multiply(pool, x + row * w.cols, rows, panels, coarse, [&](const Task& task) {
-      finishLinear(task, rows, panels, bias, activation, y + row * w.rows);
+    multiply(pool, x + row * cols, rows, panels, count, coarse, [&](const Task& task) {
+      const Product& product = products[task.product];
+      finishLinear(task, rows, panels[task.product], product.bias, activation, product.y + row * product.w.rows);
     });
   });
 }
@@ -389,7 +429,7 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix
   if (among <= kFewRows) {
     auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * gate.rows * int64_t{sizeof(float)}));
     gateFew(pool, x, m, gate, up, hidden);
-    return linearFew(pool, hidden, m, down, nullptr, Activation::kNone, y);
+    return linearFew(pool, hidden, m, {down, nullptr, y}, Activation::kNone);
   }
   const Panels gates = {{&gate, &up}}, downs = {{&down, &down}};
   forBlocks(m, [&](int64_t row, int64_t rows) {
@@ -397,9 +437,9 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix
       using Next = decltype(arithmetic);
       const Layout layout = {rows, ceilDiv(down.cols, Next::kPerWord)};
       auto* hidden = reinterpret_cast<float*>(packedHidden.need(layout.floats() * int64_t{sizeof(float)}));
-      multiply(pool, x + row * gate.cols, rows, gates, coarse,
+      multiply(pool, x + row * gate.cols, rows, &gates, 1, coarse,
                [&](const Task& task) { finishGate<Next>(task, gates, layout, hidden); });
-      multiplyPacked<Next>(pool, hidden, layout, downs, [&](const Task& task) {
+      multiplyPacked<Next>(pool, hidden, layout, &downs, 1, [&](const Task& task) {
         finishLinear(task, rows, downs, nullptr, Activation::kNone, y + row * down.rows);
       });
     });

@@ -100,8 +100,9 @@ PALIGEMMA_INLINE Floats activate(Activation activation, Floats v) {
   return activation == Activation::kGeluTanh ? geluTanh(v) : v;
 }
 
-void linearFew(Pool& pool, const float* x, int64_t m, const Matrix& w, const float* bias, Activation activation,
-               float* y) {
+void linearFew(Pool& pool, const float* x, int64_t m, const Product& product, Activation activation) {
+  const Matrix& w = product.w;
+  const float* bias = product.bias;
   const DotRows run = dotRowsFor(w, m);
   forMatrixRows(pool, w, [&](int64_t first, int64_t last) {
     float parts[kFewRows][kGathered];
@@ -109,7 +110,7 @@ void linearFew(Pool& pool, const float* x, int64_t m, const Matrix& w, const flo
       const int64_t end = least(last, begin + kGathered);
       run(x, w, begin, end, parts);
       for (int64_t i = 0; i < m; i++) {
-        mapRow(end - begin, y + i * w.rows + begin, [&](int64_t r, auto read) {
+        mapRow(end - begin, product.y + i * w.rows + begin, [&](int64_t r, auto read) {
           return activate(activation, bias ? read(parts[i] + r) + read(bias + begin + r) : read(parts[i] + r));
         });
       }

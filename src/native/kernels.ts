@@ -8,13 +8,22 @@ import type { NativeInfo } from "./load.js";
 import { type NodeBackend, nodeBackend } from "./raw-ops.js";
 import { registerStockKernels } from "./stock-kernels.js";
 
-/** Order of the inputs of each operation in native/ops.cc, and the type of each of its attributes. */
+/** Order of the inputs of each operation in native/ops.cc, the type of each of its attributes, and its outputs if there are several. */
 const OPERATIONS: Record<
   Exclude<KernelName, "PaligemmaProduct">,
-  { inputs: string[]; attributes?: Record<string, "int" | "float"> }
+  { inputs: string[]; attributes?: Record<string, "int" | "float">; outputs?: number }
 > = {
-  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int" } },
-  PaligemmaLinearBias: { inputs: ["x", "w", "bias"], attributes: { activation: "int", coarse: "int" } },
+  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int", inner: "int" } },
+  PaligemmaLinearBias: {
+    inputs: ["x", "w", "bias"],
+    attributes: { activation: "int", coarse: "int", inner: "int" },
+  },
+  PaligemmaHeads: { inputs: ["x", "q", "k", "v"], attributes: { headDim: "int", coarse: "int" }, outputs: 3 },
+  PaligemmaHeadsBias: {
+    inputs: ["x", "q", "k", "v", "qBias", "kBias", "vBias"],
+    attributes: { headDim: "int", coarse: "int" },
+    outputs: 3,
+  },
   PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int", among: "int" } },
   PaligemmaGelu: { inputs: ["x"] },
   PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
@@ -78,7 +87,7 @@ export function completeKernels(): void {
 }
 
 function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {
-  const { inputs: order, attributes: types = {} } = OPERATIONS[name];
+  const { inputs: order, attributes: types = {}, outputs = 1 } = OPERATIONS[name];
   return ({ inputs, attrs, backend }) => {
     const node = backend as unknown as NodeBackend;
     const { TF_ATTR_INT, TF_ATTR_FLOAT } = synchronised(node).binding;
@@ -88,7 +97,9 @@ function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {
       value: attrs![attribute],
     }));
     const operands = order.map((input) => (inputs as Record<string, tf.TensorInfo>)[input]);
-    return node.executeSingleOutput(name, attributes, operands);
+    return outputs > 1
+      ? node.executeMultipleOutputs(name, attributes, operands, outputs)
+      : node.executeSingleOutput(name, attributes, operands);
   };
 }
 

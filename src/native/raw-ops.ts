@@ -7,6 +7,7 @@ export interface NodeBackend {
   getInputTensorIds(tensors: tf.TensorInfo[]): number[];
   createOutputTensor(metadata: Handle): tf.Tensor;
   executeSingleOutput(name: string, attributes: object[], inputs: tf.TensorInfo[]): tf.Tensor;
+  executeMultipleOutputs(name: string, attributes: object[], inputs: tf.TensorInfo[], outputs: number): tf.Tensor[];
 }
 
 /** A tensor of TensorFlow's by its number; whoever has it deletes it. `dtype` is TensorFlow's number of the type. */

@@ -10,7 +10,7 @@ import seedrandom from "seedrandom";
 import { MASKED } from "../../layers/axes.js";
 import { GatedMLP } from "../../layers/gated-mlp.js";
 import { dense } from "../../layers/held.js";
-import { type KernelName, runKernel } from "../../layers/kernel.js";
+import { type OneResult, runKernel, runKernels } from "../../layers/kernel.js";
 import { useBackend } from "../../src/backend.js";
 import type { KernelAddon } from "../../src/native/kernel-addon.js";
 import { kernelAddon } from "../../src/native/kernels.js";
@@ -64,7 +64,7 @@ function closeTo(actual: tf.Tensor | null, expected: ArrayLike<number>, limit: n
   assert.ok(measured <= limit, `${what}: differs by ${measured}, limit ${limit}`);
 }
 
-function run(name: KernelName, inputs: Record<string, tf.Tensor>, attributes: Record<string, number> = {}): tf.Tensor {
+function run(name: OneResult, inputs: Record<string, tf.Tensor>, attributes: Record<string, number> = {}): tf.Tensor {
   const result = runKernel(name, inputs, attributes);
   assert.ok(result, `there is no kernel ${name}`);
   return result;
@@ -144,7 +144,7 @@ describe("kernels of the tensorflow backend", () => {
           // The tile unit takes 17 bits of an activation, or more, for weights in 16 bit.
           const limit = addon.info().instructions === "amx" && dtype !== "F32" ? 4e-6 : 1e-6;
           closeTo(
-            run("PaligemmaLinear", { x: tf.tensor(x, [m, k]), w }, { activation: 0, coarse: 0 }),
+            run("PaligemmaLinear", { x: tf.tensor(x, [m, k]), w }, { activation: 0, coarse: 0, inner: 1 }),
             expected,
             limit,
             what,
@@ -152,7 +152,7 @@ describe("kernels of the tensorflow backend", () => {
           const activated = expected.map((value, i) => gelu(value + bias[i % n]));
           const operands = { x: tf.tensor(x, [m, k]), w, bias: tf.tensor(bias) };
           closeTo(
-            run("PaligemmaLinearBias", operands, { activation: 1, coarse: 0 }),
+            run("PaligemmaLinearBias", operands, { activation: 1, coarse: 0, inner: 1 }),
             activated,
             limit,
             `${what} with bias and GELU`,
@@ -184,7 +184,7 @@ describe("kernels of the tensorflow backend", () => {
         const what = `${addon.info().instructions} ${m} rows, ${D} -> ${F}`;
         const operand = tf.tensor(x, [m, D]);
         const linear = (input: tf.Tensor, w: tf.Tensor) =>
-          run("PaligemmaLinear", { x: input, w }, { activation: 0, coarse });
+          run("PaligemmaLinear", { x: input, w }, { activation: 0, coarse, inner: 1 });
         const whole = run(
           "PaligemmaGatedMlp",
           { x: operand, gate: gate.w, up: up.w, down: down.w },
@@ -201,6 +201,39 @@ describe("kernels of the tensorflow backend", () => {
         assert.deepEqual(linear(inner, down.w).dataSync(), whole.dataSync(), what);
       }
     });
+
+    onEachSet(
+      `heads are the products with three weights, each with the bits that it has alone, in ${dtype}`,
+      (addon) => {
+        for (const [m, k, headDim, coarse] of [
+          [1, 37, 5, 0],
+          [8, 70, 3, 1],
+          [9, 48, 16, 1],
+          [33, 300, 40, 0],
+          [70, 65, 12, 1],
+          [517, 24, 7, 1],
+        ]) {
+          const x = tf.tensor(normal(m * k, "x"), [1, m, k]);
+          const parts = [8, 3, 1].map((heads) => ({
+            heads,
+            ...held(addon, dtype, normal(heads * headDim * k, `w${heads}`, 1 / Math.sqrt(k)), [heads * headDim, k]),
+            bias: tf.tensor(normal(heads * headDim, `b${heads}`)),
+          }));
+          const [q, key, v] = parts.map(({ w }) => w);
+          const [qBias, kBias, vBias] = parts.map(({ bias }) => bias);
+          const plain = runKernels("PaligemmaHeads", { x, q, k: key, v }, { headDim, coarse })!;
+          const biased = { x, q, k: key, v, qBias, kBias, vBias };
+          const shifted = runKernels("PaligemmaHeadsBias", biased, { headDim, coarse })!;
+          const alone = { activation: 0, coarse, inner: 1 };
+          for (const [i, { heads, w, bias }] of parts.entries()) {
+            const what = `${addon.info().instructions} [${m}, ${k}], ${heads} heads of ${headDim}`;
+            assert.deepEqual([plain[i].shape, shifted[i].shape], Array(2).fill([1, m, heads, headDim]), what);
+            assert.deepEqual(plain[i].dataSync(), run("PaligemmaLinear", { x, w }, alone).dataSync(), what);
+            assert.deepEqual(shifted[i].dataSync(), run("PaligemmaLinearBias", { x, w, bias }, alone).dataSync(), what);
+          }
+        }
+      },
+    );
 
     onEachSet(`embed and widen give the stored numbers, in ${dtype}`, (addon) => {
       const [V, D] = [11, 37];
@@ -220,7 +253,7 @@ describe("kernels of the tensorflow backend", () => {
     const rounded = toFloat32(fromFloat32(x, "BF16"), "BF16");
     for (const dtype of DTYPES) {
       const { w, numbers } = held(addon, dtype, normal(n * k, "w"), [n, k]);
-      const y = run("PaligemmaLinear", { x: tf.tensor(x, [m, k]), w }, { activation: 0, coarse: 1 });
+      const y = run("PaligemmaLinear", { x: tf.tensor(x, [m, k]), w }, { activation: 0, coarse: 1, inner: 1 });
       const { instructions } = addon.info();
       const expected = product(rounds(instructions, dtype) ? rounded : x, numbers, m, n, k);
       closeTo(y, expected, 1e-6, `${instructions} ${dtype}`);
@@ -230,9 +263,20 @@ describe("kernels of the tensorflow backend", () => {
   onEachSet("linear takes an ordinary tensor as the weight, of any rank", () => {
     const [x, w] = [normal(3 * 20, "x"), normal(5 * 20, "w")];
     const weight = tf.tensor(w, [5, 2, 5, 2]);
-    const y = run("PaligemmaLinear", { x: tf.tensor(x, [3, 1, 20]), w: weight }, { activation: 0, coarse: 0 });
+    const y = run(
+      "PaligemmaLinear",
+      { x: tf.tensor(x, [3, 1, 20]), w: weight },
+      { activation: 0, coarse: 0, inner: 1 },
+    );
     assert.deepEqual(y.shape, [3, 1, 5]);
     closeTo(y, product(x, w, 3, 5, 20), 1e-6, "linear");
+  });
+
+  onEachSet("linear takes the last axes of x as one where they are in's together", () => {
+    const [x, w] = [tf.tensor(normal(2 * 3 * 4 * 5, "x"), [2, 3, 4, 5]), tf.tensor(normal(7 * 20, "w"), [7, 20])];
+    const y = run("PaligemmaLinear", { x, w }, { activation: 0, coarse: 0, inner: 2 });
+    assert.deepEqual(y.shape, [2, 3, 7]);
+    closeTo(y, product(x.dataSync(), w.dataSync(), 6, 7, 20), 1e-6, "linear");
   });
 
   onEachSet("the norms divide by the root, and step by step have the same bits", () => {
@@ -398,13 +442,13 @@ describe("kernels of the tensorflow backend", () => {
           const open: Record<string, tf.Tensor> = masked ? { mask: tf.tensor(mask, [B, 1, T, S]) } : {};
           const suffix = masked ? "" : "Open";
           const whole = run(
-            `PaligemmaAttend${suffix}` as KernelName,
+            `PaligemmaAttend${suffix}` as OneResult,
             { ...inputs, v: values, ...open },
             { scale, softcap },
           );
           const what = `${addon.info().instructions} ${JSON.stringify(sizes)}`;
           closeTo(whole, expected.z, 2e-6, what);
-          const scores = run(`PaligemmaScores${suffix}` as KernelName, { ...inputs, ...open }, { scale, softcap });
+          const scores = run(`PaligemmaScores${suffix}` as OneResult, { ...inputs, ...open }, { scale, softcap });
           closeTo(scores, expected.scores, 2e-6, `scores ${what}`);
           const pattern = run("PaligemmaSoftmax", { x: scores });
           closeTo(pattern, expected.pattern, 2e-6, `pattern ${what}`);
@@ -441,7 +485,28 @@ describe("kernels of the tensorflow backend", () => {
   onEachSet("operands that do not fit are refused, and the reason says which", (addon) => {
     const x = tf.ones([2, 5]);
     const { w } = held(addon, "BF16", normal(12, "w"), [3, 4]);
-    assert.throws(() => runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 0 }), /last axis of x/);
+    assert.throws(
+      () => runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 0, inner: 1 }),
+      /last axis of x/,
+    );
+    for (const inner of [0, 3]) {
+      const attributes = { activation: 0, coarse: 0, inner };
+      assert.throws(() => runKernel("PaligemmaLinear", { x: tf.ones([3, 4]), w }, attributes), /last axis of x/);
+    }
+    const rows = tf.ones([2, 4]);
+    const heads =
+      (k: tf.Tensor, headDim: number, x = rows) =>
+      () =>
+        runKernels("PaligemmaHeads", { x, q: w, k, v: w }, { headDim, coarse: 0 });
+    assert.throws(heads(tf.ones([3, 4]), 3), /of different types/);
+    assert.throws(heads(w, 2), /whole heads/);
+    assert.throws(heads(w, 0), /whole heads/);
+    assert.throws(heads(w, 3, x), /last axis of x/);
+    const biases = { qBias: tf.ones([3]), kBias: tf.ones([3]), vBias: tf.ones([4]) };
+    assert.throws(
+      () => runKernels("PaligemmaHeadsBias", { x: rows, q: w, k: w, v: w, ...biases }, { headDim: 3, coarse: 0 }),
+      /a bias is not as long/,
+    );
     const ids = tf.tensor1d([3], "int32");
     assert.throws(() => runKernel("PaligemmaEmbed", { ids, w }, { scale: 1 }), /outside the table/);
     const [keys, k, position] = [tf.ones([1, 3, 1, 2]), tf.ones([1, 2, 1, 2]), tf.tensor1d([2], "int32")];

@@ -44,15 +44,20 @@ struct Weights {
   Matrix matrix;
 };
 
-struct Product {
+struct Size {
   int64_t m, rows, cols;
 };
 
-void products(const Kernels& k, Pool& pool, Dtype dtype, const Product& p, bool coarse) {
+void products(const Kernels& k, Pool& pool, Dtype dtype, const Size& p, bool coarse) {
   Exact<float> x(p.m * p.cols), y(p.m * p.rows), bias(p.rows);
   Weights w(dtype, p.rows, p.cols);
-  k.linear(pool, x, p.m, w.matrix, bias, Activation::kGeluTanh, coarse, y);
-  k.linear(pool, x, p.m, w.matrix, nullptr, Activation::kNone, coarse, y);
+  const Product alone = {w.matrix, bias, y};
+  k.linear(pool, x, p.m, &alone, 1, Activation::kGeluTanh, coarse);
+  const int64_t fewer = ceilDiv(p.rows, 2);
+  Weights other(dtype, fewer, p.cols);
+  Exact<float> short1(p.m * fewer), short2(p.m * fewer), lastBias(fewer);
+  const Product several[] = {{w.matrix, nullptr, y}, {other.matrix, nullptr, short1}, {other.matrix, lastBias, short2}};
+  k.linear(pool, x, p.m, several, 3, Activation::kNone, coarse);
   Weights up(dtype, p.rows, p.cols), down(dtype, p.cols, p.rows);
   Exact<float> z(p.m * p.cols);
   k.gatedMlp(pool, x, p.m, p.m, w.matrix, up.matrix, down.matrix, coarse, z);
@@ -108,9 +113,9 @@ void rows(const Kernels& k, Pool& pool, int64_t m, int64_t d) {
 
 // Sizes around every step of the kernels: lanes, rows of a tile, panels, words of a block, rows at a time.
 void all(const Kernels& k, Pool& pool) {
-  const Product some[] = {{1, 1, 1},    {1, 33, 70},   {3, 70, 33},  {8, 130, 64}, {9, 17, 5},   {13, 31, 130},
+  const Size some[] = {{1, 1, 1},    {1, 33, 70},   {3, 70, 33},  {8, 130, 64}, {9, 17, 5},   {13, 31, 130},
                           {15, 40, 192}, {28, 65, 129}, {29, 9, 448}, {30, 66, 385}, {16, 64, 512}, {507, 34, 65}};
-  for (const Product& p : some) {
+  for (const Size& p : some) {
     for (Dtype dtype : {Dtype::kFloat32, Dtype::kBFloat16, Dtype::kFloat16, Dtype::kInt8, Dtype::kCodes4}) {
       for (bool coarse : {false, true}) products(k, pool, dtype, p, coarse);
     }
@@ -133,7 +138,8 @@ int main(int argc, char** argv) {
     Pool pool(1);
     Exact<float> x(9 * 64), y(10 * 33);
     Weights w(Dtype::kBFloat16, 33, 64);
-    tables[0]->linear(pool, x, 10, w.matrix, nullptr, Activation::kNone, true, y);
+    const Product product = {w.matrix, nullptr, y};
+    tables[0]->linear(pool, x, 10, &product, 1, Activation::kNone, true);
     return 0;
   }
   for (int threads : {1, 3}) {

@@ -122,7 +122,7 @@ export const mutations: Mutation[] = [
     ],
   ]),
   ...inFile("layers/gemma-attention.ts", "tiny-pg2/prompt", "hooks", [
-    ["scores scaled by the head size", "queryPreAttnScalar ** -0.5", "H ** -0.5"],
+    ["scores scaled by the head size", "queryPreAttnScalar ** -0.5", "headDim ** -0.5"],
     ["values rotated like keys", "[rotatedK, v]; //", "[rotatedK, applyRope(v, cos, sin)]; //"],
     ["keys not rotated", 'tap("hook_rot_k", applyRope(k, cos, sin))', 'tap("hook_rot_k", k)'],
   ]),
@@ -192,7 +192,7 @@ export const mutations: Mutation[] = [
     ["no final norm of the vision tower", 'run(this.lnFinal, x, tapAt(tap, "ln_final"))', "x"],
   ]),
   ...inFile("layers/siglip-attention.ts", "tiny-pg1/prompt", "hooks", [
-    ["vision scores scaled by the width", "scale: H ** -0.5", "scale: D ** -0.5"],
+    ["vision scores scaled by the width", "scale: headDim ** -0.5", "scale: x.shape.at(-1)! ** -0.5"],
   ]),
   ...inFile("layers/matrix.ts", "tiny-pg1/prompt", "hooks", [
     [
@@ -202,7 +202,7 @@ export const mutations: Mutation[] = [
     ],
   ]),
   ...inFile("layers/linear.ts", "tiny-pg1/prompt", "hooks", [
-    ["biases left out", "bias: this.bias?.read()", "bias: undefined"],
+    ["biases left out", "bias: bias?.read()", "bias: undefined"],
   ]),
   ...inFile("layers/softcap.ts", "tiny-pg2/prompt", "hooks", [
     ["a cap that clips", "x.div(cap).tanh().mul(cap)", "x.clipByValue(-cap, cap)"],

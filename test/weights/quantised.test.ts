@@ -238,11 +238,15 @@ onEachBackend("matrices of 4 and 8 bit in the kernels", (backend) => {
                 const bias = tf.tensor1d(normal(out, 5));
                 const what = `${form} [${out}, ${width}] · ${rows} on ${instructions}`;
                 const plain = x.matMul(wide as tf.Tensor2D, false, true);
-                const product = runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 0 })!;
+                const product = runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 0, inner: 1 })!;
                 near(product, plain, 2e-6, what);
-                const biased = runKernel("PaligemmaLinearBias", { x, w, bias }, { activation: 0, coarse: 0 })!;
+                const biased = runKernel(
+                  "PaligemmaLinearBias",
+                  { x, w, bias },
+                  { activation: 0, coarse: 0, inner: 1 },
+                )!;
                 near(biased, plain.add(bias), 2e-6, `${what}, with a bias`);
-                const coarse = runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 1 })!;
+                const coarse = runKernel("PaligemmaLinear", { x, w }, { activation: 0, coarse: 1, inner: 1 })!;
                 near(coarse, plain, 6e-3, `${what}, coarse`);
                 const down = tf.tensor2d(normal(width * out, 9), [width, out]);
                 const hidden = geluTanh(plain).mul(plain) as tf.Tensor2D;
