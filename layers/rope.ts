@@ -40,13 +40,11 @@ export function ropeTables(
   const cos = new Float32Array(rows.length * headDim);
   const sin = new Float32Array(rows.length * headDim);
   rows.forEach((position, row) => {
-    frequencies.forEach((frequency, i) => {
-      const angle = Math.fround(position * frequency);
-      for (const column of [row * headDim + i, row * headDim + half + i]) {
-        cos[column] = Math.cos(angle);
-        sin[column] = Math.sin(angle);
-      }
-    });
+    for (let i = 0, at = row * headDim; i < half; i++, at++) {
+      const angle = Math.fround(position * frequencies[i]);
+      cos[at] = cos[at + half] = Math.cos(angle);
+      sin[at] = sin[at + half] = Math.sin(angle);
+    }
   });
   const shape = [positions.length, positions[0].length, headDim];
   return { cos: tf.tensor(cos, shape), sin: tf.tensor(sin, shape) };

@@ -153,21 +153,28 @@ void packPanel(const Panels& panels, int64_t panel, int64_t from, int64_t depth,
     const Matrix& w = *panels.matrices[half];
     const int64_t first = panels.row(panel, half), start = from * Arithmetic::kPerWord;
     const int64_t width = least(depth * Arithmetic::kPerWord, w.cols - start);
-    float numbers[isUnpacked<Arithmetic> ? kLanes : 1][isUnpacked<Arithmetic> ? kDepth * Arithmetic::kPerWord : 1];
-    if (isUnpacked<Arithmetic>) {
-      for (int i = 0; i < kLanes && first + i < w.rows; i++) unpackRow(w, first + i, start, width, numbers[i]);
+    float words[kLanes][kDepth + kLanes];
+    for (int i = 0; i < kLanes; i++) {
+      const int64_t n = first + i;
+      if (n >= w.rows) {
+        for (int64_t at = 0; at < depth; at += kLanes) store(words[i] + at, Floats{});
+        continue;
+      }
+      float numbers[isUnpacked<Arithmetic> ? kDepth * Arithmetic::kPerWord : 1];
+      if (isUnpacked<Arithmetic>) unpackRow(w, n, start, width, numbers);
+      const uint8_t* row = isUnpacked<Arithmetic>
+                               ? reinterpret_cast<const uint8_t*>(numbers)
+                               : static_cast<const uint8_t*>(w.data) + (n * w.cols + start) * Arithmetic::kBytes;
+      for (int64_t at = 0; at < depth; at += kLanes) {
+        const int64_t column = at * Arithmetic::kPerWord, left = width - column;
+        const uint8_t* p = row + column * Arithmetic::kBytes;
+        store(words[i] + at, left >= kStep ? Arithmetic::w(p) : Arithmetic::w(p, left));
+      }
     }
     for (int64_t at = 0; at < depth; at += kLanes) {
-      const int64_t column = at * Arithmetic::kPerWord, left = width - column;
       Floats block[kLanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) {
-        const int64_t n = first + i;
-        const uint8_t* p = isUnpacked<Arithmetic>
-                               ? reinterpret_cast<const uint8_t*>(numbers[i] + column)
-                               : static_cast<const uint8_t*>(w.data) + (n * w.cols + start + column) * Arithmetic::kBytes;
-        block[i] = n >= w.rows ? Floats{} : left >= kStep ? Arithmetic::w(p) : Arithmetic::w(p, left);
-      }
+      for (int i = 0; i < kLanes; i++) block[i] = load(words[i] + at);
       transpose(block);
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; i++) {
