@@ -13,6 +13,7 @@ export type OneResult =
   | "PaligemmaLinearBias"
   | "PaligemmaProduct"
   | "PaligemmaGatedMlp"
+  | "PaligemmaMlp"
   | "PaligemmaGelu"
   | "PaligemmaRmsNorm"
   | "PaligemmaRmsScale"

@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
+import { runKernel } from "./kernel.js";
 import { Linear } from "./linear.js";
 import { listens, noTap, type Tap } from "./tap.js";
 
@@ -36,12 +37,22 @@ export class MLP extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const x = listOf(inputs)[0];
+    const fused = listens(tap, "hook_pre", "hook_post") ? null : this.atOnce(x);
+    if (fused) return fused;
     return tf.tidy(() => {
       const fc1 = (gelu: boolean) => this.fc1.apply(x, { gelu }) as tf.Tensor;
       if (!listens(tap, "hook_pre")) return this.fc2.apply(tap("hook_post", fc1(true))) as tf.Tensor;
       const pre = tap("hook_pre", fc1(false));
       return this.fc2.apply(tap("hook_post", geluTanh(pre))) as tf.Tensor;
     });
+  }
+  /** Both products by one kernel; null where there is none, or a matrix is more than its operand. */
+  private atOnce(x: tf.Tensor): tf.Tensor | null {
+    const { fc1, fc2, coarseProducts } = this;
+    if (fc1.weight.adapted || fc2.weight.adapted) return null;
+    const [bias1, bias2] = [fc1.bias!.read(), fc2.bias!.read()];
+    const operands = { x, fc1: fc1.weight.read(), bias1, fc2: fc2.weight.read(), bias2 };
+    return runKernel("PaligemmaMlp", operands, { coarse: coarseProducts ? 1 : 0 });
   }
   override getConfig(): tf.serialization.ConfigDict {
     const { hiddenSize, intermediateSize, coarseProducts } = this;

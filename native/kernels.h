@@ -66,6 +66,8 @@ struct Kernels {
   // that it has there.
   void (*gatedMlp)(Pool&, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
                    const Matrix& down, bool coarse, float* y);
+  // y = fc2( gelu_tanh(fc1(x) + bias1) ) + bias2: x [m, D], fc1 [F, D], fc2 [D, F], y [m, D]. `coarse` as in linear.
+  void (*mlp)(Pool&, const float* x, int64_t m, const Matrix& fc1, const float* bias1, const Product& fc2, bool coarse);
   // y = x / sqrt(mean(x²) + eps) · (1 + weight): x and y [m, d], weight [d].
   void (*rmsNorm)(Pool&, const float* x, int64_t m, int64_t d, const float* weight, float eps, float* y);
   // y = (x - mean) / sqrt(var + eps) · weight + bias: x and y [m, d], weight and bias [d].

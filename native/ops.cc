@@ -142,6 +142,25 @@ void gatedMlp(void* kernel, TF_OpKernelContext* context) {
   });
 }
 
+// x [..., D], fc1 [F, D], bias1 [F], fc2 [D, F], bias2 [D] -> [..., D]
+void mlp(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor x = call.input(0), bias1 = call.input(2), bias2 = call.input(4);
+  WeightInput fc1 = call.weight(1), fc2 = call.weight(3);
+  if (!call.ok()) return;
+  int64_t d = fc1.matrix.cols, f = fc1.matrix.rows;
+  bool fits = fc2.matrix.cols == f && fc2.matrix.rows == d && bias1.size() == f && bias2.size() == d;
+  call.require(x.rank() >= 1 && x.dim(-1) == d && fits, "mlp: the sizes of x, fc1, fc2 and the biases do not fit");
+  if (!call.ok()) return;
+  Tensor y = call.output(x.shape());
+  if (!call.ok()) return;
+  bool coarse = of(kernel).coarse != 0;
+  Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
+    const Product second = {fc2.matrix, bias2.floats(), y.floats()};
+    kernels.mlp(pool, x.floats(), x.size() / d, fc1.matrix, bias1.floats(), second, coarse);
+  });
+}
+
 // x [..., D], weight [D] -> [..., D]
 void rmsNorm(void* kernel, TF_OpKernelContext* context) {
   Call call(context);
@@ -477,6 +496,8 @@ std::vector<Op> ops() {
        {W, U, V, "headDim: int", "coarse: int"}, {"yq: float", "yk: float", "yv: float"}},
       {"PaligemmaGatedMlp", gatedMlp, {"x: float", "gate: W", "up: U", "down: V"},
        {W, U, V, "coarse: int", "among: int"}, {"y: float"}},
+      {"PaligemmaMlp", mlp, {"x: float", "fc1: W", "bias1: float", "fc2: U", "bias2: float"}, {W, U, "coarse: int"},
+       {"y: float"}},
       {"PaligemmaRmsNorm", rmsNorm, {"x: float", "weight: float"}, {"eps: float"}, {"y: float"}},
       {"PaligemmaLayerNorm", layerNorm, {"x: float", "weight: float", "bias: float"}, {"eps: float"}, {"y: float"}},
       {"PaligemmaGelu", gelu, {"x: float"}, {}, {"y: float"}},

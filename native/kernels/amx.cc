@@ -443,6 +443,16 @@ void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix
   packedHidden.trim();
 }
 
+Scratch hiddenRows;
+
+void mlp(Pool& pool, const float* x, int64_t m, const Matrix& fc1, const float* bias1, const Product& fc2, bool coarse) {
+  if (m < kManyRows) return kAvx512Kernels.mlp(pool, x, m, fc1, bias1, fc2, coarse);
+  const Product first = {fc1, bias1, reinterpret_cast<float*>(hiddenRows.need(m * fc1.rows * int64_t{sizeof(float)}))};
+  linear(pool, x, m, &first, 1, Activation::kGeluTanh, coarse);
+  linear(pool, first.y, m, &fc2, 1, Activation::kNone, coarse);
+  hiddenRows.trim();
+}
+
 }  // namespace
 }  // namespace PALIGEMMA_ISA
 
@@ -452,6 +462,7 @@ const Kernels* amxKernels() {
   table.name = "amx";
   table.linear = amx::linear;
   table.gatedMlp = amx::gatedMlp;
+  table.mlp = amx::mlp;
   return &table;
 }
 

@@ -13,6 +13,7 @@ const Kernels* avx512Bf16Kernels() {
   table.name = "avx512bf16";
   table.linear = avx512bf16::linear;
   table.gatedMlp = avx512bf16::gatedMlp;
+  table.mlp = avx512bf16::mlp;
   return &table;
 }
 

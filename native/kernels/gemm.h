@@ -319,23 +319,24 @@ void finishLinear(const Task& task, int64_t m, const Panels& panels, const float
   }
 }
 
-// gelu(gate) · up of paired panels, packed as the words of the matrix that comes next.
-template <typename Next>
-void finishGate(const Task& task, const Panels& panels, const Layout& layout, float* hidden) {
-  const int64_t perPanel = layout.tiles() * kTileRows * kPanel;
-  const auto gated = [&](int64_t n, const float* sums) {
-    const int64_t column = n * kLanes, count = least(kLanes, panels.matrices[0]->rows - column);
-    return geluTanh(scaled(*panels.matrices[0], column, count, load(sums))) *
-           scaled(*panels.matrices[1], column, count, load(sums + kLanes));
-  };
-  for (int64_t n = task.begin; n < task.end; n += Next::kPerWord) {
+// What becomes of the sums before another matrix is multiplied: `vector(column, count, sums, other)` of the kLanes outputs from a
+// column on, where `other` are the sums of the second matrix of paired panels; packed as that matrix's words.
+template <typename Next, typename Vector>
+void finishHidden(const Task& task, const Panels& panels, const Layout& layout, float* hidden, const Vector& vector) {
+  const int64_t perPanel = layout.tiles() * kTileRows * kPanel, inPanel = panels.outputs() / kLanes;
+  const int64_t begin = task.begin * inPanel, end = task.end * inPanel;
+  for (int64_t n = begin; n < end; n += Next::kPerWord) {
     for (int64_t tile = 0; tile < layout.tiles(); tile++) {
       const int64_t rows = least(layout.rows - tile * kTileRows, kTileRows);
       Floats block[kLanes] = {};
       for (int64_t i = 0; i < rows; i++) {
-        const float* sums = task.sums + (n - task.begin) * perPanel + (tile * kTileRows + i) * kPanel;
         Floats numbers[Next::kPerWord] = {};
-        for (int j = 0; j < Next::kPerWord && n + j < task.end; j++) numbers[j] = gated(n + j, sums + j * perPanel);
+        for (int j = 0; j < Next::kPerWord && n + j < end; j++) {
+          const int64_t panel = (n + j) / inPanel - task.begin, column = (n + j) * kLanes;
+          const float* sums = task.sums + panel * perPanel + (tile * kTileRows + i) * kPanel + (n + j) % inPanel * kLanes;
+          const int64_t count = most(0, least(kLanes, panels.matrices[0]->rows - column));
+          numbers[j] = vector(column, count, sums, sums + kLanes);
+        }
         block[i] = Next::words(numbers);
       }
       storeWords(block, layout, n * kLanes / Next::kPerWord, tile, hidden);
@@ -430,28 +431,53 @@ void linear(Pool& pool, const float* x, int64_t m, const Product* products, int6
 
 Scratch hiddenRows;
 
-void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
-              const Matrix& down, bool coarse, float* y) {
-  if (m <= 0) return;
-  if (among <= kFewRows) {
-    auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * gate.rows * int64_t{sizeof(float)}));
-    gateFew(pool, x, m, gate, up, hidden);
-    return linearFew(pool, hidden, m, {down, nullptr, y}, Activation::kNone);
-  }
-  const Panels gates = {{&gate, &up}}, downs = {{&down, &down}};
+// y = second(vector(first(x))): the hidden rows are packed as they come. `vector` as in finishHidden.
+template <typename Vector>
+void multiplyTwice(Pool& pool, const float* x, int64_t m, const Panels& first, const Product& second, bool coarse,
+                   const Vector& vector) {
+  const Matrix& w = second.w;
+  const Panels last = {{&w, &w}};
+  const int64_t cols = first.matrices[0]->cols;
   forBlocks(m, [&](int64_t row, int64_t rows) {
-    withArithmetic(down, coarse, [&](auto arithmetic) {
+    withArithmetic(w, coarse, [&](auto arithmetic) {
       using Next = decltype(arithmetic);
-      const Layout layout = {rows, ceilDiv(down.cols, Next::kPerWord)};
+      const Layout layout = {rows, ceilDiv(w.cols, Next::kPerWord)};
       auto* hidden = reinterpret_cast<float*>(packedHidden.need(layout.floats() * int64_t{sizeof(float)}));
-      multiply(pool, x + row * gate.cols, rows, &gates, 1, coarse,
-               [&](const Task& task) { finishGate<Next>(task, gates, layout, hidden); });
-      multiplyPacked<Next>(pool, hidden, layout, &downs, 1, [&](const Task& task) {
-        finishLinear(task, rows, downs, nullptr, Activation::kNone, y + row * down.rows);
+      multiply(pool, x + row * cols, rows, &first, 1, coarse,
+               [&](const Task& task) { finishHidden<Next>(task, first, layout, hidden, vector); });
+      multiplyPacked<Next>(pool, hidden, layout, &last, 1, [&](const Task& task) {
+        finishLinear(task, rows, last, second.bias, Activation::kNone, second.y + row * w.rows);
       });
     });
   });
   packedHidden.trim();
+}
+
+void gatedMlp(Pool& pool, const float* x, int64_t m, int64_t among, const Matrix& gate, const Matrix& up,
+              const Matrix& down, bool coarse, float* y) {
+  if (m <= 0) return;
+  const Product second = {down, nullptr, y};
+  if (among <= kFewRows) {
+    auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * gate.rows * int64_t{sizeof(float)}));
+    gateFew(pool, x, m, gate, up, hidden);
+    return linearFew(pool, hidden, m, second, Activation::kNone);
+  }
+  multiplyTwice(pool, x, m, {{&gate, &up}}, second, coarse,
+                [&](int64_t column, int64_t count, const float* gates, const float* ups) {
+                  return geluTanh(scaled(gate, column, count, load(gates))) * scaled(up, column, count, load(ups));
+                });
+}
+
+void mlp(Pool& pool, const float* x, int64_t m, const Matrix& fc1, const float* bias1, const Product& fc2, bool coarse) {
+  if (m <= 0) return;
+  if (m <= kFewRows) {
+    auto* hidden = reinterpret_cast<float*>(hiddenRows.need(m * fc1.rows * int64_t{sizeof(float)}));
+    linearFew(pool, x, m, {fc1, bias1, hidden}, Activation::kGeluTanh);
+    return linearFew(pool, hidden, m, fc2, Activation::kNone);
+  }
+  multiplyTwice(pool, x, m, {{&fc1, &fc1}}, fc2, coarse, [&](int64_t column, int64_t count, const float* sums, const float*) {
+    return geluTanh(scaled(fc1, column, count, load(sums)) + loadSome<Floats>(bias1 + column, count));
+  });
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ const OPERATIONS: Record<
     outputs: 3,
   },
   PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int", among: "int" } },
+  PaligemmaMlp: { inputs: ["x", "fc1", "bias1", "fc2", "bias2"], attributes: { coarse: "int" } },
   PaligemmaGelu: { inputs: ["x"] },
   PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
   PaligemmaRmsScale: { inputs: ["x"], attributes: { eps: "float" } },

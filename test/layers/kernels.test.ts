@@ -202,6 +202,37 @@ describe("kernels of the tensorflow backend", () => {
       }
     });
 
+    onEachSet(`mlp is fc2(gelu(fc1(x))) with biases, and step by step has the same bits, in ${dtype}`, (addon) => {
+      for (const [m, D, F, coarse] of [
+        [1, 37, 70, 0],
+        [8, 64, 33, 1],
+        [9, 40, 47, 1],
+        [19, 65, 130, 0],
+        [19, 65, 131, 1],
+        [31, 20, 430, 0],
+        [530, 24, 50, 1],
+        [15, 1031, 20, 1],
+      ]) {
+        const part = (name: string, rows: number, cols: number) =>
+          held(addon, dtype, normal(rows * cols, name, 1 / Math.sqrt(cols)), [rows, cols]);
+        const [fc1, fc2] = [part("fc1", F, D), part("fc2", D, F)];
+        const [x, b1, b2] = [normal(m * D, "x"), normal(F, "b1"), normal(D, "b2")];
+        const [input, bias1, bias2] = [tf.tensor(x, [1, m, D]), tf.tensor(b1), tf.tensor(b2)];
+        const whole = run("PaligemmaMlp", { x: input, fc1: fc1.w, bias1, fc2: fc2.w, bias2 }, { coarse });
+        const { instructions } = addon.info();
+        const what = `${instructions} ${m} rows, ${D} -> ${F}`;
+        assert.deepEqual(whole.shape, [1, m, D], what);
+        const hidden = product(x, fc1.numbers, m, F, D).map((sum, i) => gelu(sum + b1[i % F]));
+        const expected = product(hidden, fc2.numbers, m, D, F).map((sum, i) => sum + b2[i % D]);
+        const rounded = coarse !== 0 && rounds(instructions, dtype) && m > 4;
+        closeTo(whole, expected, rounded ? 1e-2 : instructions === "amx" ? 8e-6 : 2e-6, what);
+        const linear = (operand: tf.Tensor, w: tf.Tensor, bias: tf.Tensor, activation: number) =>
+          run("PaligemmaLinearBias", { x: operand, w, bias }, { activation, coarse, inner: 1 });
+        const steps = linear(linear(input, fc1.w, bias1, 1), fc2.w, bias2, 0);
+        assert.deepEqual(whole.dataSync(), steps.dataSync(), what);
+      }
+    });
+
     onEachSet(
       `heads are the products with three weights, each with the bits that it has alone, in ${dtype}`,
       (addon) => {
@@ -507,6 +538,8 @@ describe("kernels of the tensorflow backend", () => {
       () => runKernels("PaligemmaHeadsBias", { x: rows, q: w, k: w, v: w, ...biases }, { headDim: 3, coarse: 0 }),
       /a bias is not as long/,
     );
+    const mlp = { fc1: w, bias1: tf.ones([3]), fc2: tf.ones([4, 3]), bias2: tf.ones([3]) };
+    assert.throws(() => runKernel("PaligemmaMlp", { x: rows, ...mlp }, { coarse: 0 }), /the biases do not fit/);
     const ids = tf.tensor1d([3], "int32");
     assert.throws(() => runKernel("PaligemmaEmbed", { ids, w }, { scale: 1 }), /outside the table/);
     const [keys, k, position] = [tf.ones([1, 3, 1, 2]), tf.ones([1, 2, 1, 2]), tf.tensor1d([2], "int32")];

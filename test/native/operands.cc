@@ -62,6 +62,8 @@ void products(const Kernels& k, Pool& pool, Dtype dtype, const Size& p, bool coa
   Exact<float> z(p.m * p.cols);
   k.gatedMlp(pool, x, p.m, p.m, w.matrix, up.matrix, down.matrix, coarse, z);
   k.gatedMlp(pool, x, 1, p.m, w.matrix, up.matrix, down.matrix, coarse, z);
+  Exact<float> outBias(p.cols);
+  k.mlp(pool, x, p.m, w.matrix, bias, {down.matrix, outBias, z}, coarse);
   Exact<float> wide(p.rows * p.cols), some(2 * p.cols);
   k.widen(pool, w.matrix, wide);
   Exact<int32_t> ids(2);
