@@ -33,6 +33,8 @@ export type OneResult =
   | "PaligemmaEmbed"
   | "PaligemmaAdd"
   | "PaligemmaLastRow"
+  | "PaligemmaPick"
+  | "PaligemmaMask"
   | "PaligemmaSoftcap"
   | "PaligemmaWiden";
 

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { MASKED } from "./axes.js";
+import { runKernel } from "./kernel.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
 
 /**
@@ -33,6 +34,10 @@ export function prefixLmMask(
   window: number | null,
   queries: number = attentionMask.shape[1]!,
 ): tf.Tensor {
+  const floats = attentionMask.dtype === "float32" && tokenTypes.dtype === "float32";
+  const attributes = { window: window ?? -1, queries, masked: MASKED };
+  const mask = floats ? runKernel("PaligemmaMask", { real: attentionMask, types: tokenTypes }, attributes) : null;
+  if (mask) return mask;
   return tf.tidy(() => {
     const S = attentionMask.shape[1]!;
     const key = tf.range(0, S, 1, "float32").reshape([1, 1, S]);

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { add } from "./add.js";
 import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import type { Matrix } from "./matrix.js";
@@ -49,7 +50,7 @@ export class PatchEmbedding extends CheckpointLayer {
       const flat = patches.reshape([B, rows * columns, C * p * p]);
       const embed = tap("hook_embed", this.kernel.multiply(flat, { bias: this.bias.read() }));
       const positions = tap("hook_pos_embed", this.positions.read().expandDims(0));
-      return tap("hook_full_embed", embed.add(positions));
+      return tap("hook_full_embed", add(embed, positions));
     });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {

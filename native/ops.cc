@@ -23,6 +23,9 @@ struct Attributes {
   int64_t among = 0;
   int64_t inner = 1;
   int64_t headDim = 0;
+  int64_t window = -1;
+  int64_t queries = 0;
+  float masked = 0;
 };
 
 void readAttribute(TF_OpKernelConstruction* construction, const char* name, float* value, TF_Status* status) {
@@ -48,6 +51,9 @@ void* create(TF_OpKernelConstruction* construction) {
   readAttribute(construction, "among", &attributes->among, status);
   readAttribute(construction, "inner", &attributes->inner, status);
   readAttribute(construction, "headDim", &attributes->headDim, status);
+  readAttribute(construction, "window", &attributes->window, status);
+  readAttribute(construction, "queries", &attributes->queries, status);
+  readAttribute(construction, "masked", &attributes->masked, status);
   TF_DeleteStatus(status);
   return attributes;
 }
@@ -412,6 +418,56 @@ void lastRow(void*, TF_OpKernelContext* context) {
   });
 }
 
+// first and second [..., D], index [...] of their rows, counted through -> those rows [..., D]
+void pick(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor first = call.input(0), second = call.input(1), index = call.input(2);
+  if (!call.ok()) return;
+  bool fits = first.rank() >= 1 && second.rank() >= 1 && first.dim(-1) == second.dim(-1) && first.dim(-1) > 0;
+  call.require(fits, "pick: the last axes of the tables differ");
+  if (!call.ok()) return;
+  int64_t D = first.dim(-1), firstRows = first.size() / D, rows = firstRows + second.size() / D;
+  for (int64_t i = 0; i < index.size(); i++) {
+    call.require(index.ints()[i] >= 0 && index.ints()[i] < rows, "pick: an index is outside the tables");
+  }
+  std::vector<int64_t> shape = index.shape();
+  shape.push_back(D);
+  Tensor y = call.output(shape);
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels&, Pool&) {
+    for (int64_t i = 0; i < index.size(); i++) {
+      const int64_t row = index.ints()[i];
+      const float* from = row < firstRows ? first.floats() + row * D : second.floats() + (row - firstRows) * D;
+      std::memcpy(y.floats() + i * D, from, static_cast<size_t>(D) * sizeof(float));
+    }
+  });
+}
+
+// real and types [B, S] -> 0 where a query sees a key, `masked` elsewhere [B, 1, queries, S]; the rule stands in layers/mask.ts. A window
+// below 0 is none.
+void mask(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  Tensor real = call.input(0), types = call.input(1);
+  if (!call.ok()) return;
+  const Attributes attributes = of(kernel);
+  call.require(real.rank() == 2 && types.shape() == real.shape(), "mask: expected real and types [B, S]");
+  if (!call.ok()) return;
+  int64_t B = real.dim(0), S = real.dim(1), queries = attributes.queries, window = attributes.window;
+  call.require(queries >= 0 && queries <= S, "mask: expected 0 <= queries <= S");
+  Tensor y = call.output({B, 1, queries, S});
+  if (!call.ok()) return;
+  Stream::get().enqueue([=](const Kernels&, Pool&) {
+    for (int64_t row = 0; row < B * queries; row++) {
+      const float *isReal = real.floats() + row / queries * S, *type = types.floats() + row / queries * S;
+      const int64_t i = S - queries + row % queries;
+      for (int64_t j = 0; j < S; j++) {
+        const bool causal = j <= i && (window < 0 || j > i - window), inBlock = type[i] == 0 && type[j] == 0;
+        y.floats()[row * S + j] = isReal[j] > 0 && (causal || inBlock) ? 0.f : attributes.masked;
+      }
+    }
+  });
+}
+
 // x -> gelu_tanh(x)
 void gelu(void*, TF_OpKernelContext* context) {
   Call call(context);
@@ -519,6 +575,9 @@ std::vector<Op> ops() {
       {"PaligemmaEmbed", embed, {"ids: int32", "w: W"}, {W, "scale: float"}, {"y: float"}},
       {"PaligemmaAdd", add, {"a: float", "b: float"}, {}, {"y: float"}},
       {"PaligemmaLastRow", lastRow, {"x: float"}, {}, {"y: float"}},
+      {"PaligemmaPick", pick, {"first: float", "second: float", "index: int32"}, {}, {"y: float"}},
+      {"PaligemmaMask", mask, {"real: float", "types: float"}, {"window: int", "queries: int", "masked: float"},
+       {"mask: float"}},
       {"PaligemmaSoftcap", softcap, {"x: float"}, {"softcap: float"}, {"y: float"}},
       {"PaligemmaWiden", widen, {"w: W"}, {W}, {"y: float"}},
       {"PaligemmaHold", hold, {"id: int32"}, {}, {"w: int32"}},

@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { WeightScope } from "../layers/checkpoint-layer.js";
 import type { HeldDtype } from "../layers/held.js";
+import { interleave } from "../layers/interleave.js";
 import { Projector } from "../layers/projector.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
 import type { Weight } from "../layers/weight.js";
@@ -195,31 +196,9 @@ export class PaliGemmaModel {
     const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
     const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
     if (images === null) return text;
-    const D = this.config.text.hiddenSize;
-    const tables = { image: images.reshape([-1, D]), text: text.reshape([-1, D]) };
-    const next = { image: 0, text: 0 };
-    // Runs and not a gather, whose gradient wasm has not got.
-    const rows = inputIds.map((row) => {
-      const runs = runsOf(row.map(isImage)).map(({ value, length }) => {
-        const kind = value ? "image" : "text";
-        next[kind] += length;
-        return tables[kind].slice([next[kind] - length, 0], [length, D]);
-      });
-      return tf.concat(runs).expandDims(0);
-    });
-    return tf.concat(rows);
+    const fromImages = inputIds.map((row) => row.map(isImage));
+    return interleave(images, text, fromImages);
   }
-}
-
-// Stretches of equal values, in order.
-function runsOf(values: readonly boolean[]): { value: boolean; length: number }[] {
-  const runs: { value: boolean; length: number }[] = [];
-  for (const value of values) {
-    const run = runs.at(-1);
-    if (run?.value === value) run.length++;
-    else runs.push({ value, length: 1 });
-  }
-  return runs;
 }
 
 // A replacement of another shape would be broadcast, or fail far from the hook.

@@ -44,6 +44,8 @@ const OPERATIONS: Record<
   PaligemmaWriteCache: { inputs: ["keys", "values", "k", "v", "position"] },
   PaligemmaEmbed: { inputs: ["ids", "w"], attributes: { scale: "float" } },
   PaligemmaLastRow: { inputs: ["x"] },
+  PaligemmaPick: { inputs: ["first", "second", "index"] },
+  PaligemmaMask: { inputs: ["real", "types"], attributes: { window: "int", queries: "int", masked: "float" } },
   PaligemmaAdd: { inputs: ["a", "b"] },
   PaligemmaSoftcap: { inputs: ["x"], attributes: { softcap: "float" } },
   PaligemmaWiden: { inputs: ["w"] },

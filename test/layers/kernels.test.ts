@@ -540,6 +540,16 @@ describe("kernels of the tensorflow backend", () => {
     );
     const mlp = { fc1: w, bias1: tf.ones([3]), fc2: tf.ones([4, 3]), bias2: tf.ones([3]) };
     assert.throws(() => runKernel("PaligemmaMlp", { x: rows, ...mlp }, { coarse: 0 }), /the biases do not fit/);
+    const tables = { first: rows, second: tf.ones([1, 4]) };
+    for (const at of [-1, 3]) {
+      const index = tf.tensor1d([at], "int32");
+      assert.throws(() => runKernel("PaligemmaPick", { ...tables, index }), /outside the tables/);
+    }
+    const index = tf.tensor1d([0], "int32");
+    assert.throws(() => runKernel("PaligemmaPick", { ...tables, second: x, index }), /last axes of the tables/);
+    const closed = { window: -1, queries: 3, masked: MASKED };
+    assert.throws(() => runKernel("PaligemmaMask", { real: x, types: rows }, closed), /expected real and types/);
+    assert.throws(() => runKernel("PaligemmaMask", { real: tf.ones([1, 2]), types: tf.ones([1, 2]) }, closed), /<= S/);
     const ids = tf.tensor1d([3], "int32");
     assert.throws(() => runKernel("PaligemmaEmbed", { ids, w }, { scale: 1 }), /outside the table/);
     const [keys, k, position] = [tf.ones([1, 3, 1, 2]), tf.ones([1, 2, 1, 2]), tf.tensor1d([2], "int32")];

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
+import { MASKED } from "../../layers/axes.js";
 import { drawMask, prefixLmMask } from "../../layers/mask.js";
 import { fixtures } from "../parity/reference.js";
 import { leakFree, onEachBackend } from "../support/backends.js";
@@ -42,6 +43,21 @@ onEachBackend("the prefix-LM mask", () => {
       });
     });
   }
+
+  it("lowers a closed cell by MASKED and an open one by nothing, whatever the type of its inputs", () => {
+    tf.tidy(() => {
+      const [real, types] = [digits(["01111"]), digits(["00011"])];
+      const cells = [real, real.toInt()].map((row) => [...prefixLmMask(row, types, null).dataSync()]);
+      const closed = Math.fround(MASKED);
+      const expected = ["0", "0", "0"].flatMap(() => [closed, 0, 0, closed, closed]);
+      for (const cell of cells) {
+        assert.deepEqual(
+          cell.map((value) => value + 0),
+          [...expected, closed, 0, 0, 0, closed, closed, 0, 0, 0, 0],
+        );
+      }
+    });
+  });
 
   leakFree("keeps only what it returns", () => {
     const [real, types] = [digits(["0111"]), digits(["0011"])];

@@ -93,9 +93,17 @@ export const mutations: Mutation[] = [
     ],
   ]),
   ...inFile("src/model.ts", "tiny-pg1/prompt", "hooks", [
-    ["image rows scaled like text", "images.reshape([-1, D])", "images.reshape([-1, D]).mul(Math.sqrt(D))"],
-    ["image rows divided by the text scale", "images.reshape([-1, D])", "images.reshape([-1, D]).div(Math.sqrt(D))"],
-    ["image rows in reverse order", "images.reshape([-1, D])", "images.reshape([-1, D]).reverse(0)"],
+    [
+      "image rows scaled like text",
+      "interleave(images,",
+      "interleave(images.mul(Math.sqrt(this.config.text.hiddenSize)),",
+    ],
+    [
+      "image rows divided by the text scale",
+      "interleave(images,",
+      "interleave(images.div(Math.sqrt(this.config.text.hiddenSize)),",
+    ],
+    ["image rows in reverse order", "interleave(images,", "interleave(images.reverse(1),"],
   ]),
   ...inFile("src/inputs.ts", "tiny-pg2/prompt", "greedy", [
     ["positions that count from 0 again while generating", "let count = seen[b] ?? 0;", "let count = 0;"],
@@ -175,7 +183,7 @@ export const mutations: Mutation[] = [
     ["the MLP added to the block's input", "add(mid, mlpOut)", "add(pre, mlpOut)"],
   ]),
   ...inFile("layers/patch-embedding.ts", "tiny-pg1/prompt", "hooks", [
-    ["no vision positions", "embed.add(positions)", "embed"],
+    ["no vision positions", "add(embed, positions)", "embed"],
     [
       "patches column by column",
       "const flat = patches.reshape(",
