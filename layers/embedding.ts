@@ -31,7 +31,11 @@ export class TokenEmbedding extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return tf.tidy(() => tap("hook_embed", this.weight.rows(listOf(inputs)[0].toInt(), Math.sqrt(this.hiddenSize))));
+    const ids = listOf(inputs)[0];
+    return tf.tidy(() => {
+      const whole = ids.dtype === "int32" ? ids : ids.toInt(); // a cast is an operation also where it changes nothing
+      return tap("hook_embed", this.weight.rows(whole, Math.sqrt(this.hiddenSize)));
+    });
   }
   /** h · Eᵀ, the same table read the other way; `h` [..., D] -> [..., V]. The caller owns the result. */
   unembed(h: tf.Tensor): tf.Tensor {
