@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import path from "node:path";
 
 import { packageRoot } from "../package-root.js";
@@ -159,11 +160,26 @@ export async function compileSources({ wanted, ...request }: SourceRequest, run:
 type Compile = (file: string, flags: string[]) => Promise<{ object: string; result: Awaited<ReturnType<Run>> }>;
 
 function compiler({ cxx, work, flags: usual }: Omit<SourceRequest, "wanted">, run: Run): Compile {
-  return async (file, flags) => {
+  return inLanes(availableParallelism(), async (file, flags) => {
     const object = path.join(work, `${file.replaceAll(path.sep, "-")}.o`);
     const source = path.join(sourceFolder(), file);
     const args = [...COMMON, `-I${sourceFolder()}`, ...usual, ...flags, "-c", source, "-o", object];
     return { object, result: await run(cxx, args, { timeoutMs: 600_000 }) };
+  });
+}
+
+/** The same, with no more than `count` calls under way: a compiler takes a processor and some hundred megabytes. */
+function inLanes<Args extends unknown[], Result>(
+  count: number,
+  work: (...args: Args) => Promise<Result>,
+): (...args: Args) => Promise<Result> {
+  const lanes = Array.from({ length: count }, (): Promise<unknown> => Promise.resolve());
+  let calls = 0;
+  return (...args) => {
+    const lane = calls++ % count;
+    const result = lanes[lane].then(() => work(...args));
+    lanes[lane] = result.catch(() => undefined);
+    return result;
   };
 }
 

@@ -8,7 +8,7 @@ import type { NativeInfo } from "./load.js";
 import { type NodeBackend, nodeBackend } from "./raw-ops.js";
 import { registerStockKernels } from "./stock-kernels.js";
 
-/** Order of the inputs of each operation in native/ops.cc, the type of each of its attributes, and its outputs if there are several. */
+/** Order of the inputs of each operation in native/ops/, the type of each of its attributes, and its outputs if there are several. */
 const OPERATIONS: Record<
   Exclude<KernelName, "PaligemmaProduct">,
   { inputs: string[]; attributes?: Record<string, "int" | "float">; outputs?: number }
