@@ -97,6 +97,19 @@ onEachBackend("laws of the hooks", (backend) => {
         assert.deepEqual(values("language.unembed.hook_out"), logits);
       });
 
+      it(`each is shown to whoever listens to it alone, with the same bits${long}`, () => {
+        const names = hookCatalogue(model.config).map(({ name }) => name);
+        for (const wanted of names.filter((name) => !/blocks\.[1-9]/.test(name))) {
+          const seen: Float32Array[] = [];
+          const only: Tap = (name, value) => {
+            if (name === wanted) seen.push(value.dataSync() as Float32Array);
+            return value;
+          };
+          run(Object.assign(only, { wants: (name: string) => name === wanted }));
+          assert.deepEqual(seen, [values(wanted)], wanted);
+        }
+      });
+
       it(`putting every captured activation back reproduces the run${long}`, () => {
         for (const { name: hook } of hookCatalogue(model.config)) {
           const again = run((at, value) => (at === hook ? cache.get(hook).clone() : value));
