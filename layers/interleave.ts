@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { runKernel } from "./kernel.js";
+import { hasKernel, runKernel } from "./kernel.js";
 
 /**
  * Rows of two tables, `first` [..., D] and `second` [..., D], each taken in its order: the next of `first` wherever `fromFirst` [B, T]
@@ -9,9 +9,8 @@ import { runKernel } from "./kernel.js";
 export function interleave(first: tf.Tensor, second: tf.Tensor, fromFirst: readonly (readonly boolean[])[]): tf.Tensor {
   const D = first.shape.at(-1)!;
   return tf.tidy(() => {
-    const index = rowIndex(fromFirst, first.size / D);
-    const picked = runKernel("PaligemmaPick", { first, second, index });
-    return picked ?? joined(first.reshape([-1, D]), second.reshape([-1, D]), fromFirst);
+    if (!hasKernel("PaligemmaPick")) return joined(first.reshape([-1, D]), second.reshape([-1, D]), fromFirst);
+    return runKernel("PaligemmaPick", { first, second, index: rowIndex(fromFirst, first.size / D) })!;
   });
 }
 
