@@ -11,15 +11,12 @@ import { MASKED } from "../../layers/axes.js";
 import { GatedMLP } from "../../layers/gated-mlp.js";
 import { dense } from "../../layers/held.js";
 import { type OneResult, runKernel, runKernels } from "../../layers/kernel.js";
-import { useBackend } from "../../src/backend.js";
 import type { KernelAddon } from "../../src/native/kernel-addon.js";
 import { kernelAddon } from "../../src/native/kernels.js";
-import { loadNative } from "../../src/native/load.js";
 import { MappingHolder } from "../../src/native/weight-holder.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
-import { counts } from "../support/backends.js";
+import { counts, useKernels } from "../support/backends.js";
 
-const required = process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1";
 const DTYPES: FloatDType[] = ["BF16", "F16", "F32"];
 
 /** Numbers of a normal distribution, the same for the same seed. */
@@ -103,17 +100,21 @@ function held(addon: KernelAddon, dtype: FloatDType, values: Float32Array, shape
   return { w, numbers: toFloat32(bytes, dtype) };
 }
 
+/** Makes matrices [rows, cols] whose products with numbers around 1 are around 1, the same for the same name. */
+const weightsOf = (addon: KernelAddon, dtype: FloatDType) => (name: string, rows: number, cols: number) =>
+  held(addon, dtype, normal(rows * cols, name, 1 / Math.sqrt(cols)), [rows, cols]);
+
+/** How far an MLP of m rows may be from float64. */
+function mlpLimit(instructions: string, dtype: FloatDType, { coarse, m }: { coarse: number; m: number }): number {
+  if (coarse !== 0 && rounds(instructions, dtype) && m > 4) return 1e-2;
+  return instructions === "amx" ? 8e-6 : 2e-6;
+}
+
 let folder: string;
 
 describe("kernels of the tensorflow backend", () => {
   before(async function () {
-    const native = await loadNative();
-    if (!native?.kernels) {
-      if (required) assert.fail("the kernels are not built: npm run setup:native");
-      console.log("    (skipped: kernels, which are not built: npm run setup:native)");
-      this.skip();
-    }
-    await useBackend("tensorflow");
+    await useKernels(this);
     folder = mkdtempSync(path.join(tmpdir(), "kernels-"));
   });
   after(() => folder && rmSync(folder, { recursive: true, force: true }));
@@ -176,8 +177,7 @@ describe("kernels of the tensorflow backend", () => {
         [31, 20, 430, 0],
       ]) {
         const x = normal(m * D, "x");
-        const part = (name: string, rows: number, cols: number) =>
-          held(addon, dtype, normal(rows * cols, name, 1 / Math.sqrt(cols)), [rows, cols]);
+        const part = weightsOf(addon, dtype);
         const [gate, up, down] = [part("gate", F, D), part("up", F, D), part("down", D, F)];
         const hidden = product(x, up.numbers, m, F, D);
         product(x, gate.numbers, m, F, D).forEach((value, i) => (hidden[i] *= gelu(value)));
@@ -190,9 +190,7 @@ describe("kernels of the tensorflow backend", () => {
           { x: operand, gate: gate.w, up: up.w, down: down.w },
           { coarse, among: 0 },
         );
-        const { instructions } = addon.info();
-        const rounded = coarse !== 0 && rounds(instructions, dtype) && m > 4;
-        const limit = rounded ? 1e-2 : instructions === "amx" ? 8e-6 : 2e-6;
+        const limit = mlpLimit(addon.info().instructions, dtype, { coarse, m });
         closeTo(whole, product(hidden, down.numbers, m, D, F), limit, what);
         const last = operand.slice([m - 1, 0]);
         const alone = run("PaligemmaGatedMlp", { x: last, gate: gate.w, up: up.w, down: down.w }, { coarse, among: m });
@@ -213,8 +211,7 @@ describe("kernels of the tensorflow backend", () => {
         [530, 24, 50, 1],
         [15, 1031, 20, 1],
       ]) {
-        const part = (name: string, rows: number, cols: number) =>
-          held(addon, dtype, normal(rows * cols, name, 1 / Math.sqrt(cols)), [rows, cols]);
+        const part = weightsOf(addon, dtype);
         const [fc1, fc2] = [part("fc1", F, D), part("fc2", D, F)];
         const [x, b1, b2] = [normal(m * D, "x"), normal(F, "b1"), normal(D, "b2")];
         const [input, bias1, bias2] = [tf.tensor(x, [1, m, D]), tf.tensor(b1), tf.tensor(b2)];
@@ -224,8 +221,7 @@ describe("kernels of the tensorflow backend", () => {
         assert.deepEqual(whole.shape, [1, m, D], what);
         const hidden = product(x, fc1.numbers, m, F, D).map((sum, i) => gelu(sum + b1[i % F]));
         const expected = product(hidden, fc2.numbers, m, D, F).map((sum, i) => sum + b2[i % D]);
-        const rounded = coarse !== 0 && rounds(instructions, dtype) && m > 4;
-        closeTo(whole, expected, rounded ? 1e-2 : instructions === "amx" ? 8e-6 : 2e-6, what);
+        closeTo(whole, expected, mlpLimit(instructions, dtype, { coarse, m }), what);
         const linear = (operand: tf.Tensor, w: tf.Tensor, bias: tf.Tensor, activation: number) =>
           run("PaligemmaLinearBias", { x: operand, w, bias }, { activation, coarse, inner: 1 });
         const steps = linear(linear(input, fc1.w, bias1, 1), fc2.w, bias2, 0);

@@ -3,10 +3,9 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { useBackend } from "../../src/backend.js";
-import { loadNative } from "../../src/native/load.js";
 import { type NodeBackend, nodeBackend } from "../../src/native/raw-ops.js";
 import { fixtures, modelInputs, readReference } from "../parity/reference.js";
+import { useKernels } from "../support/backends.js";
 import { tinyNetwork } from "../support/tiny.js";
 
 /** Operations of TensorFlow's that read no numbers, and so need not wait for them. */
@@ -32,13 +31,7 @@ function operationsOf(body: () => void): string[] {
 
 describe("a pass over picture and prompt on the project's kernels", () => {
   before(async function () {
-    const native = await loadNative();
-    if (!native?.kernels) {
-      if (process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1") assert.fail("the kernels are not built");
-      console.log("    (skipped: kernels, which are not built: npm run setup:native)");
-      this.skip();
-    }
-    await useBackend("tensorflow");
+    await useKernels(this);
   });
 
   for (const name of ["tiny-pg1", "tiny-pg2"]) {

@@ -39,6 +39,16 @@ export function onEachBackend(
   }
 }
 
+/** Makes tensorflow the current backend with the project's kernels; where they are not built, skips or, required, fails. */
+export async function useKernels(context: Mocha.Context): Promise<void> {
+  if (!(await loadNative())?.kernels) {
+    if (required) throw new Error("the kernels are not built: npm run setup:native");
+    console.log("    (skipped: kernels, which are not built: npm run setup:native)");
+    context.skip();
+  }
+  await useBackend("tensorflow");
+}
+
 /** A test that fails unless, after `body`, as many tensors live as before; native handles are counted as well. */
 export function leakFree(title: string, body: () => void | Promise<void>): void {
   it(title, async () => {
