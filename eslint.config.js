@@ -12,6 +12,18 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "off",
     },
   },
+  {
+    files: ["test/**"],
+    rules: {
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "CallExpression[callee.name=/^before/] CallExpression[callee.property.name='skip']",
+          message: "Teardown runs behind a hook that skips, and frees what was never made: use describeWhere.",
+        },
+      ],
+    },
+  },
   // The program of a report's page: `tsc -p src/pictures/page` knows the names that a browser has.
   { files: ["src/pictures/page/*.js"], rules: { "no-undef": "off" } },
 );

@@ -59,17 +59,26 @@ describe("the README", () => {
     block.split("\n").filter((line) => line !== "" && !line.startsWith("#")),
   );
 
-  /** The commands of CI, without the variables and the time limit that it sets before some. */
+  /** The commands of CI, without the variables that it sets before some. */
   const steps = ci
     .split("\n")
     .filter((step) => !/^(#|step )/.test(step))
-    .map((step) => step.replace(/^([A-Z_]+=\S+ |timeout \d+ )*/, ""));
+    .map((step) => step.replace(/^([A-Z_]+=\S+ |newcomer )*/, ""));
   /** Commands that nothing here can run, each for a reason that the README gives beside it. */
   const notRun = new Set(["npm run setup:native -- --gpu"]);
 
   it("has commands and snippets", () => {
     assert.ok(commands.length > 5);
     assert.ok(blocks("ts").length >= 3);
+  });
+
+  it("begins with the commands that CI runs first, as on a machine that has nothing of ours", () => {
+    const typed = blocks("sh")[0].trimEnd().split("\n");
+    const run = ci.split("\n").filter((line) => /^(newcomer )?(npm|npx|timeout|[A-Z_]+=) ?/.test(line));
+    assert.deepEqual(
+      run.slice(0, typed.length),
+      typed.map((line) => `newcomer ${line}`),
+    );
   });
 
   for (const line of commands) {

@@ -5,15 +5,15 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { packageRoot } from "../src/package-root.js";
-import { launchChromium } from "./support/chromium.js";
+import { CHROMIUM, launchChromium } from "./support/chromium.js";
+import { describeWhere } from "./support/describe-where.js";
 import { cli } from "./support/run-cli.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 
-describe("the report of a real run in a browser", () => {
-  it("opens without a complaint or a request, and shows the answer, the picture and the knock-outs", async function () {
+describeWhere(CHROMIUM, "the report of a real run in a browser", () => {
+  it("opens without a complaint or a request, and shows the answer, the picture and the knock-outs", async () => {
     const browser = await launchChromium();
-    if (!browser) return this.skip();
     const folder = mkdtempSync(path.join(tmpdir(), "paligemma-report-"));
     try {
       const file = path.join(folder, "report.html");

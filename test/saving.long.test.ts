@@ -13,6 +13,7 @@ import { savePretrained } from "../src/saving/save-pretrained.js";
 import type { SaveOptions } from "../src/saving/save-model.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { fixtures, modelInputs, readReference, readTensors } from "./parity/reference.js";
+import { describeWhere } from "./support/describe-where.js";
 import { tinyFolder } from "./support/tiny.js";
 
 const script = path.join(path.dirname(fileURLToPath(import.meta.url)), "support", "hub_logits.py");
@@ -64,18 +65,16 @@ const CASES: Case[] = [
   converted("tiny-pg2", tinyFolder("tiny-pg2-sharded"), "bfloat16", { dtype: "bfloat16" }),
 ];
 
-describe("transformers loads what is saved", () => {
+const readers = await run("-c", "import torch, transformers, sentencepiece, PIL").catch(() => null);
+const absent = readers === null ? "Python with torch and transformers, named by PALIGEMMA_PYTHON" : null;
+
+describeWhere({ absent, what: "TRANSFORMERS" }, "transformers loads what is saved", () => {
   let root: string;
   const answers = new Map<string, { dtype: string; parameters: number; ids: number[] }>();
   const place = (name: string, kind: string): string =>
     path.join(root, `${CASES.findIndex((one) => one.name === name)}${kind}`);
 
-  before(async function () {
-    if (!(await run("-c", "import torch, transformers, sentencepiece, PIL").catch(() => null))) {
-      assert.notEqual(process.env.PALIGEMMA_REQUIRE_TRANSFORMERS, "1", `${python} has no torch and transformers`);
-      console.log("      (skipped: Python with torch and transformers, named by PALIGEMMA_PYTHON)");
-      this.skip();
-    }
+  before(async () => {
     root = await mkdtemp(path.join(tmpdir(), "paligemma-saved-"));
     await tf.setBackend("cpu");
     for (const { name, write } of CASES) await write(place(name, ""));
@@ -89,7 +88,7 @@ describe("transformers loads what is saved", () => {
     const lines = stdout.split("\n").filter((line) => line.startsWith("{"));
     CASES.forEach(({ name }, i) => answers.set(name, JSON.parse(lines[i])));
   });
-  after(() => root && rm(root, { recursive: true }));
+  after(() => rm(root, { recursive: true }));
 
   for (const { name, model, dtype } of CASES) {
     it(`${name}: every tensor, the type, the logits within 1e-4 of ours, and the same ids of a prompt`, async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
-import { describe, it } from "mocha";
+import { it } from "mocha";
 import seedrandom from "seedrandom";
 
 import { MASKED } from "../../layers/axes.js";
@@ -15,7 +15,7 @@ import type { KernelAddon } from "../../src/native/kernel-addon.js";
 import { kernelAddon } from "../../src/native/kernels.js";
 import { MappingHolder } from "../../src/native/weight-holder.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
-import { counts, useKernels } from "../support/backends.js";
+import { counts, withKernels } from "../support/backends.js";
 
 const DTYPES: FloatDType[] = ["BF16", "F16", "F32"];
 
@@ -112,12 +112,11 @@ function mlpLimit(instructions: string, dtype: FloatDType, { coarse, m }: { coar
 
 let folder: string;
 
-describe("kernels of the tensorflow backend", () => {
-  before(async function () {
-    await useKernels(this);
+withKernels("kernels of the tensorflow backend", () => {
+  before(() => {
     folder = mkdtempSync(path.join(tmpdir(), "kernels-"));
   });
-  after(() => folder && rmSync(folder, { recursive: true, force: true }));
+  after(() => rmSync(folder, { recursive: true, force: true }));
 
   const sizes = [
     { m: 1, n: 1, k: 1 },

@@ -8,6 +8,8 @@ import { compileSources } from "../../src/native/kernel-addon.js";
 import { run, type RunResult } from "../../src/native/process.js";
 import { findToolchain } from "../../src/native/tools.js";
 import { packageRoot } from "../../src/package-root.js";
+import { describeWhere } from "../support/describe-where.js";
+import { inTemporaryFolder } from "../support/temporary.js";
 
 const OPERANDS = fileURLToPath(new URL("operands.cc", import.meta.url));
 
@@ -24,21 +26,17 @@ const CHECKED = [
 const isMathematics = (file: string): boolean =>
   file.startsWith(`kernels${path.sep}`) || ["dispatch.cc", "pool.cc"].includes(file);
 
-describe("the kernels' memory", () => {
+const cxx = await checkingCompiler();
+const absent = cxx === null ? "no compiler here whose -fsanitize=address works" : null;
+
+describeWhere({ absent, what: "SANITIZER" }, "the kernels' memory", () => {
   let work: string;
   const program = (...args: string[]): Promise<RunResult> =>
     run(path.join(work, "operands"), args, { env: { ...process.env, ASAN_OPTIONS: "detect_leaks=0" } });
 
-  before(async function () {
+  before(async () => {
     work = await mkdtemp(path.join(tmpdir(), "paligemma-memory-"));
-    const toolchain = await findToolchain(run).catch(() => null);
-    if (toolchain === null || !(await canCheck(toolchain.cxx, work))) {
-      assert.notEqual(process.env.PALIGEMMA_REQUIRE_SANITIZER, "1", "no compiler whose -fsanitize=address works");
-      console.log("    skipped: no compiler here whose -fsanitize=address works");
-      return this.skip();
-    }
-    const { cxx } = toolchain;
-    const objects = await compileSources({ cxx, work, flags: CHECKED, wanted: isMathematics }, run);
+    const objects = await compileSources({ cxx: cxx!, work, flags: CHECKED, wanted: isMathematics }, run);
     const include = `-I${path.join(packageRoot(), "native")}`;
     const args = [
       "-std=c++17",
@@ -50,7 +48,7 @@ describe("the kernels' memory", () => {
       "-o",
       path.join(work, "operands"),
     ];
-    const { code, stderr } = await run(cxx, args);
+    const { code, stderr } = await run(cxx!, args);
     assert.equal(code, 0, stderr);
   });
   after(() => rm(work, { recursive: true, force: true }));
@@ -68,10 +66,14 @@ describe("the kernels' memory", () => {
   });
 });
 
-/** Whether a program with the checks can be compiled, and runs. */
-async function canCheck(cxx: string, work: string): Promise<boolean> {
-  const [source, target] = [path.join(work, "empty.cc"), path.join(work, "empty")];
-  await writeFile(source, "int main() { return 0; }\n");
-  const compiled = await run(cxx, [...CHECKED, source, "-o", target]);
-  return compiled.code === 0 && (await run(target, [])).code === 0;
+/** The compiler here whose programs run with the checks, or null. */
+async function checkingCompiler(): Promise<string | null> {
+  const toolchain = await findToolchain(run).catch(() => null);
+  if (toolchain === null) return null;
+  return inTemporaryFolder(async (work) => {
+    const [source, target] = [path.join(work, "empty.cc"), path.join(work, "empty")];
+    await writeFile(source, "int main() { return 0; }\n");
+    const compiled = await run(toolchain.cxx, [...CHECKED, source, "-o", target]);
+    return compiled.code === 0 && (await run(target, [])).code === 0 ? toolchain.cxx : null;
+  });
 }

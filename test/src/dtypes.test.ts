@@ -14,16 +14,14 @@ import { demoCheckpoint } from "../../src/demo-checkpoint.js";
 import { loadConfig } from "../../src/load-network.js";
 import { expectedTensors } from "../../src/model.js";
 import { kernelAddon } from "../../src/native/kernels.js";
-import { loadNative } from "../../src/native/load.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import { openFolder } from "../../weights/source.js";
-import { counts } from "../support/backends.js";
+import { counts, withKernels } from "../support/backends.js";
 import { type Comparison, compareDtypes } from "../support/compare-dtypes.js";
 import { requestsOf } from "../support/serve.js";
 
 const data = Uint8Array.from({ length: 20 * 30 * 3 }, (_, i) => (i * 7) % 256);
 const question = { image: { data, width: 20, height: 30 }, prompt: "describe en" };
-const withTensorflow = (process.env.PALIGEMMA_BACKENDS ?? "tensorflow").includes("tensorflow");
 
 /** What must be as before: tensors, handles, and weights that the addon holds. */
 function everything() {
@@ -32,17 +30,7 @@ function everything() {
 }
 
 describe("types of weights", () => {
-  describe("on tensorflow", () => {
-    before(async function () {
-      if (!withTensorflow || !(await loadNative())?.kernels) {
-        assert.notEqual(process.env.PALIGEMMA_REQUIRE_TENSORFLOW, "1", "the kernels are not built");
-        console.log(
-          "      (skipped: weights in 16 bit, for which the native kernels are not built: npm run setup:native)",
-        );
-        this.skip();
-      }
-    });
-
+  withKernels("on tensorflow", () => {
     for (const dtype of ["bfloat16", "float16"] as const) {
       it(`${dtype} agrees with float32 on another backend: KL <= 1e-3 and the same best token at 99 % of 500 positions`, async () => {
         const { positions, meanKl, largestKl, agreement, dtype: held } = await compareDtypes(dtype, "wasm", 8);

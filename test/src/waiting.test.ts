@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { type NodeBackend, nodeBackend } from "../../src/native/raw-ops.js";
 import { fixtures, modelInputs, readReference } from "../parity/reference.js";
-import { useKernels } from "../support/backends.js";
+import { withKernels } from "../support/backends.js";
 import { tinyNetwork } from "../support/tiny.js";
 
 /** Operations of TensorFlow's that read no numbers, and so need not wait for them. */
@@ -29,11 +29,7 @@ function operationsOf(body: () => void): string[] {
   return names;
 }
 
-describe("a pass over picture and prompt on the project's kernels", () => {
-  before(async function () {
-    await useKernels(this);
-  });
-
+withKernels("a pass over picture and prompt on the project's kernels", () => {
   for (const name of ["tiny-pg1", "tiny-pg2"]) {
     it(`waits for no number between its first kernel and its last: ${name}`, async () => {
       const model = await tinyNetwork(name);

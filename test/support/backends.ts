@@ -1,14 +1,17 @@
 import * as tf from "@tensorflow/tfjs";
-import { describe, it } from "mocha";
+import { before, it } from "mocha";
 
 import { type BackendName, useBackend } from "../../src/backend.js";
 import { loadNative } from "../../src/native/load.js";
+import { describeWhere } from "./describe-where.js";
 
 /** The backends that the environment asks for: `PALIGEMMA_BACKENDS=cpu,wasm`, or all. */
 const wanted = (process.env.PALIGEMMA_BACKENDS ?? "cpu,wasm,tensorflow").split(",") as BackendName[];
 
-/** With `PALIGEMMA_REQUIRE_TENSORFLOW=1` an absent native backend is a failure, otherwise a printed skip. */
-const required = process.env.PALIGEMMA_REQUIRE_TENSORFLOW === "1";
+/** The native backend, null where it is absent or not asked for. Known before any suite is declared. */
+const native = wanted.includes("tensorflow") ? await loadNative() : null;
+
+const SETUP = "npm run setup:native";
 
 /** Ends the title of a test that `npm run test:long` runs and `npm test` does not: package.json's scripts choose by it. */
 export const LONG = " @long";
@@ -19,34 +22,29 @@ export const longOnCpu =
   (backend: BackendName): string =>
     `${title} [${backend}]${backend === "cpu" ? LONG : ""}`;
 
-/** Declares the same tests once per backend, and makes each the current one while its tests run. */
+/** Declares the same tests once per backend, and makes each the current one while its tests run; an absent backend's are pending. */
 export function onEachBackend(
   title: string | ((backend: BackendName) => string),
   declare: (backend: BackendName) => void,
 ): void {
   for (const backend of wanted) {
     const full = typeof title === "string" ? `${title} [${backend}]` : title(backend);
-    describe(full, () => {
-      before(async function () {
-        if (backend === "tensorflow" && !required && (await loadNative()) === null) {
-          console.log(`    (skipped: ${full}, which is not installed: npm run setup:native)`);
-          this.skip();
-        }
-        await useBackend(backend);
-      });
+    const absent =
+      backend === "tensorflow" && native === null ? `the tensorflow backend is not installed: ${SETUP}` : null;
+    describeWhere({ absent, what: "TENSORFLOW" }, full, () => {
+      before(() => useBackend(backend));
       declare(backend);
     });
   }
 }
 
-/** Makes tensorflow the current backend with the project's kernels; where they are not built, skips or, required, fails. */
-export async function useKernels(context: Mocha.Context): Promise<void> {
-  if (!(await loadNative())?.kernels) {
-    if (required) throw new Error("the kernels are not built: npm run setup:native");
-    console.log("    (skipped: kernels, which are not built: npm run setup:native)");
-    context.skip();
-  }
-  await useBackend("tensorflow");
+/** Declares tests of the project's kernels, with tensorflow as the current backend; where they are not built they are pending. */
+export function withKernels(title: string, declare: () => void): void {
+  const absent = native?.kernels ? null : `the kernels are not built: ${SETUP}`;
+  describeWhere({ absent, what: "TENSORFLOW" }, title, () => {
+    before(() => useBackend("tensorflow"));
+    declare();
+  });
 }
 
 /** A test that fails unless, after `body`, as many tensors live as before; native handles are counted as well. */

@@ -14,21 +14,16 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Where Chromium is: `CHROMIUM`, or where Debian and Ubuntu install it; null where it is not. */
-export function chromiumPath(): string | null {
-  const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"];
-  return candidates.find((path) => path !== undefined && existsSync(path)) ?? null;
-}
+/** Where Chromium is: `CHROMIUM`, or where Debian and Ubuntu install it; undefined where it is not. */
+export const chromiumPath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
+  (path) => path !== undefined && existsSync(path),
+);
 
-/**
- * A browser, or null after a printed reason where none is installed; with `PALIGEMMA_REQUIRE_CHROMIUM=1` that is a failure.
- */
-export async function launchChromium(): Promise<Browser | null> {
-  const executablePath = chromiumPath();
-  if (executablePath !== null) return chromium.launch({ executablePath, args: FLAGS });
-  const reason = "no Chromium at CHROMIUM, /usr/bin/chromium or /usr/bin/chromium-browser";
-  if (process.env.PALIGEMMA_REQUIRE_CHROMIUM === "1")
-    throw new Error(`PALIGEMMA_REQUIRE_CHROMIUM is set, but: ${reason}`);
-  console.log(`    skipped: ${reason}`);
-  return null;
-}
+/** What suites that need a browser say to `describeWhere`. */
+export const CHROMIUM = {
+  absent: chromiumPath ? null : "no Chromium at CHROMIUM, /usr/bin/chromium or /usr/bin/chromium-browser",
+  what: "CHROMIUM",
+};
+
+/** A browser; the caller closes it. */
+export const launchChromium = (): Promise<Browser> => chromium.launch({ executablePath: chromiumPath!, args: FLAGS });

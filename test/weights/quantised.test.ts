@@ -20,7 +20,7 @@ import { isQuantised } from "../../weights/quantised/quantised-entry.js";
 import { readHeader, writeSafetensors } from "../../weights/safetensors.js";
 import { memorySource, openFolder } from "../../weights/source.js";
 import type { TensorData } from "../../weights/tensor-data.js";
-import { leakFree, onEachBackend } from "../support/backends.js";
+import { leakFree, onEachBackend, withKernels } from "../support/backends.js";
 import { expectLogits, FILE, matrices, near, nearest, PACKED_MODELS, same } from "../support/packed-matrices.js";
 import { tinyFolder } from "../support/tiny.js";
 
@@ -156,11 +156,8 @@ onEachBackend("checkpoints of bitsandbytes", () => {
   }
 });
 
-onEachBackend("matrices of 4 and 8 bit in the kernels", (backend) => {
-  const addon = () => (backend === "tensorflow" ? kernelAddon() : null);
-  before(function () {
-    if (!addon()) this.skip();
-  });
+withKernels("matrices of 4 and 8 bit in the kernels", () => {
+  const addon = kernelAddon;
 
   leakFree("are unpacked to the numbers of bitsandbytes, mapped from the file and from memory", async () => {
     const { packed, numbers } = await matrices();

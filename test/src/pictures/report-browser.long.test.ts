@@ -7,27 +7,27 @@ import { pathToFileURL } from "node:url";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { colourAt, luminance, type Rgb } from "../../../src/pictures/colour-map.js";
 import { renderReport, type ReportData } from "../../../src/pictures/report.js";
-import { launchChromium } from "../../support/chromium.js";
+import { CHROMIUM, launchChromium } from "../../support/chromium.js";
+import { describeWhere } from "../../support/describe-where.js";
 import { pixelsOf } from "./pixels.js";
 import { syntheticReport } from "./synthetic-report.js";
 
 const HOSTILE = `</script><script>document.title="owned"</script><img src=x onerror="document.title='owned'">\u0000'"&`;
 
-describe("a report in Chromium", () => {
-  let browser: Browser | null;
+describeWhere(CHROMIUM, "a report in Chromium", () => {
+  let browser: Browser;
   let folder: string;
   let page: Page;
   /** Whatever the page complained about or asked for, besides itself. */
   let complaints: string[];
 
-  before(async function () {
+  before(async () => {
     browser = await launchChromium();
-    if (!browser) this.skip();
     folder = mkdtempSync(path.join(os.tmpdir(), "report-"));
   });
   after(async () => {
-    await browser?.close();
-    if (folder) rmSync(folder, { recursive: true, force: true });
+    await browser.close();
+    rmSync(folder, { recursive: true, force: true });
   });
   afterEach(async () => {
     await page?.context().close();
@@ -38,7 +38,7 @@ describe("a report in Chromium", () => {
   async function open(data: ReportData, options: BrowserContextOptions = {}): Promise<void> {
     const file = path.join(folder, "report.html");
     writeFileSync(file, renderReport(data));
-    const context = await browser!.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     page = await context.newPage();
     complaints = [];
     const address = pathToFileURL(file).href;

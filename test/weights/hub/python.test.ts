@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { describeWhere } from "../../support/describe-where.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
 import { COMMIT, environment, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
 
 const python = process.env.PALIGEMMA_PYTHON ?? "python3";
@@ -20,17 +20,10 @@ const repository = JSON.stringify(REPOSITORY);
 const needed = JSON.stringify(NEEDED);
 const whole = only(FILES, NEEDED);
 
-describe("weights/hub and Python's huggingface_hub", () => {
-  before(async function () {
-    this.timeout(60_000);
-    const home = await mkdtemp(join(tmpdir(), "paligemma-python-"));
-    const found = await run({ HF_HOME: home }, "result = 1").catch(() => null);
-    await rm(home, { recursive: true, force: true });
-    if (found !== null) return;
-    assert.notEqual(process.env.PALIGEMMA_REQUIRE_PYTHON, "1", "huggingface_hub is not installed");
-    console.log("      (skipped: Python with huggingface_hub, named by PALIGEMMA_PYTHON)");
-    this.skip();
-  });
+const found = await inTemporaryFolder((home) => run({ HF_HOME: home }, "result = 1").catch(() => null));
+const absent = found === null ? "Python with huggingface_hub, named by PALIGEMMA_PYTHON" : null;
+
+describeWhere({ absent, what: "PYTHON" }, "weights/hub and Python's huggingface_hub", () => {
   const scene = (body: (scene: Scene) => Promise<void>) => () =>
     withScene(body, FILES, { refs: { main: COMMIT, bfloat16: COMMIT } });
 
