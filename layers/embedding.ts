@@ -2,7 +2,6 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { Matrix } from "./matrix.js";
-import { softcap } from "./softcap.js";
 import { noTap, type Tap } from "./tap.js";
 
 /** Rows and width of the token table. */
@@ -17,7 +16,7 @@ export class TokenEmbedding extends CheckpointLayer {
   private readonly vocabSize: number;
   private readonly hiddenSize: number;
   private weight!: Matrix;
-  /** The table as it is read the other way: an adapter may change the one and not the other. */
+  /** The table as a tied output head multiplies by it: an adapter may change the one and not the other. */
   readonly head = this.releaseWithLayer(new Matrix({ read: () => this.weight.stored() }));
 
   constructor(args: TokenEmbeddingArgs) {
@@ -37,14 +36,6 @@ export class TokenEmbedding extends CheckpointLayer {
       return tap("hook_embed", this.weight.rows(whole, Math.sqrt(this.hiddenSize)));
     });
   }
-  /** h · Eᵀ, the same table read the other way; `h` [..., D] -> [..., V]. The caller owns the result. */
-  unembed(h: tf.Tensor): tf.Tensor {
-    return this.head.multiply(h);
-  }
-  /** Rows of the table that `unembed` multiplies by, not scaled: ids [n] -> [n, D]. The caller owns the result. */
-  table(ids: readonly number[]): tf.Tensor {
-    return tf.tidy(() => this.head.rows(tf.tensor2d([ids as number[]], undefined, "int32")).squeeze([0]));
-  }
   /** The number of tokens, V. */
   get rows(): number {
     return this.vocabSize;
@@ -57,55 +48,3 @@ export class TokenEmbedding extends CheckpointLayer {
   }
 }
 tf.serialization.registerClass(TokenEmbedding);
-
-/** The table to share, and the cap of the logits (null: none). */
-export type TiedUnembeddingArgs = CheckpointLayerArgs & {
-  embedding: TokenEmbedding;
-  finalLogitSoftcapping: number | null;
-};
-
-/**
- * Hidden states to logits with the table of a `TokenEmbedding`, capped where a cap is set. Input [..., D] -> [..., V].
- * The weights stay the embedding's, which lists and frees them. Tap: hook_out.
- */
-export class TiedUnembedding extends CheckpointLayer {
-  static readonly className = "TiedUnembedding";
-  private readonly embedding: TokenEmbedding;
-  private readonly finalLogitSoftcapping: number | null;
-
-  constructor(args: TiedUnembeddingArgs) {
-    const { embedding, finalLogitSoftcapping, ...rest } = args;
-    super(rest);
-    this.embedding = embedding;
-    this.finalLogitSoftcapping = finalLogitSoftcapping;
-  }
-  override build(): void {
-    if (!this.embedding.built) this.buildChild(this.embedding, [null, null]);
-    this.built = true;
-  }
-  override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return tf.tidy(() => {
-      const logits = this.embedding.unembed(listOf(inputs)[0]);
-      return tap("hook_out", softcap(logits, this.finalLogitSoftcapping));
-    });
-  }
-  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0].slice(0, -1), this.embedding.rows];
-  }
-  override getConfig(): tf.serialization.ConfigDict {
-    const embedding = { className: TokenEmbedding.className, config: this.embedding.getConfig() };
-    return { ...super.getConfig(), embedding, finalLogitSoftcapping: this.finalLogitSoftcapping };
-  }
-  // In a saved topology the shared table stands by its configuration. What is read back owns a table of its own.
-  static override fromConfig<T extends tf.serialization.Serializable>(
-    cls: tf.serialization.SerializableConstructor<T>,
-    config: tf.serialization.ConfigDict,
-  ): T {
-    const { embedding, ...rest } = config as unknown as { embedding: { config: TokenEmbeddingArgs } };
-    const table = new TokenEmbedding(embedding.config);
-    const layer = new cls({ ...rest, embedding: table } as never);
-    (layer as unknown as TiedUnembedding).own(table);
-    return layer;
-  }
-}
-tf.serialization.registerClass(TiedUnembedding);

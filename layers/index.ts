@@ -33,4 +33,5 @@ export * from "./siglip-attention.js";
 export * from "./siglip-block.js";
 export * from "./softcap.js";
 export * from "./tap.js";
+export * from "./unembedding.js";
 export * from "./weight.js";

@@ -25,6 +25,16 @@ export class ConfigFields {
     return Object.hasOwn(this.fields, name);
   }
 
+  /** The names of all fields. */
+  get names(): string[] {
+    return Object.keys(this.fields);
+  }
+
+  /** A field by its file and dotted path, for messages. */
+  at(name: string): string {
+    return `${this.where}.${name}`;
+  }
+
   /** A sub-object. Throws `ConfigError` when it is absent. */
   object(name: string): ConfigFields {
     return ConfigFields.of(this.raw(name), `${this.where}.${name}`);
@@ -64,6 +74,13 @@ export class ConfigFields {
     return value as W;
   }
 
+  /** True or false; "false" or 0 in place of false is refused. */
+  flag(name: string, fallback: boolean): boolean {
+    const value = this.raw(name) ?? fallback;
+    if (typeof value !== "boolean") this.refuse(name, "true or false");
+    return value;
+  }
+
   /** A switch that must be as it is needed where it is there: "false" or 0 in place of false is refused too. */
   fixed(name: string, needed: boolean, why: string): void {
     const value = this.raw(name);
@@ -72,7 +89,7 @@ export class ConfigFields {
 
   /** Throws `ConfigError` naming this field, what was expected of it and what it holds. */
   refuse(name: string, expected: string): never {
-    throw new ConfigError(`${this.where}.${name}: expected ${expected}, received ${describe(this.raw(name))}`);
+    throw new ConfigError(`${this.at(name)}: expected ${expected}, received ${describe(this.raw(name))}`);
   }
 
   private number(name: string, fallback?: number): number {

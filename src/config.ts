@@ -1,4 +1,6 @@
 import { ConfigFields } from "./config-fields.js";
+import { refuseOtherQuantisation } from "./quantisation-config.js";
+import { parseRopeTheta } from "./rope-config.js";
 
 /** SigLIP's sizes and constants. */
 export type VisionConfig = {
@@ -33,6 +35,8 @@ export type TextConfig = {
   slidingWindow: number | null;
   layerTypes: LayerType[];
   postNorms: boolean;
+  /** Whether the output head is the token table. */
+  tieWordEmbeddings: boolean;
 };
 
 /** More layers than this are a mistake in the file: layers are made before weights are compared, and the largest model has 46. */
@@ -65,9 +69,11 @@ export function parseConfig(json: unknown, where = "config.json"): PaliGemmaConf
     top.refuse("model_type", '"paligemma" (PaliGemma 1 and 2; other architectures are not supported)');
   }
   const textFields = top.object("text_config");
-  const text = parseText(textFields);
+  for (const fields of [top, textFields]) refuseOtherQuantisation(fields);
+  // Only the top level's counts: the decoder in text_config has no head of its own.
+  const tieWordEmbeddings = top.flag("tie_word_embeddings", true);
+  const text = { ...parseText(textFields), tieWordEmbeddings };
   const vision = parseVision(top.object("vision_config"), text.hiddenSize);
-  top.fixed("tie_word_embeddings", true, "PaliGemma's output projection is its embedding");
   // The fallbacks are the Gemma classes' defaults, which a file may leave out.
   const specialId = (name: string, fallback: number) =>
     (top.raw(name) === undefined ? textFields : top).integer(name, fallback, 0, text.vocabSize - 1);
@@ -114,10 +120,10 @@ const TEXT_DEFAULTS = {
   gemma2: { hidden: 2304, intermediate: 9216, layers: 26, heads: 8, keyHeads: 4 },
 } as const;
 
-function parseText(fields: ConfigFields): TextConfig {
+function parseText(fields: ConfigFields): Omit<TextConfig, "tieWordEmbeddings"> {
   const modelType = fields.word("model_type", ["gemma", "gemma2"]);
   const defaults = TEXT_DEFAULTS[modelType];
-  refuseWhatIsNotGemma(fields);
+  refuseWhatIsNotGemma(fields, modelType);
   const headDim = fields.integer("head_dim", 256);
   if (headDim % 2 !== 0) fields.refuse("head_dim", "an even number (rotary pairs)");
   const sizes = {
@@ -179,21 +185,16 @@ function parseLayerTypes(fields: ConfigFields, layers: number): LayerType[] {
   return listed as LayerType[];
 }
 
-function refuseWhatIsNotGemma(fields: ConfigFields): void {
-  // "gelu" in legacy Gemma files means the tanh form as well; hidden_act and hidden_activation both occur.
-  for (const name of ["hidden_act", "hidden_activation"]) {
-    fields.word(name, ["gelu_pytorch_tanh", "gelu"], "gelu_pytorch_tanh");
+function refuseWhatIsNotGemma(fields: ConfigFields, modelType: "gemma" | "gemma2"): void {
+  // Each class reads one of the two names. "gelu" means the tanh form in the first files of Gemma, and the exact one in Gemma 2.
+  if (modelType === "gemma") fields.word("hidden_act", ["gelu_pytorch_tanh", "gelu"], "gelu_pytorch_tanh");
+  else fields.word("hidden_activation", ["gelu_pytorch_tanh"], "gelu_pytorch_tanh");
+  if (modelType === "gemma" && fields.raw("sliding_window") !== undefined) {
+    fields.refuse("sliding_window", "null (the first Gemma has no window)");
   }
   fields.fixed("attention_bias", false, "Gemma has no biases");
-  fields.fixed("tie_word_embeddings", true, "Gemma's output projection is its embedding");
-  if (fields.raw("rope_scaling") !== undefined)
-    fields.refuse("rope_scaling", "null (no PaliGemma scales its positions)");
-}
-
-function parseRopeTheta(fields: ConfigFields): number {
-  const nested = fields.optionalObject("rope_parameters"); // since transformers 5
-  nested?.word("rope_type", ["default"], "default");
-  return nested?.raw("rope_theta") !== undefined ? nested.positive("rope_theta") : fields.positive("rope_theta", 10000);
+  fields.fixed("is_causal", true, "what follows the prompt sees what stands before it");
+  fields.flag("tie_word_embeddings", true);
 }
 
 // It may be the first id behind the table: its place is filled by a picture, and no row is read for it.

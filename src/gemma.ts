@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
-import { TiedUnembedding, TokenEmbedding } from "../layers/embedding.js";
+import { TokenEmbedding } from "../layers/embedding.js";
 import { GemmaBlock } from "../layers/gemma-block.js";
 import type { HeldDtype } from "../layers/held.js";
 import { lastRow } from "../layers/last-row.js";
@@ -9,14 +9,16 @@ import { prefixLmMask } from "../layers/mask.js";
 import { RMSNorm } from "../layers/rms-norm.js";
 import { ropeTables } from "../layers/rope.js";
 import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import { type OutputHead, TiedUnembedding, Unembedding } from "../layers/unembedding.js";
 import type { TextConfig } from "./config.js";
 import type { DecoderState } from "./decoder-state.js";
 import type { Part } from "./part.js";
 import type { Settings } from "./settings.js";
 import { replace, type Steps } from "./steps.js";
 
-/** Where the decoder lies in a checkpoint. */
+/** Where the decoder lies in a checkpoint, and an output head of its own. */
 const ROOT = "language_model.model";
+const HEAD = "language_model.lm_head";
 
 /** What the decoder needs to know of each position: all keys so far, and where the new queries stand. */
 export type Layout = {
@@ -38,7 +40,7 @@ export class GemmaDecoder {
   readonly embedding: TokenEmbedding;
   private readonly blocks: GemmaBlock[];
   private readonly lnFinal: RMSNorm;
-  private readonly unembed: TiedUnembedding;
+  readonly unembed: OutputHead;
 
   constructor(
     private readonly config: TextConfig,
@@ -58,13 +60,16 @@ export class GemmaDecoder {
     );
     this.lnFinal = new RMSNorm({ ...part("norm"), eps: rmsNormEps });
     const finalLogitSoftcapping = settings.finalLogitSoftcapping === "config" ? config.finalLogitSoftcapping : null;
-    this.unembed = new TiedUnembedding({ name: "unembed", embedding: this.embedding, finalLogitSoftcapping });
+    this.unembed = config.tieWordEmbeddings
+      ? new TiedUnembedding({ name: "unembed", embedding: this.embedding, finalLogitSoftcapping })
+      : new Unembedding({ name: "unembed", scope: checkpoint?.at(HEAD), vocabSize, hiddenSize, finalLogitSoftcapping });
     const x: tf.Shape = [null, null, hiddenSize];
     const blockInputs: tf.Shape[] = [x, [null, 1, null, null], [null, null, headDim], [null, null, headDim]];
     this.parts = [
       { path: `${ROOT}.embed_tokens`, layer: this.embedding, inputShapes: [[null, null]] },
       ...this.blocks.map((layer, i) => ({ path: `${ROOT}.layers.${i}`, layer, inputShapes: blockInputs })),
       { path: `${ROOT}.norm`, layer: this.lnFinal, inputShapes: [x] },
+      ...(config.tieWordEmbeddings ? [] : [{ path: HEAD, layer: this.unembed, inputShapes: [x] }]),
     ];
   }
 
@@ -108,9 +113,9 @@ export class GemmaDecoder {
     return tf.tidy(() => this.unembed.apply(this.lnFinal.apply(residual) as tf.Tensor) as tf.Tensor);
   }
 
-  /** Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · E[id], ids [n] -> [n, D]. The caller owns them. */
+  /** Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · W[id], ids [n] -> [n, D]. The caller owns them. */
   directions(ids: readonly number[]): tf.Tensor {
-    return tf.tidy(() => this.embedding.table(ids).mul(this.lnFinal.gain()));
+    return tf.tidy(() => this.unembed.table(ids).mul(this.lnFinal.gain()));
   }
 
   /** The type that the matrices of its blocks are held in. */

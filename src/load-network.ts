@@ -1,9 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { Checkpoint } from "../weights/checkpoint.js";
 import type { Folder } from "../weights/source.js";
 import { type PaliGemmaConfig, parseConfig } from "./config.js";
 import { readConfigFile } from "./config-file.js";
+import { warn } from "./notice.js";
+import { openCheckpoint } from "./open-checkpoint.js";
 import { type DtypeChoice, weightHolder } from "./dtypes.js";
 import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
@@ -21,6 +22,8 @@ export type NetworkLoadOptions = {
   /** The type that matrices are held in, where the backend holds any but float32; default: as stored. */
   dtype?: DtypeChoice | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Hears what a user should know of the files. Default: a warning of the process. */
+  onNotice?: ((text: string) => void) | undefined;
   signal?: AbortSignal | undefined;
 };
 
@@ -32,22 +35,24 @@ export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
 
 /**
  * The network of a model folder. Names and shapes are compared before a byte of weights is read;
- * then it goes part by part, so that one part at most is held twice. The caller disposes the network.
+ * then it goes part by part, so that one part at most is held twice. The caller disposes the network, whose config says what the
+ * output head is in these files.
  * Throws `WeightsError` for files that lie or do not fit, and the signal's reason when aborted.
  */
 export async function loadNetwork(
   folder: Folder,
-  config: PaliGemmaConfig,
+  written: PaliGemmaConfig,
   settings: Settings = hf5,
-  { backend = tf.getBackend(), dtype = "auto", onProgress, signal }: NetworkLoadOptions = {},
+  { backend = tf.getBackend(), dtype = "auto", onProgress, onNotice = warn, signal }: NetworkLoadOptions = {},
 ): Promise<PaliGemmaModel> {
   switchBackend(backend);
-  const checkpoint = await Checkpoint.open(folder, weightHolder(backend, dtype));
+  const { checkpoint, config } = await openCheckpoint(folder, written, { holder: weightHolder(backend, dtype) });
   let network: PaliGemmaModel | null = null;
   try {
     switchBackend(backend);
     network = new PaliGemmaModel(config, settings, checkpoint);
     checkpoint.check(expectedTensors(config));
+    checkpoint.notices.forEach(onNotice);
     requireMemory(checkpoint, { backend, dtype, folder: folder.name });
     let loadedBytes = 0;
     for (const part of network.parts) {

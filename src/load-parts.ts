@@ -55,7 +55,7 @@ export async function loadParts(
   name: string | undefined,
   options: LoadOptions,
 ): Promise<ModelParts & { adapters: string[] }> {
-  const { dtype, onProgress, signal } = options;
+  const { dtype, onProgress, onNotice, signal } = options;
   const settings = settingsWith(options.settings);
   const { place, adapters } = await adaptedPlace(await placeOf(name ?? demoCheckpoint(), options), signal);
   const folder = await openFolder(place, signal);
@@ -67,10 +67,13 @@ export async function loadParts(
   const processor = await processorOf(folder, config, tokenizer, settings);
   const backend = await useBackend(options.backend);
   const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
-  const network = await loadNetwork(folder, config, settings, { backend, dtype, onProgress: report, signal });
+  const network = await loadNetwork(folder, config, settings, {
+    ...{ backend, dtype, onNotice, signal },
+    onProgress: report,
+  });
   return {
     name: name === undefined ? "demo" : nameOf(folder),
-    config,
+    config: network.config,
     tokenizer,
     processor,
     network,

@@ -9,6 +9,7 @@ import { WeightsError } from "../weights/errors.js";
 import { type Folder, openFolder } from "../weights/source.js";
 import { InputError } from "./errors.js";
 import type { LoadProgress } from "./load-network.js";
+import { warn } from "./notice.js";
 
 /** Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as `google/paligemma2-3b-mix-224`. */
 export type HubOptions = {
@@ -16,7 +17,7 @@ export type HubOptions = {
   revision?: string | undefined;
   /** An access token; false sends none. Default: HF_TOKEN, or the file that `hf auth login` writes. */
   token?: string | false | undefined;
-  /** Hears of retries, of waiting for another process, and where a cached copy stands in for the Hub. Default: a warning of the process. */
+  /** Hears what does not stop the call: retries, a cached copy in place of the Hub, what of the files is not used. Default: a warning of the process. */
   onNotice?: ((text: string) => void) | undefined;
 };
 
@@ -64,7 +65,7 @@ const asking = ({ revision, token, signal, onNotice }: PlaceOptions): AskingOpti
   revision,
   token,
   signal,
-  onNotice: onNotice ?? ((text) => process.emitWarning(text)),
+  onNotice: onNotice ?? warn,
 });
 
 /** A mistyped path has the form of a repository's name. */

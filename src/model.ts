@@ -66,9 +66,9 @@ export class PaliGemmaModel {
     return this;
   }
 
-  /** Every weight by its name in the checkpoint, and the table as the output head reads it. Once they are built. */
+  /** Every weight by its name in the checkpoint, and the matrix of the output head. Once they are built. */
   weights(): ReadonlyMap<string, Weight> {
-    return new Map([...this.parts.flatMap(namedWeights), [LM_HEAD, this.language.embedding.head]]);
+    return new Map([...this.parts.flatMap(namedWeights), [LM_HEAD, this.language.unembed.head]]);
   }
 
   /** To be called when weights of these names mean something else than before: passes that run, and decoding that has begun, then fail. */

@@ -25,6 +25,8 @@ export type CheckpointEntry = PlacedEntry | ComposedEntry;
 export interface WeightFiles {
   readonly entries: ReadonlyMap<string, CheckpointEntry>;
   readonly sources: ReadonlyMap<string, ByteSource>;
+  /** What was found beside them that whoever loads them should know; sentences. */
+  readonly notices?: readonly string[];
   /** Closes all files. */
   close(): Promise<void>;
 }

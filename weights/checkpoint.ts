@@ -13,11 +13,14 @@ import { bytesOf, fromFloat32, isFloat, toFloat32, type DType, type FloatDType }
 import { WeightsError } from "./errors.js";
 import type { PackedMatrix, Packing, Stored, WeightHolder } from "./holder.js";
 import { shown } from "./json.js";
-import { EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+import { channelsFirst } from "./channels-last.js";
+import { grouped, takeCompanions } from "./companions.js";
+import { isIgnored } from "./names.js";
 import type { PackedForm } from "./quantised/packed-form.js";
 import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
 import type { Folder } from "./source.js";
-import { piecesInOrder, readTensors, sameBytes } from "./staging.js";
+import { piecesInOrder, readTensors } from "./staging.js";
+import { type OutputHead, settleHead } from "./tied-head.js";
 import { openWeightFiles } from "./weight-files.js";
 
 export type { CheckpointEntry } from "./checkpoint-entry.js";
@@ -56,12 +59,22 @@ export interface WeightScope {
   matrix(name: string, shape: number[]): tf.Tensor;
 }
 
+/** How a checkpoint is opened. */
+export type CheckpointOptions = {
+  /** Keeps matrices in the form of the file, mapped where they lie so in a file on disk; closed by `close`. Default null: all is widened. */
+  holder?: WeightHolder | null | undefined;
+  /** Whether the config ties the output head to the token table (`tie_word_embeddings`). Default true. */
+  tied?: boolean | undefined;
+  /** Whether a head beside a table that it is tied to is compared with it, byte by byte; false reads headers only. Default true. */
+  compareHead?: boolean | undefined;
+};
+
 /**
  * The weights of one model folder, by canonical name (names.ts). Order of use: `open`, `check`, then for each part of the model
  * `stage` (reads its bytes) and `get` (hands each tensor out once), at the end `unread` and `close`.
  */
 export class Checkpoint {
-  /** Tensors by canonical name. Not in it: ignored tensors, and an lm_head beside the embedding that it is tied to. */
+  /** Tensors by canonical name. Not in it: ignored tensors, what a larger model has beside the PaliGemma, and a head that is the token table. */
   readonly entries: ReadonlyMap<string, CheckpointEntry>;
   /** Bytes of `entries` by type, or by the form that they are packed in. */
   readonly bytesByForm: ReadonlyMap<StoredForm, number>;
@@ -75,13 +88,15 @@ export class Checkpoint {
   private readonly staged = new Map<string, Uint8Array>();
   private readonly packed = new Map<string, PackedMatrix>();
   private readonly read = new Set<string>();
-  private tied: Promise<void> | undefined;
 
   private constructor(
     private readonly name: string,
     private readonly files: WeightFiles,
     entries: Map<string, CheckpointEntry>,
-    private readonly head: CheckpointEntry | undefined,
+    /** What the output head is. */
+    readonly head: OutputHead,
+    /** What whoever loads it should know: sentences that name the folder. */
+    readonly notices: readonly string[],
     private readonly folder: string | null,
     private readonly holder: WeightHolder | null,
   ) {
@@ -99,19 +114,23 @@ export class Checkpoint {
   }
 
   /**
-   * Opens the weights of a folder (`openWeightFiles`) and reads what describes them. With a `holder` (closed by `close`) matrices
-   * stay in the form of the file, mapped where they lie so in a file on disk; without one all is widened.
-   * Throws `WeightsError` when there are none, for a header or index that lies, and where two names are one tensor.
+   * Opens the weights of a folder (`openWeightFiles`) and reads what describes them, and the output head where it must be compared
+   * (`settleHead`). Throws `WeightsError` when there are none, for a header or index that lies, and where two names are one tensor.
    */
-  static async open(folder: Folder, holder: WeightHolder | null = null): Promise<Checkpoint> {
+  static async open(folder: Folder, options: CheckpointOptions = {}): Promise<Checkpoint> {
+    const { holder = null, tied = true, compareHead = true } = options;
     const files = await openWeightFiles(folder);
-    const entries = new Map([...files.entries].filter(([name]) => !isIgnored(name)));
-    const head = entries.get(LM_HEAD);
-    entries.delete(LM_HEAD);
-    // Robotics models save only the head: tied, it is the embedding.
-    const alone = head !== undefined && !entries.has(EMBEDDING);
-    if (alone) entries.set(EMBEDDING, head);
-    return new Checkpoint(folder.name, files, entries, alone ? undefined : head, folder.localPath, holder);
+    try {
+      const entries = new Map([...files.entries].filter(([name]) => !isIgnored(name)));
+      const others = takeCompanions(entries);
+      channelsFirst(entries, files.sources);
+      const head = await settleHead(entries, { tied, sources: compareHead ? files.sources : null });
+      const notices = [...(files.notices ?? []), ...noticesOf(folder.name, others, tied && head === "own")];
+      return new Checkpoint(folder.name, files, entries, head, notices, folder.localPath, holder);
+    } catch (error) {
+      await files.close();
+      throw error;
+    }
   }
 
   /**
@@ -124,7 +143,7 @@ export class Checkpoint {
 
   /**
    * Reads every tensor at or below the dotted path `prefix` ("" for all) into memory, for `get`; what is staged already stays.
-   * `onBytes` hears the bytes of each piece read. Throws `WeightsError` when nothing is there, on read errors, and for an lm_head that differs.
+   * `onBytes` hears the bytes of each piece read. Throws `WeightsError` when nothing is there and on read errors.
    */
   async stage(prefix: string, onBytes: (bytes: number) => void = () => {}): Promise<void> {
     const below = [...this.entries].filter(
@@ -132,7 +151,6 @@ export class Checkpoint {
     );
     if (below.length === 0)
       throw new WeightsError(`${this.name}: there is no tensor at or below ${shown(prefix)} to stage`);
-    if (below.some(([name]) => name === EMBEDDING)) await this.verifyTied();
     const fresh = below.filter(([name]) => !this.staged.has(name) && !this.packed.has(name));
     const rest: [string, CheckpointEntry][] = [];
     const packing: (() => Promise<void>)[] = [];
@@ -221,27 +239,6 @@ export class Checkpoint {
   }
 
   /**
-   * Checks once that an lm_head beside the embedding has the same bytes, read in pieces; `stage` does it with the embedding.
-   * Throws `WeightsError` when they differ: the model has one tensor for both.
-   */
-  verifyTied(): Promise<void> {
-    this.tied ??= this.compareHead();
-    return this.tied;
-  }
-
-  private async compareHead(): Promise<void> {
-    const embedding = this.entries.get(EMBEDDING);
-    if (!this.head || !embedding) return;
-    const untied = (how: string): WeightsError =>
-      new WeightsError(
-        `${this.name}: "${this.head!.name}" and "${embedding.name}" differ in ${how}; an output head of its own is not supported`,
-      );
-    if (this.head.dtype !== embedding.dtype) throw untied("type");
-    if (!sameShape(this.head.shape, embedding.shape)) throw untied("shape");
-    if (!(await sameBytes(this.head, embedding, this.files.sources))) throw untied("content");
-  }
-
-  /**
    * Hands a staged tensor out as f32 and forgets its bytes; the caller owns the tensor.
    * Throws `WeightsError` for an unknown name, another shape, and a tensor that is not staged.
    */
@@ -325,4 +322,19 @@ export class Checkpoint {
     this.holder?.close();
     await this.files.close();
   }
+}
+
+function noticesOf(folder: string, others: readonly string[], differs: boolean): string[] {
+  const notices: string[] = [];
+  if (others.length > 0) {
+    notices.push(
+      `${folder}: a PaliGemma within a larger model; ${others.length} tensors of the rest were left out: ${grouped(others)}`,
+    );
+  }
+  if (differs) {
+    notices.push(
+      `${folder}: tie_word_embeddings is true, but lm_head and embed_tokens are both there and differ; the head is used as it is`,
+    );
+  }
+  return notices;
 }

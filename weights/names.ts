@@ -1,7 +1,7 @@
 import { WeightsError } from "./errors.js";
 
 /** What savers put in front of a whole model: PEFT, and robotics models (pi0, lerobot, openpi); one may be inside the other. */
-const OUTER_PREFIXES = /^(?:base_model\.model\.|(?:model\.)?paligemma_with_expert\.paligemma\.)+/;
+const OUTER_PREFIXES = /^(?:base_model\.model\.|(?:model\.)?(?:paligemma_with_expert\.paligemma|pi0_paligemma)\.)+/;
 
 /** Applied once each, in order. Source: the layouts that transformers 4.41 to 5.18 saved (see `canonicalName`). */
 const RULES: readonly (readonly [pattern: RegExp, replacement: string])[] = [
@@ -14,10 +14,12 @@ const RULES: readonly (readonly [pattern: RegExp, replacement: string])[] = [
 /** Tensors of known checkpoints that this model has no use for: SigLIP's pooling head, and position ids, a counting buffer of old saves. */
 const IGNORED = [/^vision_tower\.vision_model\.head\./, /\.position_ids$/];
 
-/** The embedding, and the output head that is tied to it. */
+/** The token table. */
 export const EMBEDDING = "language_model.model.embed_tokens.weight";
-/** Normally absent: the head is the embedding. */
+/** The output head; mostly absent, since it is the token table. */
 export const LM_HEAD = "language_model.lm_head.weight";
+/** The convolution that makes patches of pixels, [D, C, patch, patch]. */
+export const PATCH_KERNEL = "vision_tower.vision_model.embeddings.patch_embedding.weight";
 
 /**
  * The hub's name for a tensor, whatever the saver: `language_model.model.*`, `language_model.lm_head.weight`,

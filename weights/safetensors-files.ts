@@ -21,11 +21,20 @@ export async function openSafetensors(folder: Folder, file: string | null): Prom
     const tensors = await readTensors(folder, index ?? file ?? SINGLE, sources);
     const names = canonicalNames(tensors.keys(), folder.name);
     const entries = new Map([...names].map(([canonical, name]) => [canonical, tensors.get(name)!]));
-    return await withQuantised({ entries, sources, close });
+    return await withQuantised({ entries, sources, notices: await strayFile(folder, index), close });
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What to say where one whole file lies beside an index, which counts. */
+async function strayFile(folder: Folder, index: ShardIndex | null): Promise<string[]> {
+  if (index === null || [...index.weightMap.values()].includes(SINGLE) || !(await folder.has(SINGLE))) return [];
+  const advice = `give its path to load it, or remove one of the two`;
+  return [
+    `${folder.name}: ${SINGLE} lies beside ${INDEX} and is not read (transformers would read it alone); ${advice}`,
+  ];
 }
 
 /** Opens the files of an index, or one file, into `sources` and lists their tensors by the names in the files. */

@@ -11,16 +11,16 @@ import { isPackedForm, STORED } from "../dtypes.js";
 const ROWS_AT_ONCE = 4096;
 
 /**
- * The table of the base model that PEFT has put into an adapter's file, where it has and where it is not `stored` [V, D], the one at hand;
- * mostly it is. Throws `WeightsError` when the file has two that differ.
+ * The base model's tensor `weight`, a table, that PEFT has put into an adapter's file, where it has and where it is not `stored` [V, D], the one
+ * at hand; mostly it is. Throws `WeightsError` when the file has two that differ.
  */
 export async function otherBaseTable(
   file: AdapterFile,
-  stored: tf.Tensor,
+  { weight, stored }: { weight: string; stored: tf.Tensor },
   activate: () => void,
 ): Promise<PlacedTensor | null> {
   const others: PlacedTensor[] = [];
-  for (const table of file.placed.filter(({ role }) => role === "base")) {
+  for (const table of file.placed.filter((one) => one.role === "base" && one.weight === weight)) {
     const same = await everyPiece(file, [table], ([rows], at) => {
       activate();
       return holds(stored, rows, at);

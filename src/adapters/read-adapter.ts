@@ -60,7 +60,8 @@ class AdapterReader {
       signal?.throwIfAborted();
       this.whole.set(tensor.weight, await this.wholeTensor(tensor));
     }
-    await this.readBaseTable();
+    const tied = this.network.config.text.tieWordEmbeddings;
+    for (const uses of tied ? [[EMBEDDING, LM_HEAD]] : [[EMBEDDING], [LM_HEAD]]) await this.readBaseTable(uses);
   }
 
   dispose(): void {
@@ -97,12 +98,14 @@ class AdapterReader {
     return heldLike(this.weights.get(tensor.weight)!.stored(), values);
   }
 
-  /** Where the file brings the base's table and it is not this base's, it is that of lookup and head, as in PEFT. */
-  private async readBaseTable(): Promise<void> {
-    const table = await otherBaseTable(this.file, this.weights.get(EMBEDDING)!.stored(), () => this.network.activate());
+  /** Where the file brings the base's table and it is not this base's, it takes the place of all that this base uses its own for, as in PEFT. */
+  private async readBaseTable(uses: readonly string[]): Promise<void> {
+    const [weight] = uses;
+    const stored = this.weights.get(weight)!.stored();
+    const table = await otherBaseTable(this.file, { weight, stored }, () => this.network.activate());
     if (!table) return;
     const tensor = await this.wholeTensor(table);
-    const free = [EMBEDDING, LM_HEAD].filter((name) => !this.whole.has(name));
+    const free = uses.filter((name) => !this.whole.has(name));
     if (free.length === 0) tensor.dispose();
     for (const name of free) this.whole.set(name, tensor);
   }

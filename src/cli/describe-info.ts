@@ -31,8 +31,10 @@ export function describeInfo(info: CheckpointInfo): string {
         .join(", "),
     ],
     ["names", layoutText(info)],
+    ["head", headText(info)],
     ["files", `${files.found.join(", ") || "none beside the weights"}${missing}`],
     ...(info.tokenizer ? [tokenizerLine(info.tokenizer)] : []),
+    ...info.notices.map((notice): Line => ["notice", notice]),
     ["checked", ["headers against the sizes of the files and the config", ...(checked ?? [])].join("; ")],
   ];
   return (
@@ -56,6 +58,11 @@ function modelLines({ variant, config, imageTokens }: CheckpointInfo): Line[] {
     ],
     ["context", `${count(text.maxPositionEmbeddings)} positions, window ${text.slidingWindow ?? "none"}`],
   ];
+}
+
+function headText({ outputHead }: CheckpointInfo): string {
+  if (outputHead === "own") return "a matrix of its own";
+  return outputHead === "embedding" ? "the embedding" : "the embedding, beside one that --check compares with it";
 }
 
 function layoutText({ layout: { form, files, names, prefix } }: CheckpointInfo): string {

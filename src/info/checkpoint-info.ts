@@ -1,13 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 
 import "../backend.js";
-import { Checkpoint } from "../../weights/checkpoint.js";
-import { type Folder } from "../../weights/source.js";
+import type { Checkpoint } from "../../weights/checkpoint.js";
+import type { Folder } from "../../weights/source.js";
+import type { OutputHead } from "../../weights/tied-head.js";
 import { describeVariant, numImageTokens, type PaliGemmaConfig } from "../config.js";
 import { loadConfig } from "../load-network.js";
 import { memoryByDtype, type MemoryByDtype } from "../memory.js";
 import { expectedTensors } from "../model.js";
 import { type HubOptions, openPlace } from "../model-place.js";
+import { openCheckpoint } from "../open-checkpoint.js";
 import { type AdapterSummary, adapterSummary } from "./adapter-summary.js";
 import { type FilesFound, filesOf } from "./files.js";
 import { type NamesLayout, layoutOf } from "./layout.js";
@@ -28,6 +30,10 @@ export type CheckpointInfo = {
   /** The same by part; the embedding is one of its own. */
   parts: Record<Part, PartSummary>;
   layout: NamesLayout;
+  /** The output head: the embedding, a tensor of its own, or one beside the embedding that was not compared with it (`check`). */
+  outputHead: OutputHead;
+  /** What was found that loading would tell of. */
+  notices: string[];
   memory: MemoryByDtype;
   files: FilesFound;
   /** What was asked for. */
@@ -46,7 +52,7 @@ export type InfoOptions = HubOptions & {
   tokenizer?: boolean | undefined;
   /** A glob of tensors that are read, one after another, for their statistics; null: all are listed and none is read. */
   tensors?: string | null | undefined;
-  /** Compares the bytes of an output head in the file with the embedding that it is tied to. */
+  /** Compares the bytes of an output head in the file with the embedding. */
   check?: boolean | undefined;
 };
 
@@ -58,8 +64,9 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
   const { revision, token, onNotice } = options;
   const folder = await openPlace(model, { revision, token, onNotice });
-  const config = await loadConfig(folder);
-  const checkpoint = await Checkpoint.open(folder);
+  const { checkpoint, config } = await openCheckpoint(folder, await loadConfig(folder), {
+    compareHead: options.check === true,
+  });
   try {
     const expected = expectedTensors(config);
     checkpoint.check(expected);
@@ -79,6 +86,8 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
       bytesByForm: Object.fromEntries(checkpoint.bytesByForm),
       parts,
       layout,
+      outputHead: checkpoint.head,
+      notices: [...checkpoint.notices],
       memory: memoryByDtype(checkpoint),
       files: await filesOf(folder, layout.form),
     };
@@ -104,8 +113,11 @@ async function askedFor(
   if (tokenizer) asked.tokenizer = await tokenizerSummary(folder, config);
   if (tensors !== undefined) asked.tensors = await tensorInfos(checkpoint, tensors);
   if (check) {
-    await checkpoint.verifyTied();
-    asked.checked = ["an output head in the file has the bytes of the embedding, or there is none"];
+    asked.checked = [
+      checkpoint.head === "own"
+        ? "the output head in the file differs from the embedding and is used as it is"
+        : "an output head in the file has the bytes of the embedding, or there is none",
+    ];
   }
   return asked;
 }

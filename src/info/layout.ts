@@ -14,13 +14,18 @@ export type NamesLayout = {
 };
 
 /** How a folder names its tensors. */
-export async function layoutOf(folder: Folder, { entries }: Pick<Checkpoint, "entries">): Promise<NamesLayout> {
+export async function layoutOf(
+  folder: Folder,
+  { entries, head }: Pick<Checkpoint, "entries" | "head">,
+): Promise<NamesLayout> {
   const form = (await findWeights(folder))?.form ?? "safetensors";
   const files = [...new Set([...entries.values()].map(({ file }) => file))].sort();
   const own = { form, files, names: null, prefix: "" };
   if (form !== "safetensors") return own;
   for (const layout of LAYOUTS) {
-    const prefix = commonPrefix([...entries].map(([name, entry]) => [entry.name, spelled(name, layout)]));
+    const prefix = commonPrefix(
+      [...entries].map(([name, entry]) => [entry.name, spelled(name, layout, head !== "own")]),
+    );
     if (prefix !== null) return { form, files, names: layout, prefix };
   }
   return own;

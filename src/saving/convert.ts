@@ -1,13 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
 import "../backend.js";
-import { Checkpoint } from "../../weights/checkpoint.js";
 import type { FloatDType } from "../../weights/dtype.js";
 import { type Folder, openFolder } from "../../weights/source.js";
 import { parseConfig } from "../config.js";
 import { readConfigFile } from "../config-file.js";
 import { expectedTensors } from "../model.js";
 import { type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
+import { warn } from "../notice.js";
+import { openCheckpoint } from "../open-checkpoint.js";
 import { type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
 
@@ -33,12 +34,12 @@ export async function convertCheckpoint(
   const { signal, ...rest } = options;
   const folder = await openFolder(await placeOf(input, { ...rest, signal, onProgress }), signal);
   const original = await readConfigFile(folder);
-  const config = parseConfig(original.json, original.where);
-  const expected = expectedTensors(config);
-  const checkpoint = await Checkpoint.open(folder);
+  const written = parseConfig(original.json, original.where);
+  const { checkpoint, config } = await openCheckpoint(folder, written);
   try {
+    const expected = expectedTensors(config);
     checkpoint.check(expected);
-    await checkpoint.verifyTied();
+    checkpoint.notices.forEach(options.onNotice ?? warn);
     const tensors = [...expected.keys()].map((name) => {
       const { dtype, shape } = checkpoint.entries.get(name)!;
       return { name, dtype: dtype as FloatDType, shape, pieces: () => checkpoint.pieces(name) };

@@ -41,7 +41,7 @@ function topLevel({ text, imageTokenId, bosTokenId, eosTokenIds, padTokenId }: P
     image_token_index: imageTokenId,
     pad_token_id: padTokenId,
     projection_dim: text.hiddenSize,
-    tie_word_embeddings: true,
+    tie_word_embeddings: text.tieWordEmbeddings,
     vocab_size: text.vocabSize,
   };
 }
@@ -76,7 +76,7 @@ function textWords(text: TextConfig): Json {
     rms_norm_eps: text.rmsNormEps,
     rope_parameters: { rope_theta: text.ropeTheta, rope_type: "default" },
     rope_theta: text.ropeTheta,
-    tie_word_embeddings: true,
+    tie_word_embeddings: text.tieWordEmbeddings,
     vocab_size: text.vocabSize,
     ...(text.postNorms ? gemma2 : {}),
   };

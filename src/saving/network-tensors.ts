@@ -5,6 +5,7 @@ import { Matrix } from "../../layers/matrix.js";
 import type { Weight } from "../../layers/weight.js";
 import { fromFloat32 } from "../../weights/dtype.js";
 import { EMBEDDING, LM_HEAD } from "../../weights/names.js";
+import type { PaliGemmaConfig } from "../config.js";
 import { isPackedForm, STORED } from "../dtypes.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
@@ -15,10 +16,10 @@ const AT_ONCE = 2 ** 22;
 
 /**
  * The weights that a network computes with, merged adapters included, in the type of its matrices (packed ones as bfloat16); read
- * from the backend some rows at a time. Throws `InputError` while adapters are active beside the weights, and where
- * one has given the output head a table of its own, which a PaliGemma file has no place for.
+ * from the backend some rows at a time. The output head is one of them where it is not the token table, which a merged adapter may
+ * have made so: `config` says it. Throws `InputError` while adapters are active beside the weights.
  */
-export function networkTensors(network: PaliGemmaModel): TensorToSave[] {
+export function networkTensors(network: PaliGemmaModel): { tensors: TensorToSave[]; config: PaliGemmaConfig } {
   const weights = new Map(network.weights());
   const adapted = [...weights].find(([, weight]) => weight instanceof Matrix && weight.adapted);
   if (adapted) {
@@ -26,14 +27,10 @@ export function networkTensors(network: PaliGemmaModel): TensorToSave[] {
       `savePretrained: an adapter is active on ${adapted[0]}; merge it first (mergeAdapters), or set none`,
     );
   }
-  if (weights.get(LM_HEAD)!.read() !== weights.get(EMBEDDING)!.read()) {
-    throw new InputError(
-      "savePretrained: an adapter has changed the output head and not the embedding that it is tied to",
-    );
-  }
-  weights.delete(LM_HEAD);
+  const tieWordEmbeddings = weights.get(LM_HEAD)!.read() === weights.get(EMBEDDING)!.read();
+  if (tieWordEmbeddings) weights.delete(LM_HEAD);
   const dtype = isPackedForm(network.dtype) ? "BF16" : STORED[network.dtype];
-  return [...weights].map(([name, weight]) => {
+  const tensors = [...weights].map(([name, weight]) => {
     const { shape } = weight.read();
     const bytes = (values: Float32Array): Uint8Array => fromFloat32(values, dtype);
     async function* pieces(): AsyncGenerator<Uint8Array> {
@@ -41,6 +38,7 @@ export function networkTensors(network: PaliGemmaModel): TensorToSave[] {
     }
     return { name, dtype, shape, pieces };
   });
+  return { tensors, config: { ...network.config, text: { ...network.config.text, tieWordEmbeddings } } };
 }
 
 /** A weight's numbers in order. `activate` is called before each computation: others may have chosen another backend. */

@@ -70,7 +70,8 @@ export async function saveModel(model: ModelToSave, folder: string, options: Sav
   requireOneOf("dtype", dtype, SAVED_DTYPES);
   requireOneOf("layout", layout, LAYOUTS);
   const maxShardBytes = parseSize("maxShardSize", maxShardSize);
-  const tensors = model.tensors.map((tensor) => written(tensor, dtype, layout, signal));
+  const named = (name: string) => spelled(name, layout, model.config.text.tieWordEmbeddings);
+  const tensors = model.tensors.map((tensor) => written({ ...tensor, name: named(tensor.name) }, dtype, signal));
   const bytesByDtype = sizes(tensors);
   const totalBytes = Object.values(bytesByDtype).reduce((sum, bytes) => sum + bytes, 0);
   await requireRoom(folder, totalBytes);
@@ -90,7 +91,6 @@ export async function saveModel(model: ModelToSave, folder: string, options: Sav
 function written(
   { name, dtype, shape, pieces }: TensorToSave,
   asked: SavedDtype | undefined,
-  layout: Layout,
   signal: AbortSignal | undefined,
 ): TensorToWrite {
   const to = asked === undefined ? dtype : STORED[asked];
@@ -100,7 +100,7 @@ function written(
       yield piece;
     }
   }
-  return { name: spelled(name, layout), dtype: to, shape, pieces: cast };
+  return { name, dtype: to, shape, pieces: cast };
 }
 
 function sizes(tensors: readonly TensorToWrite[]): Record<string, number> {

@@ -19,10 +19,10 @@ export async function savePretrained(
 ): Promise<SavedModel> {
   if (!(model instanceof PaliGemma)) {
     const files = await sideFiles(model.config, null, null);
-    return saveModel({ config: model.config, original: null, files, tensors: networkTensors(model) }, folder, options);
+    return saveModel({ original: null, files, ...networkTensors(model) }, folder, options);
   }
-  const { network, config, origin } = model;
-  const tensors = networkTensors(network);
+  const { network, origin } = model;
+  const { tensors, config } = networkTensors(network);
   const source = await openFolder(origin.place, options.signal);
   const original = await readConfigFile(source);
   const files = await sideFiles(config, source, await openFolder(origin.tokenizer, options.signal));

@@ -123,12 +123,17 @@ onEachBackend("a matrix with low-rank parts", () => {
     const table = random([OUT, IN]);
     const values = table.dataSync<"float32">();
     const placed = [
-      { role: "base", shape: [OUT, IN], entry: { name: "table", dtype: "F32" } } as unknown as PlacedTensor,
+      {
+        role: "base",
+        weight: "table",
+        shape: [OUT, IN],
+        entry: { name: "table", dtype: "F32" },
+      } as unknown as PlacedTensor,
     ];
     const found = (changed: Float32Array) => {
       const bytes = new Uint8Array(changed.buffer, changed.byteOffset, changed.byteLength);
       const read = async (_: PlacedTensor, start: number, end: number) => bytes.slice(start, end);
-      return otherBaseTable({ placed, read } as unknown as AdapterFile, table, () => {});
+      return otherBaseTable({ placed, read } as unknown as AdapterFile, { weight: "table", stored: table }, () => {});
     };
     assert.equal(await found(values), null);
     for (const at of [0, 4096 * IN, OUT * IN - 1]) {

@@ -78,6 +78,8 @@ const withVision = (base: Json, changes: Json): Json => ({
   vision_config: { ...(base.vision_config as Json), ...changes },
 });
 
+const rope = (theta: number): Json => ({ rope_type: "default", rope_theta: theta });
+
 describe("config.json", () => {
   it("of PaliGemma 2 gets the defaults that its file leaves out", () => {
     const { text, vision, ...ids } = parseConfig(hubGemma2);
@@ -100,6 +102,7 @@ describe("config.json", () => {
       finalLogitSoftcapping: 30,
       slidingWindow: 4096,
       postNorms: true,
+      tieWordEmbeddings: true,
     });
     assert.equal(vision.imageSize, 224);
     assert.equal(vision.layerNormEps, 1e-6);
@@ -126,6 +129,39 @@ describe("config.json", () => {
     assert.equal(config.ropeTheta, 5000);
     assert.equal(config.slidingWindow, null);
     assert.ok(config.layerTypes.every((type) => type === "full_attention"));
+  });
+
+  // transformers 5.18 reads all but the nested ones, which it refuses (KeyError).
+  for (const [fields, theta] of [
+    [{ rope_scaling: { rope_type: "default" } }, 10000],
+    [{ rope_scaling: { type: "default" }, rope_theta: 5000 }, 5000],
+    [{ rope_scaling: rope(700), rope_theta: 5000 }, 700],
+    [{ rope_scaling: rope(700), rope_parameters: rope(900) }, 700],
+    [{ rope_scaling: {}, rope_theta: 5000 }, 5000],
+    [{ rope_scaling: null, rope_parameters: { rope_theta: 900 } }, 900],
+    [{ rope_parameters: { rope_type: "default" }, rope_theta: 5000 }, 5000],
+    [{ rope_parameters: { full_attention: rope(1e6), sliding_attention: rope(1e6) } }, 1e6],
+    [{ rope_parameters: { full_attention: { rope_type: "default" } }, rope_theta: 5000 }, 5000],
+  ] as const) {
+    it(`reads the rotary base ${theta} of ${JSON.stringify(fields)}`, () => {
+      const text = withText(hubGemma2, { rope_theta: undefined, ...fields });
+      assert.equal(parseConfig(text).text.ropeTheta, theta);
+    });
+  }
+
+  it("ties the output to the embedding as its top level says, whatever text_config says", () => {
+    const tie = (top: unknown, text: unknown) =>
+      parseConfig({ ...withText(hubGemma2, { tie_word_embeddings: text }), tie_word_embeddings: top }).text
+        .tieWordEmbeddings;
+    assert.deepEqual(
+      [tie(undefined, false), tie(true, false), tie(false, true), tie(false, undefined)],
+      [true, true, false, false],
+    );
+  });
+
+  it("of the first Gemma calls the tanh form of GELU gelu", () => {
+    assert.ok(parseConfig(withText(hubGemma1, { hidden_act: "gelu" })));
+    assert.ok(parseConfig({ ...hubGemma2, quantization_config: { load_in_4bit: true } }));
   });
 
   it("takes the patch size of every PaliGemma tower where it is left out", () => {
@@ -162,12 +198,37 @@ describe("config.json", () => {
     ],
     ["a switch that is a number", { ...hubGemma2, tie_word_embeddings: 0 }, /tie_word_embeddings/],
     ["biases", withText(hubGemma2, { attention_bias: true }), /attention_bias/],
-    ["scaled positions", withText(hubGemma2, { rope_scaling: { type: "linear" } }), /rope_scaling/],
-    ["another activation", withText(hubGemma2, { hidden_act: "silu" }), /hidden_act/],
+    ["scaled positions", withText(hubGemma2, { rope_scaling: { type: "linear" } }), /rope_scaling\.type.*"linear"/],
+    ["positions scaled since", withText(hubGemma2, { rope_parameters: { rope_type: "yarn" } }), /rope_type.*"yarn"/],
+    [
+      "a base for each type of layer",
+      withText(hubGemma2, { rope_parameters: { full_attention: rope(1e6), sliding_attention: rope(1e4) } }),
+      /rope_parameters: expected one rope_theta for full_attention and sliding_attention/,
+    ],
+    [
+      "one type of layer scaled",
+      withText(hubGemma2, { rope_parameters: { full_attention: { ...rope(1e6), rope_type: "linear" } } }),
+      /rope_parameters\.full_attention\.rope_type/,
+    ],
+    ["another activation", withText(hubGemma2, { hidden_activation: "silu" }), /hidden_activation/],
     ["a projector that does not fit", withVision(hubGemma2, { projection_dim: 99 }), /projection_dim.*2304/],
     ["an image that is no whole number of patches", withVision(hubGemma2, { image_size: 225 }), /image_size/],
     ["layer types of another length", withText(hubGemma2, { layer_types: ["full_attention"] }), /layer_types/],
-    ["an untied output", { ...hubGemma2, tie_word_embeddings: false }, /tie_word_embeddings/],
+    ["an exact GELU in Gemma 2", withText(hubGemma2, { hidden_activation: "gelu" }), /hidden_activation.*"gelu"/],
+    ["a window in the first Gemma", withText(hubGemma1, { sliding_window: 8 }), /sliding_window.*received 8/],
+    ["attention that is not causal", withText(hubGemma2, { is_causal: false }), /is_causal: expected true/],
+    ["a tie in text_config that is text", withText(hubGemma2, { tie_word_embeddings: "no" }), /text_config\.tie_word/],
+    ...["gptq", "awq", "fp8", "torchao", "hqq", "compressed-tensors", 7].map((method): (typeof refused)[number] => [
+      `weights by ${method}`,
+      { ...hubGemma2, quantization_config: { quant_method: method, bits: 4 } },
+      new RegExp(`quantization_config: the weights are quantised by "?${method}"?, expected bitsandbytes`),
+    ]),
+    ["weights by MLX", { ...hubGemma2, quantization: { group_size: 64, bits: 4 } }, /quantised by MLX's/],
+    [
+      "quantisation within text_config",
+      withText(hubGemma2, { quantization_config: { quant_method: "gptq" } }),
+      /text_config\.quantization_config/,
+    ],
     ["an epsilon of zero", withText(hubGemma2, { rms_norm_eps: 0 }), /rms_norm_eps/],
   ];
   for (const [why, json, message] of refused) {
@@ -197,7 +258,7 @@ const readElsewhere = [
   "vision.hiddenSize", "vision.intermediateSize", "vision.numHiddenLayers", "vision.numChannels", "vision.imageSize",
   "vision.patchSize", "text.vocabSize", "text.hiddenSize", "text.intermediateSize", "text.numHiddenLayers",
   "text.numAttentionHeads", "text.numKeyValueHeads", "text.headDim", "text.maxPositionEmbeddings",
-  "text.finalLogitSoftcapping", "text.postNorms", "imageTokenId", "bosTokenId", "eosTokenIds", "padTokenId",
+  "text.finalLogitSoftcapping", "text.postNorms", "text.tieWordEmbeddings", "imageTokenId", "bosTokenId", "eosTokenIds", "padTokenId",
 ]; // prettier-ignore
 
 describe("every field of the typed config is read", () => {
@@ -251,7 +312,7 @@ describe("every field of the typed config is read", () => {
         name,
       );
     }
-    const text = { vocabSize: 301, hiddenSize: 34, intermediateSize: 38, numHiddenLayers: 2, numAttentionHeads: 5, numKeyValueHeads: 2, headDim: 10, postNorms: true }; // prettier-ignore
+    const text = { vocabSize: 301, hiddenSize: 34, intermediateSize: 38, numHiddenLayers: 2, numAttentionHeads: 5, numKeyValueHeads: 2, headDim: 10, postNorms: true, tieWordEmbeddings: false }; // prettier-ignore
     for (const [name, value] of Object.entries(text)) {
       assert.notEqual(
         sizes((c) => ({ ...c, text: { ...c.text, [name]: value } })),

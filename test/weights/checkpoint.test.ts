@@ -9,6 +9,7 @@ import {
   Checkpoint,
   encodeNpz,
   encodeSafetensors,
+  LM_HEAD,
   memorySource,
   openFolder,
   toFloat32,
@@ -368,32 +369,71 @@ describe("weights/checkpoint", () => {
         const tensors = tiny();
         const checkpoint = await openOne(new Map([...tensors, [head, tensors.get(EMBEDDING)!]]));
         checkpoint.check(shapesOf(tensors));
-        await checkpoint.verifyTied();
+        assert.equal(checkpoint.head, "embedding");
         await expectAll(checkpoint, tensors);
       }
     });
 
-    it("of another content, type or shape is refused when the embedding is staged", async () => {
-      const tensors = tiny();
-      const embedding = tensors.get(EMBEDDING)!;
-      const other = bytesIn(embedding).slice();
-      other[59] ^= 1; // the last byte
-      const cases: Record<string, TensorData> = {
-        content: { ...embedding, data: other },
-        type: { dtype: "I32", shape: [5, 3], data: bytesIn(embedding) },
-        shape: f32([3, 5], random),
-      };
-      for (const [what, head] of Object.entries(cases)) {
-        const checkpoint = await openOne(new Map([...tensors, ["lm_head.weight", head]]));
-        const refusal = weightsError(
-          /"lm_head\.weight" and "language_model\.model\.embed_tokens\.weight"/,
-          new RegExp(`differ in ${what}`),
-        );
-        await checkpoint.stage("vision_tower");
-        for (const prefix of ["", "language_model", EMBEDDING]) await assert.rejects(checkpoint.stage(prefix), refusal);
-        await assert.rejects(checkpoint.verifyTied(), refusal);
-        assert.throws(() => checkpoint.get(EMBEDDING, [5, 3]), weightsError(/not staged/));
+    /** A head that differs from the embedding in its last byte. */
+    const other = ({ data, ...rest }: TensorData): TensorData => {
+      const changed = bytesIn({ data, ...rest }).slice();
+      changed[59] ^= 1;
+      return { ...rest, data: changed };
+    };
+
+    it("of another content stays a tensor of its own, and a notice says that the config ties it", async () => {
+      for (const name of heads) {
+        const tensors = tiny();
+        const head = other(tensors.get(EMBEDDING)!);
+        const checkpoint = await openOne(new Map([...tensors, [name, head]]));
+        assert.equal(checkpoint.head, "own");
+        assert.match(checkpoint.notices.join(), /tie_word_embeddings is true, but lm_head and embed_tokens .* differ/);
+        const both = new Map([...tensors, [LM_HEAD, head]]);
+        checkpoint.check(shapesOf(both));
+        await expectAll(checkpoint, both);
       }
+    });
+
+    it("of another type or shape stays as well, and does not pass the comparison with the model where it cannot", async () => {
+      const tensors = tiny();
+      const expected = new Map([...shapesOf(tensors), [LM_HEAD, [5, 3]]]);
+      for (const [head, fault] of [
+        [{ dtype: "I32", shape: [5, 3], data: bytesIn(tensors.get(EMBEDDING)!) }, /lm_head\.weight is I32/],
+        [f32([3, 5], random), /lm_head\.weight is \[3,5\], expected \[5,3\]/],
+      ] as const) {
+        const checkpoint = await openOne(new Map([...tensors, ["lm_head.weight", head as TensorData]]));
+        assert.equal(checkpoint.head, "own");
+        assert.throws(() => checkpoint.check(expected), weightsError(fault));
+        await checkpoint.close();
+      }
+    });
+
+    it("that the config does not tie is a tensor of its own whatever it holds, and alone it is no embedding", async () => {
+      const tensors = tiny();
+      const folder = (weights: Tensors) => folderOf({ "model.safetensors": weights });
+      const equal = new Map([...tensors, [LM_HEAD, tensors.get(EMBEDDING)!]]);
+      const checkpoint = await Checkpoint.open(folder(equal), { tied: false });
+      assert.equal(checkpoint.head, "own");
+      assert.deepEqual(checkpoint.notices, []);
+      await expectAll(checkpoint, equal);
+      const alone = renamed(tensors, (name) => (name === EMBEDDING ? LM_HEAD : name));
+      const headless = await Checkpoint.open(folder(alone), { tied: false });
+      assert.throws(() => headless.check(shapesOf(equal)), weightsError(/missing \(1\): .*embed_tokens\.weight/));
+      await headless.close();
+    });
+
+    it("is not read where headers alone are asked for, and counts as tied then", async () => {
+      const tensors = tiny();
+      const both = new Map([...tensors, [LM_HEAD, other(tensors.get(EMBEDDING)!)]]);
+      const headers = await Checkpoint.open(folderOf({ "model.safetensors": both }), { compareHead: false });
+      assert.equal(headers.head, "not compared");
+      assert.equal(headers.entries.has(LM_HEAD), false);
+      const first = folderOf({ "model.safetensors": both });
+      await Checkpoint.open(first, { compareHead: false });
+      const second = folderOf({ "model.safetensors": both });
+      await Checkpoint.open(second);
+      const [header, all] = [first, second].map(({ opened }) => opened.get("model.safetensors")!.bytes());
+      assert.equal(all - header, 2 * 5 * 3 * 4, "both tables, and nothing else");
     });
   });
 

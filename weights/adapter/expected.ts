@@ -1,6 +1,6 @@
 import { EMBEDDING, LM_HEAD } from "../names.js";
 import type { AdapterConfig } from "./config.js";
-import { adaptableModules, HEAD, TOKENS } from "./modules.js";
+import { adaptableModules, HEAD, isTied, TOKENS } from "./modules.js";
 import { spell, type Spelling } from "./spelling.js";
 import { savesEmbedding, type Target, targetsOf } from "./targets.js";
 
@@ -33,12 +33,20 @@ export function expectedAdapter(
     const spelled = spell(module.path, spelling);
     return spelled === null ? [] : [{ ...module, spelled }];
   });
-  const targets = targetsOf(modules, config, where);
+  const targets = targetsOf(modules, tying(config, model), where);
   const factors = targets.flatMap((target) => factorsOf(target, config.useDora));
-  const tensors = new Map([...factors, ...wholeTensors(model, config, spelling), ...biases(model, targets, config)]);
+  const tensors = new Map([
+    ...factors,
+    ...wholeTensors(model, tying(config, model), spelling),
+    ...biases(model, targets, config),
+  ]);
   for (const [name, tensor] of baseTables(model)) if (!tensors.has(name)) tensors.set(name, tensor);
   return { targets, tensors };
 }
+
+/** PEFT warns and does nothing where there is nothing to tie. */
+const tying = (config: AdapterConfig, model: ReadonlyMap<string, unknown>): AdapterConfig =>
+  isTied(model) ? config : { ...config, ensureWeightTying: false };
 
 type Named = [name: string, tensor: AdapterTensor];
 
@@ -79,7 +87,7 @@ function wholeTensors(
     const above = parts.map((_, i) => parts.slice(0, i + 1).join("."));
     return above.some((path) => modulesToSave.some((end) => path.endsWith(end)));
   };
-  const table = model.get(EMBEDDING);
+  const table = isTied(model) ? model.get(EMBEDDING) : undefined;
   return [...model, ...(table ? [[LM_HEAD, table] as const] : [])]
     .filter(([name]) => saved(name))
     .map(([name, shape]) => [name, { weight: name, role: "whole", shape }]);
@@ -103,11 +111,15 @@ function biases(
     });
 }
 
-/** The table of embedding and head, which PEFT adds when they are adapted, or on request. */
+/** The tables of embedding and head, mostly one, which PEFT adds when they are adapted, or on request. */
 function baseTables(model: ReadonlyMap<string, readonly number[]>): Named[] {
   const shape = model.get(EMBEDDING);
   if (!shape) return [];
-  return [TOKENS, HEAD].flatMap((path): Named[] =>
-    [`${path}.weight`, `${path}.base_layer.weight`].map((name) => [name, { weight: EMBEDDING, role: "base", shape }]),
+  const tables = [
+    [TOKENS, EMBEDDING],
+    [HEAD, isTied(model) ? EMBEDDING : LM_HEAD],
+  ] as const;
+  return tables.flatMap(([path, weight]): Named[] =>
+    [`${path}.weight`, `${path}.base_layer.weight`].map((name) => [name, { weight, role: "base", shape }]),
   );
 }

@@ -15,12 +15,15 @@ export interface AdaptableModule {
 
 const TABLE = /\.(embed_tokens|position_embedding)$/;
 
-/** The canonical path of the output head, which has the embedding's table. */
+/** The canonical path of the output head. */
 export const HEAD = LM_HEAD.replace(/\.weight$/, "");
 /** The canonical path of the token embedding. */
 export const TOKENS = EMBEDDING.replace(/\.weight$/, "");
 
-/** The modules with a matrix, among a model's tensors (canonical name -> shape), and the output head. */
+/** Whether a model (canonical name -> shape) has one table for lookup and output head. */
+export const isTied = (tensors: ReadonlyMap<string, unknown>): boolean => !tensors.has(LM_HEAD);
+
+/** The modules with a matrix, among a model's tensors (canonical name -> shape), and the output head, which may be the token table. */
 export function adaptableModules(tensors: ReadonlyMap<string, readonly number[]>): AdaptableModule[] {
   const modules: AdaptableModule[] = [];
   for (const [name, shape] of tensors) {
@@ -29,6 +32,6 @@ export function adaptableModules(tensors: ReadonlyMap<string, readonly number[]>
     const kind = TABLE.test(path) ? "embedding" : shape.length > 2 ? "convolution" : "linear";
     modules.push({ path, kind, shape, hasBias: tensors.has(`${path}.bias`) });
   }
-  const table = tensors.get(EMBEDDING);
+  const table = isTied(tensors) ? tensors.get(EMBEDDING) : undefined;
   return table ? [...modules, { path: HEAD, kind: "linear", shape: table, hasBias: false }] : modules;
 }

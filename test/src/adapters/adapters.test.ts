@@ -148,10 +148,10 @@ onEachBackend("adapters of a network", () => {
       await adapters.load(name, at(name));
       adapters.set([name]);
       tf.tidy(() => {
-        const { embedding } = network.language;
+        const { unembed } = network.language;
         const h = inputs.pixelValues.flatten().slice(0, 64).reshape<tf.Tensor2D>([2, 32]);
-        const logits = tf.gather(embedding.unembed(h), ids, 1).dataSync();
-        const dots = tf.matMul(h, embedding.table(ids) as tf.Tensor2D, false, true).dataSync();
+        const logits = tf.gather(unembed.head.multiply(h), ids, 1).dataSync();
+        const dots = tf.matMul(h, unembed.table(ids) as tf.Tensor2D, false, true).dataSync();
         assert.ok(compare(dots, logits).scaled < 1e-5, name);
       });
       adapters.unload(name);

@@ -18,7 +18,7 @@ import { tinyNetwork } from "../../support/tiny.js";
 const TOLERANCE = 1e-5;
 
 onEachBackend("adapters compute what PEFT computes", () => {
-  for (const model of ["tiny-pg1", "tiny-pg2"]) {
+  for (const model of ["tiny-pg1", "tiny-pg2", "tiny-pg2-head"]) {
     describe(model, () => {
       const { hooks, runs } = adapterRuns(model);
       let network: PaliGemmaModel;

@@ -1,0 +1,17 @@
+import { Checkpoint, type CheckpointOptions } from "../weights/checkpoint.js";
+import type { Folder } from "../weights/source.js";
+import type { PaliGemmaConfig } from "./config.js";
+
+/**
+ * Opens the weights of a folder for a config, and says in the config what their output head is: where both tensors are there and differ the
+ * model has a head of its own, whatever `written` says. The caller closes the checkpoint. Throws as `Checkpoint.open` does.
+ */
+export async function openCheckpoint(
+  folder: Folder,
+  written: PaliGemmaConfig,
+  options: Omit<CheckpointOptions, "tied"> = {},
+): Promise<{ checkpoint: Checkpoint; config: PaliGemmaConfig }> {
+  const checkpoint = await Checkpoint.open(folder, { ...options, tied: written.text.tieWordEmbeddings });
+  const text = { ...written.text, tieWordEmbeddings: checkpoint.head !== "own" };
+  return { checkpoint, config: { ...written, text } };
+}
