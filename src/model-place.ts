@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 
 import { type HubOptions as AskingOptions, type HubTools } from "../weights/hub/consult.js";
 import { downloadModel } from "../weights/hub/download.js";
+import { HubSilentError } from "../weights/hub/connection.js";
 import { RepositoryNotFoundError } from "../weights/hub/refusal.js";
 import { openHubFolder } from "../weights/hub/remote-folder.js";
 import { isRepositoryName } from "../weights/hub/repository.js";
@@ -68,10 +69,10 @@ const asking = ({ revision, token, signal, onNotice }: PlaceOptions): AskingOpti
   onNotice: onNotice ?? warn,
 });
 
-/** A mistyped path has the form of a repository's name. */
+/** A mistyped path has the form of a repository's name: the error says what was found of both. */
 async function neitherNor<T>(name: string, asked: Promise<T>): Promise<T> {
   return asked.catch((error: unknown) => {
-    if (!(error instanceof RepositoryNotFoundError)) throw error;
-    throw new WeightsError(`${name}: there is no such folder, and on the Hub: ${error.message}`);
+    if (!(error instanceof RepositoryNotFoundError || error instanceof HubSilentError)) throw error;
+    throw new WeightsError(`${name}: there is no such folder, and on the Hub: ${error.message}`, { cause: error });
   });
 }

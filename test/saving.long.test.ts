@@ -24,10 +24,13 @@ const references = path.join(fixtures, "references");
 /** A folder that is written, the reference whose inputs it is asked with, the type that it says it has, and how it is written. */
 type Case = {
   name: string;
-  model: "tiny-pg1" | "tiny-pg2";
+  model: "tiny-pg1" | "tiny-pg2" | "tiny-pg2-head";
   dtype: string;
   write: (folder: string) => Promise<unknown>;
 };
+
+/** The reference whose inputs a model is asked with. */
+const caseOf = (model: Case["model"]): string => (model === "tiny-pg2-head" ? "prompt" : "suffix");
 
 const saved = (model: Case["model"], options: SaveOptions & { dtype: string }): Case => ({
   name: `savePretrained of ${model}, ${JSON.stringify(options)}`,
@@ -62,6 +65,8 @@ const CASES: Case[] = [
     write: (folder) => convertCheckpoint(path.join(fixtures, "keras", "tiny-pg1-task"), folder),
   },
   converted("tiny-pg2", tinyFolder("tiny-pg2-robotics"), "float32"),
+  saved("tiny-pg2-head", { dtype: "float32", layout: "vision-tower" }),
+  converted("tiny-pg2-head", tinyFolder("tiny-pg2-head"), "bfloat16", { dtype: "bfloat16", layout: "model" }),
   converted("tiny-pg2", tinyFolder("tiny-pg2-sharded"), "bfloat16", { dtype: "bfloat16" }),
 ];
 
@@ -80,7 +85,7 @@ describeWhere({ absent, what: "TRANSFORMERS" }, "transformers loads what is save
     for (const { name, write } of CASES) await write(place(name, ""));
     const jobs = CASES.map(({ name, model }) => ({
       folder: place(name, ""),
-      inputs: path.join(references, model, "suffix", "inputs.safetensors"),
+      inputs: path.join(references, model, caseOf(model), "inputs.safetensors"),
       out: place(name, ".safetensors"),
     }));
     await writeFile(path.join(root, "jobs.json"), JSON.stringify(jobs));
@@ -92,7 +97,7 @@ describeWhere({ absent, what: "TRANSFORMERS" }, "transformers loads what is save
 
   for (const { name, model, dtype } of CASES) {
     it(`${name}: every tensor, the type, the logits within 1e-4 of ours, and the same ids of a prompt`, async () => {
-      const inputs = modelInputs(await readReference(path.join(references, model, "suffix")));
+      const inputs = modelInputs(await readReference(path.join(references, model, caseOf(model))));
       const ours = await PaliGemma.load(place(name, ""), { backend: "cpu" });
       const logits = tf.tidy(() => ours.network.forward(inputs).dataSync());
       const theirs = (await readTensors(place(name, ".safetensors"))).get("logits")!.values;

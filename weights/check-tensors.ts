@@ -1,6 +1,9 @@
 import { type CheckpointEntry, sameShape } from "./checkpoint-entry.js";
 import { isFloat } from "./dtype.js";
 import { WeightsError } from "./errors.js";
+import { whatItIs } from "./foreign-tensors.js";
+
+const UNKNOWN = "Check that the weights and config.json belong together and that the download is complete.";
 
 /** Names that one error lists of each kind: enough to see the pattern, short enough to read. */
 const LISTED = 20;
@@ -30,9 +33,11 @@ export function checkTensors(
   const lists = [listed("missing", missing), listed("unexpected", unexpected), listed("misshapen", misshapen)];
   const faults = [...lists, listed("of a type that is not read", mistyped)].filter((text) => text !== "");
   if (faults.length === 0) return;
-  const advice = quantised(unexpected)
-    ? "Tables of quantised weights are there without their matrix, or of a kind that is not read (bitsandbytes' NF4, FP4 and int8 are)."
-    : "Check that the weights and config.json belong together and that the download is complete.";
+  const advice =
+    whatItIs(
+      [...entries.keys()].filter((name) => !expected.has(name)),
+      missing,
+    ) ?? UNKNOWN;
   throw new WeightsError(`${where}: the weights are not those of this model.\n${faults.join("\n")}\n${advice}`);
 }
 
@@ -41,7 +46,3 @@ function listed(kind: string, names: string[]): string {
   const some = names.length > LISTED ? [...names.slice(0, LISTED), `and ${names.length - LISTED} more`] : names;
   return `  ${kind} (${names.length}): ${some.join(", ")}`;
 }
-
-/** bitsandbytes puts its tables beside each weight. */
-const quantised = (names: string[]): boolean =>
-  names.some((name) => /\.(absmax|quant_map|quant_state\.|SCB)/.test(name));

@@ -10,7 +10,7 @@ export type { HubOptions } from "./hub/consult.js";
 export { downloadModel, type DownloadOptions, type DownloadProgress } from "./hub/download.js";
 export { openHubFolder } from "./hub/remote-folder.js";
 export { isRepositoryName } from "./hub/repository.js";
-export { canonicalName, canonicalNames, EMBEDDING, isIgnored, LM_HEAD } from "./names.js";
+export { canonicalName, canonicalNames, EMBEDDING, isIgnored, LM_HEAD, PATCH_KERNEL } from "./names.js";
 export { type FoundWeights, findWeights, KERAS_INDEX, KERAS_SINGLE, type WeightForm } from "./find-weights.js";
 export { type Layout, LAYOUTS, spelled } from "./layouts.js";
 export { decodeNpy, encodeNpy, readNpy, writeNpy, type NpyArray } from "./npy.js";

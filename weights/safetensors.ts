@@ -1,6 +1,7 @@
 import { joinBytes } from "./bytes.js";
 import { bytesOf, isDType, DTYPES, type DType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
+import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, isObject, parseStrictJson, shown, type JsonObject } from "./json.js";
 import type { ByteSource } from "./source.js";
 import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-data.js";
@@ -33,9 +34,21 @@ export interface SafetensorsHeader {
 /**
  * Reads and checks the header of a safetensors file, and no tensor. Layout: 8 bytes length, little-endian; JSON; data.
  * Throws `WeightsError` for each claim that is not so: length, JSON, a name twice, types, shapes, sizes, and data that leave the file,
- * overlap, have gaps or end early. Source: safetensors `tensor.rs`, `SafeTensors::read_metadata` and `Metadata::validate`.
+ * overlap, have gaps or end early; a file of another known kind is called by it. Source: safetensors `tensor.rs`, `SafeTensors::read_metadata` and `Metadata::validate`.
  */
 export async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
+  try {
+    return await readClaims(source);
+  } catch (error) {
+    if (!(error instanceof WeightsError)) throw error;
+    // Asked last: by its first bytes alone a sound file may look like another kind.
+    const kind = await kindOf(source).catch(() => null);
+    if (kind === null) throw error;
+    throw new WeightsError(`${source.name}: expected a safetensors file, found ${kind}`, { cause: error });
+  }
+}
+
+async function readClaims(source: ByteSource): Promise<SafetensorsHeader> {
   if (source.size < 8) {
     throw new WeightsError(`${source.name}: ${source.size} bytes are no safetensors file, which has at least 8`);
   }

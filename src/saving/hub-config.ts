@@ -12,7 +12,7 @@ type Json = Record<string, unknown>;
  */
 export function hubConfig(config: PaliGemmaConfig, original: unknown, dtype: string): Json {
   const base = (original ?? {}) as Json;
-  const same = original !== null && isDeepStrictEqual(parsed(base), config);
+  const same = original !== null && isDeepStrictEqual(parsed(base), config) && !ropeByLayerType(base);
   const merged: Json = same ? { ...base } : { ...base, ...topLevel(config), ...subConfigs(config, base) };
   delete merged.quantization_config;
   const result = { architectures: ["PaliGemmaForConditionalGeneration"], ...withDtype(merged, dtype) };
@@ -22,6 +22,12 @@ export function hubConfig(config: PaliGemmaConfig, original: unknown, dtype: str
     );
   }
   return result;
+}
+
+/** Whether the rotary base is given by type of layer, which is read here and not by transformers 5.18. */
+function ropeByLayerType({ text_config: text }: Json): boolean {
+  const parameters = ((text as Json | undefined)?.rope_parameters ?? {}) as Json;
+  return Object.values(parameters).some((value) => typeof value === "object" && value !== null);
 }
 
 function parsed(json: Json): PaliGemmaConfig | null {
@@ -47,8 +53,11 @@ function topLevel({ text, imageTokenId, bosTokenId, eosTokenIds, padTokenId }: P
 }
 
 function subConfigs({ text, vision }: PaliGemmaConfig, base: Json): Json {
+  // Where it is there, rope_scaling counts before what is written.
+  const textBase = { ...(base.text_config as Json | undefined) };
+  delete textBase.rope_scaling;
   return {
-    text_config: { ...(base.text_config as Json | undefined), ...textWords(text) },
+    text_config: { ...textBase, ...textWords(text) },
     vision_config: { ...(base.vision_config as Json | undefined), ...visionWords(vision, text.hiddenSize) },
   };
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import path from "node:path";
 
 import { demoCheckpoint } from "../../src/demo-checkpoint.js";
@@ -24,6 +25,15 @@ const refused = (type: new (message: string) => Error, message: RegExp) => (erro
   assert.match(error.message, message);
   return true;
 };
+
+/** A port of this machine at which nothing listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
 
 describe("models on the Hugging Face Hub", () => {
   let hub: DemoHub;
@@ -93,7 +103,13 @@ describe("models on the Hugging Face Hub", () => {
 
   it("HF_HUB_OFFLINE forbids to ask, and lets a copy be loaded", async () => {
     process.env.HF_HUB_OFFLINE = "1";
-    await assert.rejects(load("toy/demo"), refused(WeightsError, /^toy\/demo@main: HF_HUB_OFFLINE forbids/));
+    await assert.rejects(
+      load("toy/demo"),
+      refused(
+        WeightsError,
+        /^toy\/demo: there is no such folder, and on the Hub: toy\/demo@main: HF_HUB_OFFLINE forbids/,
+      ),
+    );
     assert.deepEqual(hub.server.requests, []);
     delete process.env.HF_HUB_OFFLINE;
     (await load("toy/demo")).dispose();
@@ -126,6 +142,25 @@ describe("models on the Hugging Face Hub", () => {
         /^wieghts\/demo: there is no such folder, and on the Hub: wieghts\/demo@main: http.* has no such repository/,
       ),
     );
+    const { HF_ENDPOINT } = process.env;
+    process.env.HF_ENDPOINT = `http://127.0.0.1:${await closedPort()}`;
+    try {
+      await assert.rejects(
+        load("wieghts/demo"),
+        refused(
+          WeightsError,
+          /^wieghts\/demo: there is no such folder, and on the Hub: .* 127\.0\.0\.1:\d+ cannot be reached \(.*\)$/,
+        ),
+      );
+    } finally {
+      process.env.HF_ENDPOINT = HF_ENDPOINT;
+    }
+    process.env.HF_HUB_OFFLINE = "1";
+    await assert.rejects(
+      load("wieghts/demo"),
+      /^WeightsError: wieghts\/demo: there is no such folder, and .*HF_HUB_OFFLINE/,
+    );
+    delete process.env.HF_HUB_OFFLINE;
     await assert.rejects(load("no/such/folder"), refused(WeightsError, /there is no such folder$/));
   });
 

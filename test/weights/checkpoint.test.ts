@@ -12,6 +12,7 @@ import {
   LM_HEAD,
   memorySource,
   openFolder,
+  PATCH_KERNEL,
   toFloat32,
   WeightsError,
   type ByteSource,
@@ -317,7 +318,7 @@ describe("weights/checkpoint", () => {
       const quantised = await openOne(new Map([...tiny(), ...tables]));
       assert.throws(
         () => quantised.check(shapesOf(tiny())),
-        weightsError(/Tables of quantised weights are there without their matrix/),
+        weightsError(/quantised by bitsandbytes, with tables that have no matrix/),
       );
     });
 
@@ -349,6 +350,101 @@ describe("weights/checkpoint", () => {
         ...both,
       );
     });
+  });
+
+  describe("a PaliGemma within a larger model", () => {
+    const policies: Record<string, { inner: string; others: string[] }> = {
+      "pi0 of lerobot": {
+        inner: "model.paligemma_with_expert.paligemma.",
+        others: ["model.paligemma_with_expert.gemma_expert.model.norm.weight", "model.action_in_proj.bias"],
+      },
+      "pi0.5 of openpi": {
+        inner: "paligemma_with_expert.paligemma.",
+        others: ["paligemma_with_expert.gemma_expert.lm_head.weight", "time_mlp_in.weight", "action_out_proj.weight"],
+      },
+      "pi0-FAST of lerobot": {
+        inner: "model.pi0_paligemma.",
+        others: ["normalize_inputs.buffer_observation_state.mean", "unnormalize_outputs.buffer_action.std"],
+      },
+    };
+    for (const [policy, { inner, others }] of Object.entries(policies)) {
+      it(`is what is read of ${policy}, and a notice lists the rest`, async () => {
+        const tensors = tiny();
+        const rest = new Map(others.map((name) => [name, f32([2, 3], random)]));
+        const checkpoint = await openOne(new Map([...renamed(tensors, (name) => inner + name), ...rest]));
+        checkpoint.check(shapesOf(tensors));
+        const [notice] = checkpoint.notices;
+        assert.match(notice, new RegExp(`within a larger model; ${others.length} tensors of the rest were left out`));
+        for (const name of others)
+          assert.ok(notice.includes(name.split(".").slice(0, 3).join(".")), `${notice}: ${name}`);
+        await expectAll(checkpoint, tensors);
+      });
+    }
+
+    it("may lack nothing and hold nothing else itself, and without such a prefix nothing is left out", async () => {
+      const tensors = tiny();
+      const { inner, others } = policies["pi0 of lerobot"];
+      const more = (names: string[]) => names.map((name): [string, TensorData] => [name, f32([2], random)]);
+      const inside = await openOne(
+        new Map([...renamed(tensors, (name) => inner + name), ...more([`${inner}value_head.weight`])]),
+      );
+      assert.throws(() => inside.check(shapesOf(tensors)), weightsError(/unexpected \(1\): value_head\.weight/));
+      const bare = await openOne(new Map([...tensors, ...more(others)]));
+      assert.throws(() => bare.check(shapesOf(tensors)), weightsError(/unexpected \(2\)/));
+      assert.deepEqual(bare.notices, []);
+    });
+  });
+
+  describe("a checkpoint of another kind is called by what it is", () => {
+    const LAYER = "language_model.model.layers.1.mlp.up_proj";
+    for (const [kind, extra, says] of [
+      ["GPTQ", [`${LAYER}.qweight`, `${LAYER}.g_idx`], /quantised by GPTQ or AWQ/],
+      ["compressed-tensors", [`${LAYER}.weight_packed`], /quantised by compressed-tensors/],
+      ["FP8", [`${LAYER}.weight_scale_inv`], /quantised by FP8/],
+      ["MLX in 4 bit", [`${LAYER}.scales`, `${LAYER}.biases`], /quantised by MLX/],
+      ["quanto", [`${LAYER}.weight._data`], /quantised by quanto/],
+      ["an adapter", [`base_model.model.${LAYER}.lora_A.weight`], /tensors of a LoRA adapter: load its base model/],
+      ["no kind that is known", [`${LAYER}.extra`], /the download is complete/],
+    ] as const) {
+      it(kind, async () => {
+        const tensors = tiny();
+        const checkpoint = await openOne(
+          new Map([...tensors, ...extra.map((name) => [name, f32([2], random)] as const)]),
+        );
+        assert.throws(() => checkpoint.check(shapesOf(tensors)), weightsError(says));
+      });
+    }
+
+    it("a Gemma alone", async () => {
+      const tensors = tiny();
+      const gemma = new Map([...tensors].filter(([name]) => name.startsWith("language_model.")));
+      const checkpoint = await openOne(gemma);
+      assert.throws(() => checkpoint.check(shapesOf(tensors)), weightsError(/a Gemma, and no PaliGemma/));
+    });
+  });
+
+  it("a patch embedding with channels last, as MLX stores it, is turned, whatever its type", async () => {
+    const [D, P] = [5, 4];
+    const rest = tiny();
+    for (const dtype of ["F32", "BF16"] as const) {
+      const width = dtype === "F32" ? 4 : 2;
+      const last = randomBytes(D * P * P * 3 * width, random);
+      const first = new Uint8Array(last.length);
+      for (let d = 0; d < D; d++)
+        for (let y = 0; y < P; y++)
+          for (let x = 0; x < P; x++)
+            for (let c = 0; c < 3; c++) {
+              const from = (((d * P + y) * P + x) * 3 + c) * width;
+              first.set(last.subarray(from, from + width), (((d * 3 + c) * P + y) * P + x) * width);
+            }
+      const kernel = (shape: number[], data: Uint8Array): TensorData => ({ dtype, shape, data });
+      const right = new Map([[PATCH_KERNEL, kernel([D, 3, P, P], first)]]);
+      await expectAll(
+        await openOne(new Map([...rest, [PATCH_KERNEL, kernel([D, P, P, 3], last)]])),
+        new Map([...rest, ...right]),
+      );
+      await expectAll(await openOne(new Map([...rest, ...right])), new Map([...rest, ...right]));
+    }
   });
 
   describe("an lm_head", () => {
@@ -447,6 +543,23 @@ describe("weights/checkpoint", () => {
         await expectAll(checkpoint, tensors);
         await checkpoint.close();
       });
+    });
+
+    it("count where a whole file lies beside them, and a notice says that it is not read", async () => {
+      const { tensors, files } = sharded();
+      const checkpoint = await Checkpoint.open(
+        folderOf({ ...files, "model.safetensors": renamed(tensors, () => NORM) }),
+      );
+      assert.match(
+        checkpoint.notices.join(),
+        /model\.safetensors lies beside model\.safetensors\.index\.json and is not read/,
+      );
+      await expectAll(checkpoint, tensors);
+      assert.deepEqual((await Checkpoint.open(folderOf(files))).notices, []);
+      const whole = {
+        [INDEX]: { weight_map: Object.fromEntries([...tensors.keys()].map((name) => [name, "model.safetensors"])) },
+      };
+      assert.deepEqual((await Checkpoint.open(folderOf({ ...whole, "model.safetensors": tensors }))).notices, []);
     });
 
     it("are refused when one is missing, which is named", async () => {

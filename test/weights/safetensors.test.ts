@@ -176,7 +176,28 @@ describe("weights/safetensors", () => {
       for (const length of [BigInt(MAX_HEADER_BYTES) + 1n, 2n ** 63n, 2n ** 64n - 1n]) {
         const source = counting(memorySource("file", fileOf(one(), data, length)));
         await assert.rejects(readHeader(source), weightsError(/announce a header of \d+ bytes, at most 100000000/));
-        assert.equal(source.bytes(), 8);
+        assert.equal(source.bytes(), 8 + 32, "the length, and the start once more, to say what the file may be");
+      }
+    });
+
+    it("and called by what it is, where that is another kind of file", async () => {
+      const latin = (text: string): Uint8Array => Buffer.from(text.padEnd(64, "."), "latin1");
+      for (const [bytes, kind] of [
+        [latin("version https://git-lfs.github.com/spec/v1\noid sha256:0"), /a Git LFS pointer; run `git lfs pull`/],
+        [latin("GGUF\x03\0\0\0"), /a GGUF file of llama\.cpp/],
+        [latin("PK\x03\x04\x14"), /a zip archive, such as a PyTorch \.bin/],
+        [latin("\x80\x02}q\x01"), /a Python pickle, which could run any program/],
+        [latin("\x89HDF\r\n\x1a\n"), /an HDF5 file/],
+        [latin("<!DOCTYPE html><title>Sign in</title>"), /a page of HTML/],
+        [latin('{"error":"Repository not found"}'), /JSON, perhaps an error/],
+        [new Uint8Array(4096), /zeros, as a download leaves that was never filled/],
+      ] as const) {
+        await refused(bytes, /^file: expected a safetensors file, found /, kind);
+      }
+      // Headers of 640, 123 and 35615 bytes, which begin as a pickle, JSON and gzip do.
+      for (const length of [640, 123, 35615]) {
+        const header = JSON.stringify(one()).padEnd(length);
+        assert.equal((await readHeader(memorySource("file", fileOf(header, data)))).tensors.size, 1, String(length));
       }
     });
 

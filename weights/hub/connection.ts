@@ -8,6 +8,8 @@ export interface Patience {
   readonly stall: number;
   /** Failures in a row, without progress between them, after which it is over. */
   readonly failures: number;
+  /** The same where the host cannot be reached at all: it does not exist, or refuses connections. */
+  readonly unreachable: number;
   /** Bytes of a file that make the count of failures begin anew: a server that drips is not waited for endlessly. */
   readonly progress: number;
   /** Pause after the given number of failures in a row. */
@@ -28,6 +30,7 @@ export interface Patience {
 export const PATIENCE: Patience = {
   stall: 30_000,
   failures: 5,
+  unreachable: 5,
   progress: 2 ** 20,
   pause: (failures) => Math.min(8000, 500 * 2 ** failures),
   longestPause: 300_000,
@@ -58,13 +61,19 @@ export class TransientError extends Error {
   }
 }
 
+/** A failure to reach the host at all, which more often is a wrong address or no network than a pause. */
+export class UnreachableError extends TransientError {}
+
 /** The Hub could not be asked, or does not say: what is in the cache is then the best answer. */
 export class HubUnavailableError extends WeightsError {}
 
+/** The Hub could not be asked. */
+export class HubSilentError extends HubUnavailableError {}
+
 /**
  * Repeats `attempt` after a `TransientError`, with pauses that grow or that the server asked for, until `patience.failures`
- * failures in a row; `attempt` calls `progress` when it has come further. Any other error passes through; the last one becomes
- * a `HubUnavailableError` that begins with `what`. An aborted signal ends it at once.
+ * failures in a row (`patience.unreachable` where the host cannot be reached); `attempt` calls `progress` when it has come further. Any
+ * other error passes through; the last one becomes a `HubSilentError` that begins with `what`. An aborted signal ends it at once.
  */
 export async function withRetries<T>(
   { patience, onNotice }: HubConnection,
@@ -82,15 +91,13 @@ export async function withRetries<T>(
       if (!(error instanceof TransientError)) throw error;
       failures += 1;
       const pause = error.pause ?? patience.pause(failures);
-      if (failures >= patience.failures) {
+      if (failures >= (error instanceof UnreachableError ? patience.unreachable : patience.failures)) {
         const tries = failures > 1 ? `; tried ${failures} times, run it again later` : "";
-        throw new HubUnavailableError(`${what}: ${error.message}${tries}`);
+        throw new HubSilentError(`${what}: ${error.message}${tries}`);
       }
       const seconds = Number((pause / 1000).toFixed(1));
       if (pause > patience.longestPause) {
-        throw new HubUnavailableError(
-          `${what}: ${error.message}; the server asks to wait ${seconds} s, run it again then`,
-        );
+        throw new HubSilentError(`${what}: ${error.message}; the server asks to wait ${seconds} s, run it again then`);
       }
       onNotice(`${what}: ${error.message}; trying again in ${seconds} s`);
       await patience.wait(pause, signal);

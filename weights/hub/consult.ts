@@ -4,7 +4,7 @@ import { findWeights, type FoundWeights } from "../find-weights.js";
 import { type Folder, openFolder } from "../source.js";
 import { weightFileNames } from "../weight-file-names.js";
 import { CachedRepository } from "./cache.js";
-import { type HubConnection, HubUnavailableError, PATIENCE, type Patience } from "./connection.js";
+import { type HubConnection, HubSilentError, HubUnavailableError, PATIENCE, type Patience } from "./connection.js";
 import type { freeBytes } from "./disk-space.js";
 import { commitOf, type HubFile, listFiles } from "./listing.js";
 import { checkRepositoryName, checkRevision, isCommit } from "./repository.js";
@@ -59,7 +59,7 @@ export async function consult(
   if (settings.offline) {
     if (usable !== null) return { hub, cache, plan: null, usable };
     const why = anyCopy ? lacking(found, settings) : "and nobody else knows what the folder must hold";
-    throw new WeightsError(`${repository}@${revision}: HF_HUB_OFFLINE forbids to ask the Hub, ${why}`);
+    throw new HubSilentError(`${repository}@${revision}: HF_HUB_OFFLINE forbids to ask the Hub, ${why}`);
   }
   const plan = await planOf(hub, repository, revision, usable !== null, signal).catch((error: unknown) => {
     if (usable === null || !(error instanceof HubUnavailableError)) throw error;
@@ -69,7 +69,7 @@ export async function consult(
   return { hub, cache, plan, usable };
 }
 
-/** With a copy at hand the Hub gets one try: nobody wants to wait for what is only perhaps newer. */
+/** With a copy at hand, or where nothing was ever heard of the host, the Hub gets one try: the name may be no repository's. */
 async function planOf(
   hub: HubConnection,
   repository: string,
@@ -77,7 +77,8 @@ async function planOf(
   atHand: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Plan> {
-  const asker = atHand ? { ...hub, patience: { ...hub.patience, failures: 1 } } : hub;
+  const failures = atHand ? 1 : hub.patience.failures;
+  const asker = { ...hub, patience: { ...hub.patience, failures, unreachable: 1 } };
   const commit = isCommit(revision) ? revision : await commitOf(asker, { repository, revision }, signal);
   return { commit, listing: await listFiles(asker, repository, commit, signal) };
 }

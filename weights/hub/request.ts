@@ -1,10 +1,12 @@
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
-import { type HubConnection, TransientError } from "./connection.js";
+import { type HubConnection, TransientError, UnreachableError } from "./connection.js";
 import type { StallWatch } from "./stall-watch.js";
 
 /** More redirects than this are a loop. */
 const MAX_REDIRECTS = 10;
+/** Codes of connections that were never made. */
+const UNREACHABLE = /^(ENOTFOUND|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL)$/;
 /** Lengths and offsets must mean the stored bytes, so no compression on the way. */
 const PLAIN = { "accept-encoding": "identity", "user-agent": "paligemma-tfjs" };
 
@@ -116,5 +118,6 @@ function broken(error: unknown, url: URL, watch: StallWatch): unknown {
   const reason = cause ? cause.message || cause.name : reasonOf(error);
   const code = (cause as NodeJS.ErrnoException | null)?.code ?? "";
   if (/CERT|SELF_SIGNED|_TLS_|VERIFY/.test(code)) return new WeightsError(`${url.origin}: ${reason} (${code})`);
+  if (UNREACHABLE.test(code)) return new UnreachableError(`${url.host} cannot be reached (${reason})`);
   return new TransientError(`no whole answer from ${url.host} (${reason})`);
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import { InputError } from "../../../src/errors.js";
 import { parseConfig } from "../../../src/config.js";
+import { checkpointInfo } from "../../../src/info/index.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { convertCheckpoint, type ConvertOptions } from "../../../src/saving/convert.js";
 import { canonicalName, Checkpoint, fromFloat32, openFolder, toFloat32, WeightsError } from "../../../weights/index.js";
@@ -38,6 +39,7 @@ describe("converting a checkpoint", () => {
     ["names below model.", "tiny-pg2-model-prefix", "tiny-pg2", "tiny-pg2"],
     ["the module tree's names", "tiny-pg2-in-memory", "tiny-pg2", "tiny-pg2"],
     ["a robot policy's names", "tiny-pg2-robotics", "tiny-pg2", "tiny-pg2"],
+    ["a head of its own", "tiny-pg2-head", "tiny-pg2-head", "tiny-pg2-head"],
     ["shards", "tiny-pg2-sharded", "tiny-pg2", "tiny-pg2"],
     ["big_vision, f32", npz("tiny-pg1/f32"), "tiny-pg1", "tiny-pg1"],
     ["big_vision, bf16", npz("tiny-pg2/bf16"), "tiny-pg2-bf16", "tiny-pg2"],
@@ -95,6 +97,17 @@ describe("converting a checkpoint", () => {
         );
         await convertCheckpoint(there, back);
         assert.deepEqual(await tensorsOf(back), await tensorsOf(tinyFolder("tiny-pg2-bf16")));
+      }));
+
+    it(`into the layout ${layout} and back keeps a head of its own beside the embedding`, () =>
+      inTemporaryFolder(async (folder) => {
+        const [there, back] = [path.join(folder, "there"), path.join(folder, "back")];
+        await convertCheckpoint(tinyFolder("tiny-pg2-head"), there, { layout });
+        await convertCheckpoint(there, back);
+        assert.deepEqual(await tensorsOf(back), await tensorsOf(tinyFolder("tiny-pg2-head")));
+        const info = await checkpointInfo(there);
+        // With both tensors a robot policy's names are those of `model` behind a prefix.
+        assert.deepEqual([info.outputHead, info.layout.names], ["own", layout === "robotics" ? "model" : layout]);
       }));
   }
 

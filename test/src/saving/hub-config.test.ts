@@ -41,6 +41,22 @@ describe("saving a config", () => {
     assert.equal((saved.text_config as Json).initializer_range, 0.02);
   });
 
+  it("one rotary base is written whatever the original calls it, and not by type of layer, which transformers does not read", async () => {
+    const original = await configOf("tiny-pg2");
+    const plain = { ...(original.text_config as Json) };
+    delete plain.rope_parameters;
+    const theta = { rope_type: "default", rope_theta: 5000 };
+    const written = (fields: Json, change = {}) => {
+      const json = { ...original, text_config: { ...plain, ...fields } };
+      const text = hubConfig({ ...parseConfig(json), ...change }, json, "float32").text_config as Json;
+      return [text.rope_parameters, text.rope_scaling, text.rope_theta];
+    };
+    const nested = { full_attention: theta, sliding_attention: theta };
+    assert.deepEqual(written({ rope_parameters: nested }), [theta, undefined, 5000]);
+    assert.deepEqual(written({ rope_scaling: theta }), [undefined, theta, undefined]);
+    assert.deepEqual(written({ rope_scaling: theta }, { bosTokenId: 5 }), [theta, undefined, 5000]);
+  });
+
   it("what a config says is written where it differs from the original: every field", async () => {
     const original = await configOf("tiny-pg2");
     const config = parseConfig(original);

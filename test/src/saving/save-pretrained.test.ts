@@ -21,6 +21,7 @@ onEachBackend("saving a loaded model", (backend) => {
   for (const [name, tokenizer] of [
     ["tiny-pg1", undefined],
     ["tiny-pg2", undefined],
+    ["tiny-pg2-head", undefined],
     ["tiny-pg2-bf16", "tiny-pg2"],
     ["tiny-pg2-f16", "tiny-pg2"],
   ] as const) {
@@ -96,6 +97,26 @@ onEachBackend("saving a loaded model", (backend) => {
       const logits = [first, model].map(({ network }) => tf.tidy(() => network.forward(inputs).dataSync()));
       assert.deepEqual(logits[1], logits[0]);
       for (const one of [first, model]) one.dispose();
+      inputs.pixelValues.dispose();
+    }));
+
+  it("a merged adapter of the head alone gives the saved model a head of its own", () =>
+    inTemporaryFolder(async (folder) => {
+      const out = path.join(folder, "out");
+      const model = await PaliGemma.load(tinyFolder("tiny-pg2"), {
+        backend,
+        adapter: adapterFolder("tiny-pg2", "head"),
+      });
+      await model.mergeAdapters();
+      await savePretrained(model, out, { layout: "model" });
+      const config = JSON.parse(await readFile(path.join(out, "config.json"), "utf8")) as Record<string, unknown>;
+      assert.equal(config.tie_word_embeddings, false);
+      const again = await PaliGemma.load(out, { backend });
+      assert.equal(again.config.text.tieWordEmbeddings, false);
+      const inputs = modelInputs(await reference("tiny-pg2"));
+      const logits = [model, again].map(({ network }) => tf.tidy(() => network.forward(inputs).dataSync()));
+      assert.deepEqual(logits[1], logits[0]);
+      for (const one of [model, again]) one.dispose();
       inputs.pixelValues.dispose();
     }));
 
