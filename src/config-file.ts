@@ -20,8 +20,9 @@ export type ConfigFile = { json: unknown; where: string; text: string };
  */
 export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
   const where = `${folder.name}/${CONFIG}`;
-  const text = (await folder.has(CONFIG)) ? decodeUtf8(await folder.readBytes(CONFIG), where) : "";
-  const written = text === "" ? null : parseJson(text, where);
+  const there = await folder.has(CONFIG);
+  const text = there ? decodeUtf8(await folder.readBytes(CONFIG), where) : "";
+  const written = there ? parseJson(text, where) : null;
   const found = await findWeights(folder);
   if (found?.form === "big_vision") return { json: await bigVisionConfig(folder, written), where, text };
   if (isKerasConfig(written)) return { json: configOfPreset(written, where), where, text: "" };

@@ -1,3 +1,4 @@
+import { kindOfStart } from "../weights/foreign-file.js";
 import { ConfigError } from "./errors.js";
 
 /** What a piece is for. Source: sentencepiece_model.proto, `SentencePiece.Type`. */
@@ -70,7 +71,12 @@ export function readSentencePieceModel(bytes: Uint8Array, name: string): Sentenc
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new ConfigError(`${name}: not a sentencepiece model, or damaged (${error.message}); fetch the file again`);
+    const kind = kindOfStart(bytes);
+    throw new ConfigError(
+      kind === null
+        ? `${name}: not a sentencepiece model, or damaged (${error.message}); fetch the file again`
+        : `${name}: expected a sentencepiece model, found ${kind}`,
+    );
   }
   if (model.pieces.length === 0) throw new ConfigError(`${name}: holds no pieces; expected a sentencepiece model`);
   return model;

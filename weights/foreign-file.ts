@@ -1,5 +1,8 @@
 import type { ByteSource } from "./source.js";
 
+/** Bytes that tell a kind. */
+const STARTS = 32;
+
 /** Kinds of files by how they begin (Latin-1), for messages about a file that is not what its name says. */
 const KINDS: readonly (readonly [begins: string, kind: string])[] = [
   ["version https://git-lfs", "a Git LFS pointer; run `git lfs pull`, or download the file itself"],
@@ -18,12 +21,14 @@ const KINDS: readonly (readonly [begins: string, kind: string])[] = [
 ];
 
 /** What a file is by its first bytes, with what to do; null for none of the known kinds. */
-export async function kindOf(source: ByteSource): Promise<string | null> {
-  const start = await source.read(0, Math.min(source.size, 32));
-  const text = Buffer.from(start).toString("latin1");
+export function kindOfStart(start: Uint8Array): string | null {
+  const text = Buffer.from(start.subarray(0, STARTS)).toString("latin1");
   const known = KINDS.find(([begins]) => text.startsWith(begins))?.[1];
   if (known !== undefined) return known;
-  return start.length >= 16 && start.every((byte) => byte === 0)
-    ? "zeros, as a download leaves that was never filled"
-    : null;
+  const zeros = start.length >= 16 && start.every((byte) => byte === 0);
+  return zeros ? "zeros, as a download leaves that was never filled" : null;
 }
+
+/** The same of a source, of which the first 32 bytes are read. */
+export const kindOf = async (source: ByteSource): Promise<string | null> =>
+  kindOfStart(await source.read(0, Math.min(source.size, STARTS)));

@@ -2,6 +2,8 @@ import type { Metadata } from "h5wasm";
 import { checkRange } from "./bytes.js";
 import { bytesOf, type DType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
+import { kindOf } from "./foreign-file.js";
+import { openFile } from "./source.js";
 import { calling, giveUp, h5Library, type H5Library } from "./h5-library.js";
 import { type MountedFile, mountFile, type WasmFileSystem } from "./h5-mount.js";
 import { shown } from "./json.js";
@@ -62,7 +64,7 @@ export async function openH5(path: string): Promise<H5File> {
     if (library.HEAPU8.length > MAX_KEPT_MEMORY) giveUp(library);
   };
   try {
-    id = guarded("is no HDF5 file, or it is damaged", () => opened(library, mounted));
+    id = guarded(await whatElse(path), () => opened(library, mounted));
     const file = id;
     const arrays = new Map<string, H5Array>();
     guarded("its list of arrays cannot be read; it is damaged", () => {
@@ -80,6 +82,18 @@ export async function openH5(path: string): Promise<H5File> {
     if (id === null) mounted.unmount();
     await close();
     throw error;
+  }
+}
+
+/** What to say of a file that HDF5 does not open. */
+async function whatElse(path: string): Promise<string> {
+  const source = await openFile(path);
+  try {
+    const kind = await kindOf(source);
+    const isH5 = kind === null || kind.startsWith("an HDF5 file");
+    return isH5 ? "is no HDF5 file, or it is damaged" : `expected an HDF5 file, found ${kind}`;
+  } finally {
+    await source.close();
   }
 }
 

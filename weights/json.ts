@@ -1,5 +1,6 @@
 import { reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
+import { kindOfStart } from "./foreign-file.js";
 
 /** A JSON object whose fields are not checked yet. Own properties only: look names up with `Object.entries` or a Map. */
 export type JsonObject = Record<string, unknown>;
@@ -41,7 +42,10 @@ function parsed(text: string, where: string, strict: boolean): unknown {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new WeightsError(`${where} is not valid JSON (${reasonOf(error)})`);
+    const kind = /^\s*[[{]/.test(text) ? null : kindOfStart(new TextEncoder().encode(text.slice(0, 64)));
+    throw new WeightsError(
+      kind === null ? `${where} is not valid JSON (${reasonOf(error)})` : `${where}: expected JSON, found ${kind}`,
+    );
   }
   const fault = structuralFault(text, strict);
   if (fault !== null) throw new WeightsError(`${where} ${fault}`);

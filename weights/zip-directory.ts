@@ -1,4 +1,5 @@
 import { WeightsError } from "./errors.js";
+import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, shown } from "./json.js";
 import type { ByteSource } from "./source.js";
 
@@ -61,7 +62,15 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
   const tailStart = Math.max(0, source.size - END - 0xffff - LOCATOR);
   const tail = await source.read(tailStart, source.size);
   const at = findEnd(tail);
-  if (at < 0) throw new WeightsError(`${source.name} is no zip archive, or its end is cut off`);
+  if (at < 0) {
+    const kind = await kindOf(source);
+    const isZip = kind === null || kind.startsWith("a zip archive");
+    throw new WeightsError(
+      isZip
+        ? `${source.name} is no zip archive, or its end is cut off`
+        : `${source.name}: expected a zip archive, found ${kind}`,
+    );
+  }
   const fields = new Fields(tail.subarray(at), `${source.name}: the end of the zip archive`);
   fields.skip(4);
   const disks = [fields.u16(), fields.u16()];

@@ -212,7 +212,7 @@ describe("weights/npz-files", () => {
     it("when it is no archive, or one of something else", async () => {
       await assert.rejects(
         Checkpoint.open(folderOf(new Uint8Array(100)).folder),
-        weightsError(/^folder\/tiny\.npz is no zip archive/),
+        weightsError(/^folder\/tiny\.npz: expected a zip archive, found zeros/),
       );
       await refused(
         new Map([["decoder.0.bias", { dtype: "F32", shape: [1], data: new Uint8Array(4) }]]),
