@@ -7,11 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "ops.h"
@@ -24,6 +26,7 @@ namespace {
 struct Regions {
   std::mutex mutex;
   std::unordered_map<int32_t, std::shared_ptr<Region>> open;
+  std::unordered_map<int32_t, std::weak_ptr<MappedFile>> files;  // of mapped regions, also after they were closed
   int32_t next = 1;
 };
 
@@ -32,10 +35,35 @@ Regions& regions() {
   return *only;
 }
 
-int32_t openRegion(std::shared_ptr<Region> region) {
+// What one environment (the main thread, or a worker) has opened; with it that is closed.
+struct Environment {
+  std::unordered_set<int32_t> regions;
+};
+
+Environment& environmentOf(napi_env env) {
+  void* found = nullptr;
+  napi_get_instance_data(env, &found);
+  return *static_cast<Environment*>(found);
+}
+
+int32_t openRegion(napi_env env, std::shared_ptr<Region> region) {
   std::lock_guard<std::mutex> lock(regions().mutex);
+  auto& files = regions().files;
+  for (auto at = files.begin(); at != files.end();) at = at->second.expired() ? files.erase(at) : std::next(at);
+  if (region->file) files.emplace(regions().next, region->file);
   regions().open.emplace(regions().next, std::move(region));
+  environmentOf(env).regions.insert(regions().next);
   return regions().next++;
+}
+
+// Weights in the region keep it alive.
+void closeRegion(int32_t id) {
+  std::shared_ptr<Region> last;  // freed after the lock: unmapping may take a while
+  std::lock_guard<std::mutex> lock(regions().mutex);
+  auto found = regions().open.find(id);
+  if (found == regions().open.end()) return;
+  last = std::move(found->second);
+  regions().open.erase(found);
 }
 
 std::shared_ptr<Region> regionAt(int32_t id) {
@@ -83,9 +111,23 @@ napi_value number(napi_env env, double value) {
   return result;
 }
 
-// map(path) -> region
+// map(descriptor, version) -> region; `version`: "device:inode:size:nanoseconds of its last change" when it was opened
 napi_value map(napi_env env, const Arguments& arguments) {
-  return number(env, openRegion(mapFile(arguments.text(0))));
+  return number(env, openRegion(env, mapFile(static_cast<int>(arguments.integer(0)), arguments.text(1))));
+}
+
+// fault(region) -> what happened to its file since it was opened, "" for nothing; also of a region that is closed
+napi_value fault(napi_env env, const Arguments& arguments) {
+  std::shared_ptr<MappedFile> file;
+  {
+    std::lock_guard<std::mutex> lock(regions().mutex);
+    auto found = regions().files.find(static_cast<int32_t>(arguments.integer(0)));
+    if (found != regions().files.end()) file = found->second.lock();
+  }
+  const char* what = file ? file->fault() : nullptr;
+  napi_value result;
+  napi_create_string_utf8(env, what ? what : "", NAPI_AUTO_LENGTH, &result);
+  return result;
 }
 
 // copy(bytes: Uint8Array) -> region that owns a copy
@@ -99,19 +141,14 @@ napi_value copy(napi_env env, const Arguments& arguments) {
   }
   std::shared_ptr<Region> region = allocateRegion(length);
   std::memcpy(const_cast<uint8_t*>(region->data), data, length);
-  return number(env, openRegion(region));
+  return number(env, openRegion(env, region));
 }
 
 // close(region): forgets it; weights in it keep it alive.
-napi_value close(napi_env, const Arguments& arguments) {
-  std::shared_ptr<Region> last;
+napi_value close(napi_env env, const Arguments& arguments) {
   auto id = static_cast<int32_t>(arguments.integer(0));
-  std::lock_guard<std::mutex> lock(regions().mutex);
-  auto found = regions().open.find(id);
-  if (found != regions().open.end()) {
-    last = found->second;
-    regions().open.erase(found);
-  }
+  environmentOf(env).regions.erase(id);
+  closeRegion(id);
   return nullptr;
 }
 
@@ -165,6 +202,16 @@ napi_value packed(napi_env env, const Arguments& arguments) {
   return number(env, addWeight({region, matrix, scales}));
 }
 
+// exclusively(work) -> what it returns; no other thread is inside such a call meanwhile
+napi_value exclusively(napi_env env, const Arguments& arguments) {
+  static std::mutex* mutex = new std::mutex();
+  std::lock_guard<std::mutex> lock(*mutex);
+  napi_value receiver, result = nullptr;
+  napi_get_undefined(env, &receiver);
+  napi_call_function(env, receiver, arguments.at(0), 0, nullptr, &result);  // what it throws is thrown on
+  return result;
+}
+
 // A promise that is kept by a thread of libuv's pool.
 struct Work {
   std::function<void()> body;
@@ -180,7 +227,10 @@ napi_value promise(napi_env env, const char* name, std::function<void()> body,
   napi_create_promise(env, &work->deferred, &result);
   napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &label);
   napi_create_async_work(
-      env, nullptr, label, [](napi_env, void* data) { static_cast<Work*>(data)->body(); },
+      env, nullptr, label, [](napi_env, void* data) {
+        receiveFaults();
+        static_cast<Work*>(data)->body();
+      },
       [](napi_env env, napi_status, void* data) {
         auto* work = static_cast<Work*>(data);
         Stream::get().collect();
@@ -263,8 +313,8 @@ napi_value quantise(napi_env env, const Arguments& arguments) {
       [=](napi_env env) {
         napi_value both;
         napi_create_array_with_length(env, 2, &both);
-        napi_set_element(env, both, 0, number(env, openRegion(codes)));
-        napi_set_element(env, both, 1, number(env, openRegion(scales)));
+        napi_set_element(env, both, 0, number(env, openRegion(env, codes)));
+        napi_set_element(env, both, 1, number(env, openRegion(env, scales)));
         return both;
       });
 }
@@ -320,6 +370,12 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
 }
 
+// Closes what a worker that ends has left open.
+void endEnvironment(napi_env, void* data, void*) {
+  std::unique_ptr<Environment> environment(static_cast<Environment*>(data));
+  for (int32_t id : environment->regions) closeRegion(id);
+}
+
 template <napi_value (*body)(napi_env, const Arguments&)>
 void put(napi_env env, napi_value exports, const char* name) {
   napi_value function;
@@ -336,7 +392,11 @@ NAPI_MODULE_INIT() {
     napi_throw_error(env, nullptr, problem);
     return nullptr;
   }
+  auto* environment = new Environment();
+  napi_set_instance_data(env, environment, endEnvironment, nullptr);
   put<map>(env, exports, "map");
+  put<fault>(env, exports, "fault");
+  put<exclusively>(env, exports, "exclusively");
   put<copy>(env, exports, "copy");
   put<packed>(env, exports, "packed");
   put<quantise>(env, exports, "quantise");
@@ -347,10 +407,10 @@ NAPI_MODULE_INIT() {
   put<wait>(env, exports, "wait");
   put<select>(env, exports, "select");
   put<info>(env, exports, "info");
-  // A process that ends while the stream is busy would free what its tasks still use.
+  // A process or a worker that ends while the stream is busy would free what its tasks still use.
   napi_add_env_cleanup_hook(env, [](void*) {
     Stream::get().wait();
     Stream::get().collect();
-  }, nullptr);
+  }, environment);  // two hooks of one environment with the same argument end the process
   return exports;
 }

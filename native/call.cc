@@ -1,11 +1,20 @@
 #include "call.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace paligemma {
 
 std::vector<int64_t> Tensor::shape() const {
   std::vector<int64_t> dims(rank());
   for (int axis = 0; axis < rank(); axis++) dims[axis] = dim(axis);
   return dims;
+}
+
+void spoilUnlessIntact(std::initializer_list<WeightInput> weights, std::initializer_list<Tensor> outputs) {
+  const bool intact = std::all_of(weights.begin(), weights.end(), [](const WeightInput& w) { return w.held.intact(); });
+  if (intact) return;
+  for (const Tensor& y : outputs) std::fill_n(y.floats(), y.size(), std::numeric_limits<float>::quiet_NaN());
 }
 
 bool Call::check() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,9 @@ struct WeightInput {
   Tensor tensor;
   Matrix matrix{};
 };
+
+// Fills the outputs with NaN where a file behind the weights is not what it was when it was opened: a result is right, or is none.
+void spoilUnlessIntact(std::initializer_list<WeightInput> weights, std::initializer_list<Tensor> outputs);
 
 // One run of an op. After the first refusal `ok` is false and TensorFlow reports the reason.
 class Call {

@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include "mapped-file.h"
+
 namespace paligemma {
 namespace {
 
@@ -62,6 +64,7 @@ void Pool::take(int thread, uint64_t round) {
 }
 
 void Pool::work(int thread) {
+  receiveFaults();
   for (uint64_t seen = 0;;) {
     for (int spin = 0; spin < kSpins && round() == seen; spin++) pause();
     if (round() == seen) {

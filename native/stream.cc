@@ -4,6 +4,8 @@
 #include <cstring>
 #include <thread>
 
+#include "mapped-file.h"
+
 namespace paligemma {
 namespace {
 
@@ -69,6 +71,7 @@ bool Stream::select(const char* name) {
 }
 
 void Stream::work() {
+  receiveFaults();
   for (;;) {
     Item item;
     const Kernels* kernels;

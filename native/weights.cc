@@ -1,15 +1,10 @@
 #include "weights.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <stdexcept>
 #include <unordered_map>
@@ -31,39 +26,25 @@ Registry& registry() {
 
 }  // namespace
 
-std::shared_ptr<Region> mapFile(const std::string& path) {
-  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw std::runtime_error(std::strerror(errno));
-  struct stat info;
-  void* data = MAP_FAILED;
-  int error = fstat(file, &info) < 0 ? errno : info.st_size == 0 ? EINVAL : 0;
-  if (!error) {
-    data = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED, file, 0);
-    if (data == MAP_FAILED) error = errno;
-  }
-  close(file);  // the mapping keeps the file open
-  if (error) throw std::runtime_error(std::strerror(error));
+std::shared_ptr<Region> mapFile(int descriptor, const std::string& version) {
   auto region = std::make_shared<Region>();
-  size_t size = static_cast<size_t>(info.st_size);
-  region->data = static_cast<const uint8_t*>(data);
-  region->size = size;
-  region->mapped = true;
-  region->release = [data, size] { munmap(data, size); };
+  region->file = std::make_shared<MappedFile>(descriptor, version);
+  region->data = region->file->data();
+  region->size = region->file->size();
   return region;
 }
 
 std::shared_ptr<Region> allocateRegion(size_t size) {
-  auto* owned = static_cast<uint8_t*>(std::malloc(size ? size : 1));
-  if (!owned) throw std::runtime_error("no room in memory for " + std::to_string(size) + " bytes");
   auto region = std::make_shared<Region>();
-  region->data = owned;
+  region->owned.reset(std::malloc(size ? size : 1));
+  if (!region->owned) throw std::runtime_error("no room in memory for " + std::to_string(size) + " bytes");
+  region->data = static_cast<const uint8_t*>(region->owned.get());
   region->size = size;
-  region->release = [owned] { std::free(owned); };
   return region;
 }
 
 void forget(const Region& region, size_t start, size_t end) {
-  if (!region.mapped) return;
+  if (!region.file) return;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   start = (start + page - 1) / page * page;
   end = end / page * page;
@@ -71,7 +52,7 @@ void forget(const Region& region, size_t start, size_t end) {
 }
 
 void prefault(const Region& region, size_t start, size_t end) {
-  if (!region.mapped) return;
+  if (!region.file) return;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   end = std::min(end, region.size);
   start -= start % page;

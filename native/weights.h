@@ -2,27 +2,26 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "kernels.h"
+#include "mapped-file.h"
 
 namespace paligemma {
 
-// Bytes that live as long as anybody refers to them: a mapped file, or memory of JavaScript.
+// Bytes that live as long as anything refers to them: a mapped file, or memory of this process.
 struct Region {
   const uint8_t* data = nullptr;
   size_t size = 0;
-  bool mapped = false;
-  std::function<void()> release;
-  ~Region() {
-    if (release) release();
-  }
+  std::shared_ptr<MappedFile> file;        // null for memory
+  std::unique_ptr<void, void (*)(void*)> owned{nullptr, std::free};
+  bool intact() const { return !file || !file->fault(); }
 };
 
-// Maps a file for reading. Throws std::runtime_error with the system's words.
-std::shared_ptr<Region> mapFile(const std::string& path);
+// Maps the file of a descriptor for reading. Throws what MappedFile throws.
+std::shared_ptr<Region> mapFile(int descriptor, const std::string& version);
 
 // Brings the bytes [start, end) of a mapped file into memory, on the calling thread. Only a hint where it fails: what is
 // missing comes at the first access.
@@ -39,6 +38,8 @@ struct Weight {
   std::shared_ptr<Region> region;
   Matrix matrix;
   std::shared_ptr<Region> scales;  // of a packed matrix
+  // Whether the file behind it is still as it was opened.
+  bool intact() const { return !region || region->intact(); }
 };
 
 // Numbers for weights, which travel through TensorFlow as int32 tensors in their place.

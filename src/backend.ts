@@ -4,6 +4,7 @@ import "@tensorflow/tfjs-backend-wasm";
 import { BackendError } from "./errors.js";
 import { completeKernels } from "./native/kernels.js";
 import { loadNative, SETUP_HINT } from "./native/load.js";
+import { checkVariables } from "./native/variables.js";
 
 /** Where the mathematics runs: CUDA or CPU through libtensorflow, WebAssembly, or plain JavaScript. */
 export type BackendName = "tensorflow" | "wasm" | "cpu";
@@ -16,12 +17,14 @@ export const BACKENDS: readonly BackendChoice[] = ["auto", "tensorflow", "wasm",
 
 /**
  * Makes `choice` TensorFlow.js's current backend and returns which one that is.
- * Throws `BackendError` for an unknown name, or one that is absent or does not start here.
+ * Throws `BackendError` for an unknown name, for a variable `PALIGEMMA_*` of a wrong value, and for a backend that is absent or does
+ * not start here.
  */
 export async function useBackend(choice: BackendChoice = "auto"): Promise<BackendName> {
   if (!BACKENDS.includes(choice)) {
     throw new BackendError(`backend: expected one of ${BACKENDS.join(", ")}, received "${String(choice)}"`);
   }
+  checkVariables();
   if (choice !== "auto") return start(choice);
   // Absent is passed over; a native part that is there and broken is not: loadNative then throws.
   if ((await loadNative()) !== null) return start("tensorflow");

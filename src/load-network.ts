@@ -8,6 +8,7 @@ import { openCheckpoint } from "./open-checkpoint.js";
 import { type DtypeChoice, weightHolder } from "./dtypes.js";
 import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
+import { whenIdle } from "./native/kernels.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { switchBackend } from "./switch-backend.js";
@@ -64,6 +65,9 @@ export async function loadNetwork(
       switchBackend(backend);
       buildPart(part);
     }
+    await whenIdle();
+    network.guard(checkpoint.requireIntact);
+    network.ready();
     return network;
   } catch (error) {
     network?.dispose();

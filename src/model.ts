@@ -39,6 +39,8 @@ export class PaliGemmaModel {
   /** How often the weights have been given another meaning; what was begun before such a change cannot be gone on with. */
   private revision = 0;
   private picturesChanged = 0;
+  /** Throws where the weights are not those that were loaded. */
+  private requireIntact: () => void = () => {};
   /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
   private backend: string | undefined = tf.getBackend();
 
@@ -92,7 +94,7 @@ export class PaliGemmaModel {
    * Throws `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties the state.
    */
   forward(inputs: ModelInputs, options: ForwardOptions = {}): tf.Tensor {
-    this.activate();
+    this.ready();
     return tf.tidy(() => atOnce(this.steps(inputs, options)));
   }
 
@@ -109,7 +111,7 @@ export class PaliGemmaModel {
     const { revision } = this;
     const resume = () => {
       if (this.revision !== revision) throw new InputError("adapters: they were changed while a run was under way");
-      this.activate();
+      this.ready();
     };
     return inTurns(this.steps(inputs, options), { signal, everyStep, resume });
   }
@@ -148,7 +150,7 @@ export class PaliGemmaModel {
 
   /** Pixels [I, S, S, 3] in [-1, 1] -> rows [I, P, D] as they enter the decoder; the caller owns them. */
   encodeImages(pixelValues: tf.Tensor, tap: Tap = noTap): tf.Tensor {
-    this.activate();
+    this.ready();
     return tf.tidy(() => atOnce(this.imageRows(pixelValues, tap)));
   }
 
@@ -167,10 +169,21 @@ export class PaliGemmaModel {
     return this.language.heldAs;
   }
 
+  /** Sets what `ready` calls: it throws where a file that weights are mapped from is not what it was. */
+  guard(requireIntact: () => void): void {
+    this.requireIntact = requireIntact;
+  }
+
   /** Makes the backend of the weights the current one. */
   activate(): void {
     this.backend ??= tf.getBackend();
     switchBackend(this.backend);
+  }
+
+  /** The same before and after weights are read: throws `WeightsError` naming a mapped file that was cut or written to since it was opened. */
+  ready(): void {
+    this.requireIntact();
+    this.activate();
   }
 
   /** Frees every weight. */

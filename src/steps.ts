@@ -45,7 +45,12 @@ export async function inTurns<Result>(
       const { done, value } = steps.next();
       if (done) {
         await whenIdle();
-        resume();
+        try {
+          resume();
+        } catch (error) {
+          tf.dispose(value as tf.TensorContainer);
+          throw error;
+        }
         return value;
       }
       if (!everyStep && performance.now() - turn < MAX_TURN) continue;

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { checkTensors } from "./check-tensors.js";
 import {
@@ -18,7 +17,7 @@ import { grouped, takeCompanions } from "./companions.js";
 import { isIgnored } from "./names.js";
 import type { PackedForm } from "./quantised/packed-form.js";
 import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
-import type { Folder } from "./source.js";
+import type { Folder, OpenFile } from "./source.js";
 import { piecesInOrder, readTensors } from "./staging.js";
 import { type OutputHead, settleHead } from "./tied-head.js";
 import { openWeightFiles } from "./weight-files.js";
@@ -44,7 +43,7 @@ async function inLanes(work: readonly (() => Promise<void>)[]): Promise<void> {
   await Promise.all(Array.from({ length: LANES }, lane));
 }
 
-type MappedEntry = { path: string; entry: PlacedEntry };
+type MappedEntry = { file: OpenFile; entry: PlacedEntry };
 
 /** A type of number in a file, or a packed form. */
 export type StoredForm = DType | PackedForm;
@@ -97,7 +96,6 @@ export class Checkpoint {
     readonly head: OutputHead,
     /** What whoever loads it should know: sentences that name the folder. */
     readonly notices: readonly string[],
-    private readonly folder: string | null,
     private readonly holder: WeightHolder | null,
   ) {
     this.entries = entries;
@@ -109,7 +107,8 @@ export class Checkpoint {
     this.bytesByForm = byForm;
     this.totalBytes = [...byForm.values()].reduce((sum, bytes) => sum + bytes, 0);
     this.numbers = [...entries.values()].reduce((sum, entry) => sum + sizeOfEntry(entry) / bytesOf(entry.dtype), 0);
-    const inFile = folder === null ? [] : [...entries.values()].flatMap((entry) => placeOf(entry) ?? []);
+    const onDisk = (place: PlacedEntry): boolean => files.sources.get(place.file)?.file !== undefined;
+    const inFile = [...entries.values()].flatMap((entry) => placeOf(entry) ?? []).filter(onDisk);
     this.mappableBytes = inFile.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
@@ -126,7 +125,7 @@ export class Checkpoint {
       channelsFirst(entries, files.sources);
       const head = await settleHead(entries, { tied, sources: compareHead ? files.sources : null });
       const notices = [...(files.notices ?? []), ...noticesOf(folder.name, others, tied && head === "own")];
-      return new Checkpoint(folder.name, files, entries, head, notices, folder.localPath, holder);
+      return new Checkpoint(folder.name, files, entries, head, notices, holder);
     } catch (error) {
       await files.close();
       throw error;
@@ -180,7 +179,7 @@ export class Checkpoint {
     return async () => {
       // What is mapped comes into memory as it is packed, and leaves again.
       const place = this.inFile(entry);
-      const stored = place ? { path: place.path, start: place.entry.start } : await this.stored(entry, onBytes);
+      const stored = place ? { file: place.file, start: place.entry.start } : await this.stored(entry, onBytes);
       this.packed.set(name, await packing.pack(stored, dtype, entry.shape, form));
       if (place) onBytes(sizeOfEntry(entry));
     };
@@ -200,8 +199,9 @@ export class Checkpoint {
 
   /** Where a tensor's bytes are mapped from, in whatever type; null where they must be read. */
   private inFile(entry: CheckpointEntry): MappedEntry | null {
-    if (!this.holder?.maps || this.folder === null || !isMappable(entry)) return null;
-    return { path: join(this.folder, entry.file), entry };
+    if (!this.holder?.maps || !isMappable(entry)) return null;
+    const file = this.files.sources.get(entry.file)?.file;
+    return file ? { file, entry } : null;
   }
 
   /** Where the bytes of a tensor are, which are in memory then, or the bytes. */
@@ -209,7 +209,7 @@ export class Checkpoint {
     const place = this.inFile(entry);
     if (place) {
       await this.prefault([place], onBytes);
-      return { path: place.path, start: place.entry.start };
+      return { file: place.file, start: place.entry.start };
     }
     const read = new Map<string, Uint8Array>();
     await readTensors([["", entry]], this.files.sources, read, onBytes);
@@ -224,15 +224,15 @@ export class Checkpoint {
   }
 
   private async prefault(mapped: MappedEntry[], onBytes: (bytes: number) => void): Promise<void> {
-    const pieces = mapped.flatMap(({ path, entry: { start, end } }) =>
+    const pieces = mapped.flatMap(({ file, entry: { start, end } }) =>
       Array.from({ length: Math.ceil((end - start) / MAPPED_CHUNK) }, (_, i) => {
         const at = start + i * MAPPED_CHUNK;
-        return { path, start: at, end: Math.min(at + MAPPED_CHUNK, end) };
+        return { file, start: at, end: Math.min(at + MAPPED_CHUNK, end) };
       }),
     );
     await inLanes(
-      pieces.map(({ path, start, end }) => async () => {
-        await this.holder!.prefault(path, start, end);
+      pieces.map(({ file, start, end }) => async () => {
+        await this.holder!.prefault(file, start, end);
         onBytes(end - start);
       }),
     );
@@ -249,7 +249,7 @@ export class Checkpoint {
     const mapped = this.mapped(entry);
     if (mapped === null) return tf.tensor(toFloat32(this.takeBytes(name), entry.dtype), [...shape], "float32");
     this.read.add(name);
-    return this.holder!.widened(mapped.path, mapped.entry);
+    return this.holder!.widened(mapped.file, mapped.entry);
   }
 
   /** `get` of a tensor that is multiplied by: with a holder in the form that its kernels read, else the same as `get`. */
@@ -270,7 +270,7 @@ export class Checkpoint {
       return this.holder.held(converted, dtype, shape);
     }
     this.read.add(name);
-    return this.holder.mapped(mapped.path, mapped.entry);
+    return this.holder.mapped(mapped.file, mapped.entry);
   }
 
   private entryOf(name: string, shape: readonly number[]): CheckpointEntry {
@@ -308,6 +308,11 @@ export class Checkpoint {
       get: (name, shape) => this.get(`${path}.${name}`, shape),
       matrix: (name, shape) => this.matrix(`${path}.${name}`, shape),
     };
+  }
+
+  /** Throws `WeightsError` naming a file that tensors handed out lie in and that is not what it was when it was opened; also after `close`. */
+  get requireIntact(): () => void {
+    return this.holder?.requireIntact ?? (() => {});
   }
 
   /** Canonical names that `get` has not handed out yet. */

@@ -50,7 +50,11 @@ export interface H5File {
 export async function openH5(path: string): Promise<H5File> {
   const library = await h5Library();
   const mounted = mountFile(library.FS as unknown as WasmFileSystem, path);
-  const guarded = <T>(what: string, run: () => T): T => calling(library, `${path}: ${what}`, mounted.fault, run);
+  const guarded = <T>(what: string, run: () => T): T => {
+    const result = calling(library, `${path}: ${what}`, mounted.fault, run);
+    mounted.requireUnchanged();
+    return result;
+  };
   let id: bigint | null = null;
   const close = async (): Promise<void> => {
     if (id === null) return;

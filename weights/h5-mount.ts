@@ -1,6 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
+import { changedFile, versionOf } from "./file-version.js";
+import { NotAFileError, openPlainSync } from "./plain-file.js";
 
 /** The part of Emscripten's file system that a mount needs. Source: emscripten, src/lib/libfs.js. */
 export interface WasmFileSystem {
@@ -28,6 +30,8 @@ export type MountedFile = {
   size: number;
   /** What went wrong below a read, which the library reports without its reason; null while nothing did. */
   fault(): string | null;
+  /** Throws `WeightsError` where the file was changed since it was mounted. */
+  requireUnchanged(): void;
   unmount(): void;
 };
 
@@ -36,7 +40,7 @@ export type MountedFile = {
  * inside, there is no other to open. Throws `WeightsError` when it cannot be opened. Blocks while it reads.
  */
 export function mountFile(fs: WasmFileSystem, path: string): MountedFile {
-  const { handle, size } = openPlain(path);
+  const { handle, size, version } = openFile(path);
   let fault: string | null = null;
   const attributes = (node: WasmNode) => () => ({
     ...{ dev: 1, ino: node.id, mode: node.mode, nlink: 1, uid: 0, gid: 0, rdev: 0, size },
@@ -74,17 +78,18 @@ export function mountFile(fs: WasmFileSystem, path: string): MountedFile {
     fs.rmdir(folder);
     closeSync(handle);
   };
-  return { path: `${folder}/${NAME}`, size, fault: () => fault, unmount };
+  const requireUnchanged = (): void => {
+    if (versionOf(fstatSync(handle, { bigint: true })) !== version) throw changedFile(path);
+  };
+  return { path: `${folder}/${NAME}`, size, fault: () => fault, requireUnchanged, unmount };
 }
 
-function openPlain(path: string): { handle: number; size: number } {
+function openFile(path: string): { handle: number; size: number; version: string } {
   try {
-    const handle = openSync(path, "r");
-    const info = fstatSync(handle);
-    if (info.isFile()) return { handle, size: info.size };
-    closeSync(handle);
+    const { descriptor, info } = openPlainSync(path);
+    return { handle: descriptor, size: Number(info.size), version: versionOf(info) };
   } catch (error) {
+    if (error instanceof NotAFileError) throw new WeightsError(`${path}: expected a file, found ${error.kind}`);
     throw new WeightsError(`${path}: cannot be opened (${reasonOf(error)})`);
   }
-  throw new WeightsError(`${path}: expected a file, found something else`);
 }

@@ -3,6 +3,7 @@ import type * as tf from "@tensorflow/tfjs";
 import type { FloatDType } from "./dtype.js";
 import type { PackedForm, PackTables } from "./quantised/packed-form.js";
 import type { TensorEntry } from "./safetensors.js";
+import type { OpenFile } from "./source.js";
 
 /**
  * Keeps matrices as their file has them, in 16 bit where it has 16 bit, for a backend whose kernels read them so. The tensors
@@ -15,20 +16,22 @@ export interface WeightHolder {
   readonly maps: boolean;
   /** What keeps matrices of 8 and 4 bit. */
   readonly packing: Packing;
-  /** Brings bytes `start` to `end` of the file at `path` into memory. */
-  prefault(path: string, start: number, end: number): Promise<void>;
-  /** A matrix that stays in the file at `path`. */
-  mapped(path: string, entry: TensorEntry): tf.Tensor;
+  /** Throws `WeightsError` naming a mapped file that is not what it was when it was opened; also after `close`, as long as it is in use. */
+  readonly requireIntact: () => void;
+  /** Brings bytes `start` to `end` of a file into memory. Throws as `requireIntact`. */
+  prefault(file: OpenFile, start: number, end: number): Promise<void>;
+  /** A matrix that stays in its file. */
+  mapped(file: OpenFile, entry: TensorEntry): tf.Tensor;
   /** A matrix made of bytes of the type `dtype`. */
   held(bytes: Uint8Array, dtype: FloatDType, shape: readonly number[]): tf.Tensor;
-  /** Numbers from the file at `path` as an ordinary float32 tensor. */
-  widened(path: string, entry: TensorEntry): tf.Tensor;
+  /** Numbers from a file as an ordinary float32 tensor. */
+  widened(file: OpenFile, entry: TensorEntry): tf.Tensor;
   /** Frees what no tensor needs. */
   close(): void;
 }
 
 /** Bytes in a file from `start` on, or in memory. */
-export type Stored = { path: string; start: number } | { bytes: Uint8Array };
+export type Stored = { file: OpenFile; start: number } | { bytes: Uint8Array };
 
 /** A matrix that is packed and not yet a tensor; the holder's `close` frees it where it never becomes one. */
 export type PackedMatrix = {

@@ -1,11 +1,13 @@
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkRange, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
 import { safeSegments } from "./file-name.js";
+import { requireVersion, versionOf } from "./file-version.js";
 import { hasUrl, openUrl, readUrl } from "./http.js";
 import { decodeUtf8, parseJson } from "./json.js";
+import { NotAFileError, openPlain } from "./plain-file.js";
 
 /** Bytes that can be read by range: a file, something behind a URL, or memory. */
 export interface ByteSource {
@@ -13,10 +15,20 @@ export interface ByteSource {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
+  /** The file on disk that it is, open for reading until `close`; not there for any other source. */
+  readonly file?: OpenFile | undefined;
   /** Bytes `start` to `end` (exclusive) in a fresh buffer: exactly that many, or a `WeightsError` naming file and range. */
   read(start: number, end: number): Promise<Uint8Array>;
   /** Frees what the source holds; reading afterwards is an error. */
   close(): Promise<void>;
+}
+
+/** A file on disk that is open: `version` tells whether it is still what it was when it was opened. */
+export interface OpenFile {
+  readonly path: string;
+  readonly descriptor: number;
+  /** "device:inode:size:nanoseconds of its last change". */
+  readonly version: string;
 }
 
 /** A model folder, on disk or behind a URL. A file name may not lead out of it: every method throws `WeightsError` on one that does. */
@@ -59,14 +71,11 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
 
 /** Opens a file on disk; throws `WeightsError` when it is missing, no plain file, or cannot be read. `pieceSize`: bytes per system call. */
 export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<ByteSource> {
-  const handle = await open(path, "r").catch((error: unknown) => {
+  const { handle, info } = await openPlain(path).catch((error: unknown) => {
+    if (error instanceof NotAFileError) throw new WeightsError(`${path}: expected a file, found ${error.kind}`);
     throw new WeightsError(`${path}: cannot be opened (${reasonOf(error)})`);
   });
-  const info = await handle.stat();
-  if (!info.isFile()) {
-    await handle.close();
-    throw new WeightsError(`${path}: expected a file, found ${info.isDirectory() ? "a folder" : "something else"}`);
-  }
+  const file = { path, descriptor: handle.fd, version: versionOf(info) };
   const fill = async (piece: Uint8Array, position: number): Promise<void> => {
     for (let at = 0; at < piece.length;) {
       const { bytesRead } = await handle.read(piece, at, piece.length - at, position + at);
@@ -75,16 +84,18 @@ export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<Byt
       at += bytesRead;
     }
   };
-  const source = { name: path, size: info.size };
+  const source = { name: path, size: Number(info.size) };
   const read = async (start: number, end: number): Promise<Uint8Array> => {
     try {
-      return await readInPieces(source, [start, end], fill, pieceSize);
+      const bytes = await readInPieces(source, [start, end], fill, pieceSize);
+      await requireVersion(path, handle.fd, file.version);
+      return bytes;
     } catch (error) {
       if (error instanceof WeightsError) throw error;
       throw new WeightsError(`${path}: bytes ${start}..${end} cannot be read (${reasonOf(error)})`);
     }
   };
-  return { ...source, read, close: () => handle.close() };
+  return { ...source, file, read, close: () => handle.close() };
 }
 
 /** Weight files that may be given in place of their folder. */

@@ -33,6 +33,7 @@ void linear(void* kernel, TF_OpKernelContext* context) {
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     const Product product = {w.matrix, bias ? bias.floats() : nullptr, y.floats()};
     kernels.linear(pool, x.floats(), x.size() / w.matrix.cols, &product, 1, activation, coarse);
+    spoilUnlessIntact({w}, {y});
   });
 }
 
@@ -63,6 +64,7 @@ void heads(void* kernel, TF_OpKernelContext* context) {
       products[i] = {weights[i].matrix, biases[i] ? biases[i].floats() : nullptr, outputs[i].floats()};
     }
     kernels.linear(pool, x.floats(), x.size() / weights[0].matrix.cols, products, kCount, Activation::kNone, coarse);
+    spoilUnlessIntact({weights[0], weights[1], weights[2]}, {outputs[0], outputs[1], outputs[2]});
   });
 }
 
@@ -83,6 +85,7 @@ void gatedMlp(void* kernel, TF_OpKernelContext* context) {
   int64_t m = x.size() / d, among = std::max(m, of(kernel).among);
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.gatedMlp(pool, x.floats(), m, among, gate.matrix, up.matrix, down.matrix, coarse, y.floats());
+    spoilUnlessIntact({gate, up, down}, {y});
   });
 }
 
@@ -102,6 +105,7 @@ void mlp(void* kernel, TF_OpKernelContext* context) {
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     const Product second = {fc2.matrix, bias2.floats(), y.floats()};
     kernels.mlp(pool, x.floats(), x.size() / d, fc1.matrix, bias1.floats(), second, coarse);
+    spoilUnlessIntact({fc1, fc2}, {y});
   });
 }
 

@@ -23,6 +23,7 @@ void embed(void* kernel, TF_OpKernelContext* context) {
   float scale = of(kernel).scale;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.embed(pool, ids.ints(), ids.size(), table.matrix, scale, y.floats());
+    spoilUnlessIntact({table}, {y});
   });
 }
 
@@ -35,6 +36,7 @@ void widen(void*, TF_OpKernelContext* context) {
   if (!call.ok()) return;
   Stream::get().enqueue([=](const Kernels& kernels, Pool& pool) {
     kernels.widen(pool, w.matrix, y.floats());
+    spoilUnlessIntact({w}, {y});
   });
 }
 

@@ -91,7 +91,7 @@ export class Adapters {
     const merged: Merged[] = [];
     try {
       for (const matrix of activation.adapted()) {
-        merged.push({ matrix, tensor: await mergedTensor(matrix, () => this.network.activate()) });
+        merged.push({ matrix, tensor: await mergedTensor(matrix, () => this.network.ready()) });
         if (this.activation !== activation || this.isMerged) {
           throw new InputError("adapters: they were changed while they were being merged");
         }

@@ -102,7 +102,7 @@ class AdapterReader {
   private async readBaseTable(uses: readonly string[]): Promise<void> {
     const [weight] = uses;
     const stored = this.weights.get(weight)!.stored();
-    const table = await otherBaseTable(this.file, { weight, stored }, () => this.network.activate());
+    const table = await otherBaseTable(this.file, { weight, stored }, () => this.network.ready());
     if (!table) return;
     const tensor = await this.wholeTensor(table);
     const free = uses.filter((name) => !this.whole.has(name));

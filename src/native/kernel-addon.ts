@@ -7,13 +7,18 @@ import path from "node:path";
 
 import { packageRoot } from "../package-root.js";
 import { list } from "./layout.js";
+import { openPinned } from "./pinned.js";
 import type { Run } from "./process.js";
 import { commandFailed, type Toolchain } from "./tools.js";
 
 /** What the project's own addon offers; see native/addon.cc. Regions and weights are numbers. */
 export interface KernelAddon {
-  /** Maps a file for reading and returns its region. */
-  map(path: string): number;
+  /** Maps the file of a descriptor, which stays the caller's, and returns its region; throws where it is no longer of that version. */
+  map(descriptor: number, version: string): number;
+  /** What happened to the file of a region since it was opened, "" for nothing; also of a region that is closed. */
+  fault(region: number): string;
+  /** Calls `work` while no other thread of the process is inside such a call, and returns what it returns. */
+  exclusively<Result>(work: () => Result): Result;
   /** A region that owns a copy of the bytes. */
   copy(bytes: Uint8Array): number;
   /** Forgets a region; what lies in it keeps it alive. */
@@ -96,7 +101,7 @@ export function kernelAddonPath(folder: string): string {
  */
 export function openKernelAddon(folder: string): KernelAddon | null {
   const file = kernelAddonPath(folder);
-  if (existsSync(file)) return createRequire(import.meta.url)(file) as KernelAddon;
+  if (existsSync(file)) return openPinned(createRequire(import.meta.url), file) as KernelAddon;
   if (builtAddons(folder).length > 0) {
     process.emitWarning(
       "The native kernels are of another version of paligemma-tfjs and not used; run setup-native again.",

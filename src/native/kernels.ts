@@ -5,8 +5,9 @@ import * as tf from "@tensorflow/tfjs";
 import type { KernelName } from "../../layers/kernel.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
 import type { NativeInfo } from "./load.js";
-import { type NodeBackend, nodeBackend } from "./raw-ops.js";
+import { type Handle, type NodeBackend, nodeBackend } from "./raw-ops.js";
 import { registerStockKernels } from "./stock-kernels.js";
+import { kernelChoice } from "./variables.js";
 
 /** Order of the inputs of each operation in native/ops/, the type of each of its attributes, and its outputs if there are several. */
 const OPERATIONS: Record<
@@ -69,7 +70,7 @@ export const kernelAddon = (): KernelAddon | null => addon;
 export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gpu">): boolean {
   if (addon) return true;
   onGpu = gpu;
-  addon = gpu || process.env.PALIGEMMA_KERNELS ? null : openKernelAddon(folder);
+  addon = gpu || kernelChoice() !== "own" ? null : openKernelAddon(folder);
   if (!addon) return false;
   for (const kernelName of Object.keys(OPERATIONS) as (keyof typeof OPERATIONS)[]) {
     tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
@@ -81,12 +82,13 @@ export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gp
 export const hasStockKernels = (): boolean => stock;
 
 /**
- * What is left to do when the backend "tensorflow" is the current one: without the addon, 16-bit weights are multiplied by
- * TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is there, and `PALIGEMMA_KERNELS=gpu`
- * for those of a GPU.
+ * What is left to do when the backend "tensorflow" is the current one: its operations wait for the addon's kernels; without the
+ * addon, 16-bit weights are multiplied by TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is
+ * there, and `PALIGEMMA_KERNELS=gpu` for those of a GPU.
  */
 export function completeKernels(): void {
-  if (!addon && !stock) stock = registerStockKernels(nodeBackend(), onGpu || process.env.PALIGEMMA_KERNELS === "gpu");
+  if (addon) synchronised(nodeBackend());
+  else if (!stock) stock = registerStockKernels(nodeBackend(), onGpu || kernelChoice() === "gpu");
 }
 
 function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {
@@ -110,7 +112,9 @@ const synchronisedBackends = new WeakSet<object>();
 
 /**
  * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else reads
- * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done.
+ * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done. Operations start one at a
+ * time in the whole process: tfjs-node keeps the names of their attributes in one set for all threads, without a lock.
+ * Source: tfjs-node 4.22, binding/tfjs_backend.cc, `ATTR_NAME_SET`.
  */
 function synchronised(backend: NodeBackend): NodeBackend {
   if (synchronisedBackends.has(backend)) return backend;
@@ -120,7 +124,7 @@ function synchronised(backend: NodeBackend): NodeBackend {
     executeOp: {
       value(name: string, ...rest: unknown[]) {
         if (!name.startsWith("Paligemma") && !METADATA_ONLY.has(name)) addon!.wait();
-        return Reflect.apply(executeOp, binding, [name, ...rest]);
+        return addon!.exclusively(() => Reflect.apply(executeOp, binding, [name, ...rest]) as Handle[]);
       },
     },
     tensorDataSync: {

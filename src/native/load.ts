@@ -8,7 +8,9 @@ import { BackendError } from "../errors.js";
 import { registerKernels } from "./kernels.js";
 import { nativeLayout, nativePackage, packageFolder, type NativePackage } from "./layout.js";
 import { quietly } from "./mute.js";
+import { openPinned } from "./pinned.js";
 import { polyfillUtil, type OldUtil } from "./polyfill.js";
+import { checkVariables } from "./variables.js";
 
 /** What was loaded for the backend "tensorflow". */
 export interface NativeInfo {
@@ -79,11 +81,12 @@ let loaded: NativeInfo | undefined;
  * itself would switch to it as it loads, and create it.) It does register with the highest priority, so a caller who
  * never chooses a backend gets it at the first operation.
  *
- * Throws a BackendError when a package is present but none works: addon missing, a shared library missing, wrong
+ * Throws a BackendError for a variable `PALIGEMMA_*` of a wrong value, and when a package is present but none works: addon missing, a shared library missing, wrong
  * architecture. One that works is taken although another one before it does not.
  */
 export async function loadNative(candidates?: NativeCandidate[]): Promise<NativeInfo | null> {
   if (loaded && !candidates) return loaded;
+  checkVariables();
   const problems: string[] = [];
   for (const candidate of candidates ?? findNative()) {
     const { binding, problem } = openAddon(candidate);
@@ -114,7 +117,7 @@ function openAddon({ folder }: NativeCandidate): { binding?: Binding; problem?: 
     const preGyp = local("@mapbox/node-pre-gyp") as { find(packageJson: string): string };
     const addon = withoutArguments(() => preGyp.find(path.join(folder, "package.json")));
     if (!existsSync(addon)) return { problem: `has no built addon (expected ${path.relative(folder, addon)})` };
-    return { binding: quietly(folder, () => local(addon) as Binding) };
+    return { binding: quietly(folder, () => openPinned(local, addon) as Binding) };
   } catch (error) {
     return { problem: `cannot be loaded: ${firstLine(error)}` };
   }

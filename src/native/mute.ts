@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
+import { openPinned } from "./pinned.js";
 import type { Run } from "./process.js";
 
 /** Switches what native code writes to stderr. */
@@ -17,6 +18,7 @@ interface Mute {
  * functions are declared here, as their binary interface is fixed and the headers may be elsewhere.
  */
 const SOURCE = `#include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 struct Value;
@@ -26,22 +28,32 @@ typedef Value* (*Callback)(Env*, Info*);
 extern "C" int napi_create_function(Env*, const char*, size_t, Callback, void*, Value**);
 extern "C" int napi_set_named_property(Env*, Value*, const char*, Value*);
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int muted = 0;  // calls of mute that no unmute has followed, in all threads
 static int saved = -1;
 
 static Value* mute(Env*, Info*) {
-  int sink = saved < 0 ? open("/dev/null", O_WRONLY | O_CLOEXEC) : -1;
-  if (sink < 0) return nullptr;
-  saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  if (saved >= 0) dup2(sink, STDERR_FILENO);
-  close(sink);
+  pthread_mutex_lock(&lock);
+  if (muted++ == 0) {
+    int sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (sink >= 0) {
+      saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+      if (saved >= 0) dup2(sink, STDERR_FILENO);
+      close(sink);
+    }
+  }
+  pthread_mutex_unlock(&lock);
   return nullptr;
 }
 
 static Value* unmute(Env*, Info*) {
-  if (saved < 0) return nullptr;
-  dup2(saved, STDERR_FILENO);
-  close(saved);
-  saved = -1;
+  pthread_mutex_lock(&lock);
+  if (--muted == 0 && saved >= 0) {
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    saved = -1;
+  }
+  pthread_mutex_unlock(&lock);
   return nullptr;
 }
 
@@ -64,7 +76,7 @@ const addonIn = (folder: string): string => path.join(folder, "lib", "mute.node"
 export async function buildMute(folder: string, cxx: string, run: Run): Promise<void> {
   const source = path.join(folder, "lib", "mute.cc");
   await writeFile(source, SOURCE);
-  await run(cxx, ["-shared", "-fPIC", "-O1", "-o", addonIn(folder), source], { timeoutMs: 60_000 });
+  await run(cxx, ["-shared", "-fPIC", "-O1", "-pthread", "-o", addonIn(folder), source], { timeoutMs: 60_000 });
 }
 
 /**
@@ -73,7 +85,7 @@ export async function buildMute(folder: string, cxx: string, run: Run): Promise<
  */
 export function quietly<T>(folder: string, work: () => T): T {
   if (process.env.TF_CPP_MIN_LOG_LEVEL === "0" || !existsSync(addonIn(folder))) return work();
-  const stderr = createRequire(import.meta.url)(addonIn(folder)) as Mute;
+  const stderr = openPinned(createRequire(import.meta.url), addonIn(folder)) as Mute;
   stderr.mute();
   try {
     return work();

@@ -5,6 +5,7 @@ import type { FloatDType } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
 import type { PackedMatrix, Packing, Stored } from "../../weights/holder.js";
 import { midpointsOf, NF4 } from "../../weights/quantised/codebooks.js";
+import type { OpenFile } from "../../weights/source.js";
 import type { PackedForm, PackTables } from "../../weights/quantised/packed-form.js";
 import type { KernelAddon } from "./kernel-addon.js";
 import { holdWeight, TYPES } from "./weight-holder.js";
@@ -23,7 +24,9 @@ export class NativePacking implements Packing {
   constructor(
     private readonly addon: KernelAddon,
     /** The region of a mapped file, which stays the caller's. */
-    private readonly region: (path: string) => number,
+    private readonly region: (file: OpenFile) => number,
+    /** Throws where a mapped file is not what it was. */
+    private readonly requireIntact: () => void,
     readonly formOf: (name: string, shape: readonly number[]) => PackedForm | null,
   ) {}
 
@@ -43,6 +46,7 @@ export class NativePacking implements Packing {
         table,
       );
       this.open.add(codes).add(tables);
+      this.requireIntact();
       return { form, shape, codes, offset: 0, tables, blockSize: BLOCK, rounding: dtype };
     } finally {
       if (own) this.addon.close(region);
@@ -74,7 +78,7 @@ export class NativePacking implements Packing {
 
   private place(stored: Stored): { region: number; offset: number; own: boolean } {
     if ("bytes" in stored) return { region: this.addon.copy(stored.bytes), offset: 0, own: true };
-    return { region: this.region(stored.path), offset: stored.start, own: false };
+    return { region: this.region(stored.file), offset: stored.start, own: false };
   }
 }
 

@@ -8,6 +8,7 @@ import { clearAbandoned } from "./atomic.js";
 import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
 import type { NativeLayout } from "./layout.js";
 import { buildKernelAddon } from "./kernel-addon.js";
+import { buildMute } from "./mute.js";
 import { installPackage } from "./package.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
 import { run as realRun, type Run } from "./process.js";
@@ -93,6 +94,7 @@ async function ownKernels(context: Context, { folder }: Extract<ProbeResult, { o
   if (tools === null) return;
   await step(context, "Build the project's kernels", async () => {
     await buildKernelAddon(folder, tools, run);
+    await buildMute(folder, tools.cxx, run);
     return true;
   });
   const after = await probe({ gpu, run });

@@ -4,7 +4,9 @@ import { dense, type HeldDtype, markHeld } from "../../layers/held.js";
 import type { FloatDType } from "../../weights/dtype.js";
 import type { Packing, WeightHolder } from "../../weights/holder.js";
 import type { TensorEntry } from "../../weights/safetensors.js";
+import type { OpenFile } from "../../weights/source.js";
 import { WeightsError } from "../../weights/errors.js";
+import { changedFile } from "../../weights/file-version.js";
 import type { KernelAddon } from "./kernel-addon.js";
 import { NativePacking } from "./packed-weights.js";
 import { labelled, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
@@ -22,7 +24,9 @@ export const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
  */
 export class MappingHolder implements WeightHolder {
   readonly maps = true;
-  private readonly regions = new Map<string, number>();
+  private readonly regions = new Map<OpenFile, number>();
+  /** The paths of the files that were mapped, by region: these are asked for also after `close`. */
+  private readonly paths = new Map<number, string>();
 
   readonly packing: NativePacking;
 
@@ -32,15 +36,23 @@ export class MappingHolder implements WeightHolder {
     readonly dtype: FloatDType | null,
     formOf: Packing["formOf"] = () => null,
   ) {
-    this.packing = new NativePacking(addon, (path) => this.region(path), formOf);
+    this.packing = new NativePacking(addon, (file) => this.region(file), this.requireIntact, formOf);
   }
 
-  async prefault(path: string, start: number, end: number): Promise<void> {
-    await this.addon.prefault(this.region(path), start, end);
+  readonly requireIntact = (): void => {
+    for (const [region, path] of this.paths) {
+      const fault = this.addon.fault(region);
+      if (fault !== "") throw changedFile(path, fault);
+    }
+  };
+
+  async prefault(file: OpenFile, start: number, end: number): Promise<void> {
+    await this.addon.prefault(this.region(file), start, end);
+    this.requireIntact();
   }
 
-  mapped(path: string, { name, dtype, shape, start }: TensorEntry): tf.Tensor {
-    return this.hold(this.region(path), start, dtype as FloatDType, shape, name);
+  mapped(file: OpenFile, { name, dtype, shape, start }: TensorEntry): tf.Tensor {
+    return this.hold(this.region(file), start, dtype as FloatDType, shape, name);
   }
 
   held(bytes: Uint8Array, dtype: FloatDType, shape: readonly number[]): tf.Tensor {
@@ -52,8 +64,8 @@ export class MappingHolder implements WeightHolder {
     }
   }
 
-  widened(path: string, entry: TensorEntry): tf.Tensor {
-    return tf.tidy(() => dense(this.mapped(path, entry)));
+  widened(file: OpenFile, entry: TensorEntry): tf.Tensor {
+    return tf.tidy(() => dense(this.mapped(file, entry)));
   }
 
   close(): void {
@@ -62,15 +74,16 @@ export class MappingHolder implements WeightHolder {
     this.regions.clear();
   }
 
-  private region(path: string): number {
-    let region = this.regions.get(path);
+  private region(file: OpenFile): number {
+    let region = this.regions.get(file);
     if (region === undefined) {
       try {
-        region = this.addon.map(path);
+        region = this.addon.map(file.descriptor, file.version);
       } catch (error) {
-        throw new WeightsError(`${path}: cannot be mapped (${(error as Error).message})`);
+        throw new WeightsError(`${file.path}: cannot be mapped (${(error as Error).message}); load it again`);
       }
-      this.regions.set(path, region);
+      this.regions.set(file, region);
+      this.paths.set(region, file.path);
     }
     return region;
   }

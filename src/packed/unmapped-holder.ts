@@ -12,6 +12,7 @@ export abstract class UnmappedHolder implements WeightHolder {
 
   abstract held(bytes: Uint8Array, dtype: FloatDType, shape: readonly number[]): tf.Tensor;
 
+  readonly requireIntact = (): void => {};
   prefault = (): Promise<void> => Promise.reject(new Error("this holder maps no file"));
   mapped(): tf.Tensor {
     throw new Error("this holder maps no file");

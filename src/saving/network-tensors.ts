@@ -34,7 +34,10 @@ export function networkTensors(network: PaliGemmaModel): { tensors: TensorToSave
     const { shape } = weight.read();
     const bytes = (values: Float32Array): Uint8Array => fromFloat32(values, dtype);
     async function* pieces(): AsyncGenerator<Uint8Array> {
-      for await (const values of numbersOf(weight, () => network.activate())) yield bytes(values);
+      for await (const values of numbersOf(weight, () => network.activate())) {
+        network.ready(); // what was read is what was loaded
+        yield bytes(values);
+      }
     }
     return { name, dtype, shape, pieces };
   });

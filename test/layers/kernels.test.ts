@@ -16,6 +16,7 @@ import { kernelAddon } from "../../src/native/kernels.js";
 import { MappingHolder } from "../../src/native/weight-holder.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
 import { counts, withKernels } from "../support/backends.js";
+import { mappable } from "../support/mappable.js";
 
 const DTYPES: FloatDType[] = ["BF16", "F16", "F32"];
 
@@ -91,12 +92,14 @@ const rounds = (instructions: string, dtype: FloatDType): boolean =>
 /** A matrix that stays in a mapped file, two bytes off every alignment, and its numbers. */
 function held(addon: KernelAddon, dtype: FloatDType, values: Float32Array, shape: number[]) {
   const bytes = fromFloat32(values, dtype);
-  const file = path.join(folder, "weights");
-  rmSync(file, { force: true }); // an older mapping keeps the older file
-  writeFileSync(file, Buffer.concat([Buffer.alloc(2), bytes]));
+  const place = path.join(folder, "weights");
+  rmSync(place, { force: true }); // an older mapping keeps the older file
+  writeFileSync(place, Buffer.concat([Buffer.alloc(2), bytes]));
+  const file = mappable(place);
   const holder = new MappingHolder(addon, null);
   const w = holder.mapped(file, { name: "w", dtype, shape, start: 2, end: 2 + bytes.length });
   holder.close();
+  file.close();
   return { w, numbers: toFloat32(bytes, dtype) };
 }
 

@@ -150,7 +150,7 @@ describe("weights/h5-file", () => {
         );
       }
       await assert.rejects(openH5(join(folder, "absent.h5")), weightsError(/absent\.h5: cannot be opened .*ENOENT/));
-      await assert.rejects(openH5(folder), weightsError(/expected a file, found something else/));
+      await assert.rejects(openH5(folder), weightsError(/expected a file, found a folder/));
     });
   });
 

@@ -19,6 +19,7 @@ import { midpointsOf, NF4 } from "../../weights/quantised/codebooks.js";
 import { isQuantised } from "../../weights/quantised/quantised-entry.js";
 import { readHeader, writeSafetensors } from "../../weights/safetensors.js";
 import { memorySource, openFolder } from "../../weights/source.js";
+import { mappable } from "../support/mappable.js";
 import type { TensorData } from "../../weights/tensor-data.js";
 import { leakFree, onEachBackend, withKernels } from "../support/backends.js";
 import { expectLogits, FILE, matrices, near, nearest, PACKED_MODELS, same } from "../support/packed-matrices.js";
@@ -162,12 +163,13 @@ withKernels("matrices of 4 and 8 bit in the kernels", () => {
   leakFree("are unpacked to the numbers of bitsandbytes, mapped from the file and from memory", async () => {
     const { packed, numbers } = await matrices();
     const holder = new MappingHolder(addon()!, null);
+    const file = mappable(FILE);
     for (const [name, entry] of packed.entries) {
       if (!isQuantised(entry)) continue;
       const expected = await numbers(name.replace(/weight$/, "expected"));
       const { codes, shape, form } = entry;
       const bytes = readFileSync(FILE).subarray(codes.start, codes.end);
-      for (const stored of [{ path: FILE, start: codes.start }, { bytes: new Uint8Array(bytes) }]) {
+      for (const stored of [{ file, start: codes.start }, { bytes: new Uint8Array(bytes) }]) {
         const tensor = holder.packing.hold(holder.packing.take(stored, await entry.tables(), shape, form));
         assert.equal(heldDtype(tensor), form);
         const wide = tf.tidy(() => dense(tensor).clone());
@@ -176,6 +178,7 @@ withKernels("matrices of 4 and 8 bit in the kernels", () => {
       }
     }
     holder.close();
+    file.close();
   });
 
   leakFree(
@@ -183,13 +186,14 @@ withKernels("matrices of 4 and 8 bit in the kernels", () => {
     async () => {
       const { packed, numbers, raw } = await matrices();
       const holder = new MappingHolder(addon()!, null);
+      const file = mappable(FILE);
       for (const instructions of addon()!.info().available) {
         addon()!.select(instructions);
         for (const [name, entry] of packed.entries) {
           const single = name.includes(".nf4.f32.") || name.includes(".int8.");
           if (!isQuantised(entry) || !single) continue;
           const source = raw.get(name.replace(/weight$/, "source"))!;
-          const stored = { path: FILE, start: source.start };
+          const stored = { file, start: source.start };
           const made = await holder.packing.pack(stored, source.dtype as FloatDType, entry.shape, entry.form);
           const tensor = holder.packing.hold(made);
           const wide = tf.tidy(() => dense(tensor).clone());
@@ -202,6 +206,7 @@ withKernels("matrices of 4 and 8 bit in the kernels", () => {
       }
       addon()!.select("");
       holder.close();
+      file.close();
     },
   );
 
@@ -270,16 +275,13 @@ withKernels("matrices of 4 and 8 bit in the kernels", () => {
     const before = addon()!.info().weights;
     const holder = new MappingHolder(addon()!, null);
     const source = raw.get("even.nf4.f32.source")!;
-    await holder.packing.pack({ path: FILE, start: source.start }, "F32", [5, 192], "nf4");
+    const file = mappable(FILE);
+    await holder.packing.pack({ file, start: source.start }, "F32", [5, 192], "nf4");
     const entry = packed.entries.get("even.nf4.bf16.weight")!;
     assert.ok(isQuantised(entry));
-    const taken = holder.packing.take(
-      { path: FILE, start: entry.codes.start },
-      await entry.tables(),
-      entry.shape,
-      "nf4",
-    );
+    const taken = holder.packing.take({ file, start: entry.codes.start }, await entry.tables(), entry.shape, "nf4");
     holder.close();
+    file.close();
     assert.equal(addon()!.info().weights, before);
     assert.throws(() => holder.packing.hold(taken), /closed/);
   });
