@@ -2,7 +2,7 @@ import { Checkpoint } from "../weights/checkpoint.js";
 import { findWeights } from "../weights/find-weights.js";
 import { decodeUtf8, parseJson } from "../weights/json.js";
 import { EMBEDDING } from "../weights/names.js";
-import type { Folder } from "../weights/source.js";
+import { type Folder, longestJson } from "../weights/source.js";
 import { ConfigError } from "./errors.js";
 import { configOfPreset, isKerasConfig } from "./keras-preset.js";
 import { configOfShapes } from "./known-variants.js";
@@ -21,7 +21,7 @@ export type ConfigFile = { json: unknown; where: string; text: string };
 export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
   const where = `${folder.name}/${CONFIG}`;
   const there = await folder.has(CONFIG);
-  const text = there ? decodeUtf8(await folder.readBytes(CONFIG), where) : "";
+  const text = there ? decodeUtf8(await folder.readBytes(CONFIG, longestJson(CONFIG)), where) : "";
   const written = there ? parseJson(text, where) : null;
   const found = await findWeights(folder);
   if (found?.form === "big_vision") return { json: await bigVisionConfig(folder, written), where, text };

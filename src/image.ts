@@ -1,5 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
+import { FileTooLongError, NotAFileError, readPlain } from "../weights/plain-file.js";
 import { InputError } from "./errors.js";
 
 /** A picture as decoders hand it over: RGB interleaved row by row, `data.length === width * height * 3`. */
@@ -110,26 +110,24 @@ function checkedRaw(image: RawImage, label: string): RawImage {
 
 async function readImageFile(path: string): Promise<Uint8Array> {
   try {
-    const { size } = await stat(path);
-    if (size > MAX_IMAGE_FILE_BYTES) {
-      throw new InputError(
-        `${path}: the file has ${size} bytes, more than the ${MAX_IMAGE_FILE_BYTES} read as an image`,
-      );
-    }
-    return await readFile(path);
+    return await readPlain(path, MAX_IMAGE_FILE_BYTES);
   } catch (error) {
-    if (error instanceof InputError) throw error;
     throw new InputError(`${path}: ${readFailure(error)}`, { cause: error });
   }
 }
 
 function readFailure(error: unknown): string {
+  if (error instanceof NotAFileError) {
+    const advice = error.kind === "a folder" ? "name a file in it" : "save it as a regular file and name that";
+    return `this is ${error.kind}, not an image file; ${advice}`;
+  }
+  if (error instanceof FileTooLongError) {
+    return `the file has more than the ${error.limit} bytes that are read as an image; shrink it first`;
+  }
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOENT":
     case "ENOTDIR":
       return "there is no such image file; check the path";
-    case "EISDIR":
-      return "this is a folder, not an image file; name a file in it";
     case "EACCES":
     case "EPERM":
       return "the image file may not be read; check its permissions";

@@ -2,6 +2,7 @@ import { type Folder, openFolder } from "../weights/source.js";
 import { adaptedPlace } from "./adapters/adapter-model.js";
 import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
+import { boundedTokenizer } from "./bounded-tokenizer.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
 import type { DtypeChoice } from "./dtypes.js";
 import { tokenizerFolder } from "./keras-preset.js";
@@ -87,11 +88,13 @@ export async function loadParts(
 
 async function tokenizerOf(
   folder: Folder,
-  { imageTokenId }: PaliGemmaConfig,
+  { imageTokenId, text }: PaliGemmaConfig,
   { tokenizer: place, specialTokens = "ids", signal }: LoadOptions,
 ): Promise<Tokenizer> {
   const words = place === undefined ? folder : await openFolder(place, signal);
-  return loadTokenizer(await tokenizerFolder(words), { addedTokens: { "<image>": imageTokenId }, specialTokens });
+  const addedTokens = { "<image>": imageTokenId };
+  const tokenizer = await loadTokenizer(await tokenizerFolder(words), { addedTokens, specialTokens });
+  return boundedTokenizer(tokenizer, text.maxPositionEmbeddings);
 }
 
 async function processorOf(

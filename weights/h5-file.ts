@@ -9,8 +9,8 @@ import { type MountedFile, mountFile, type WasmFileSystem } from "./h5-mount.js"
 import { shown } from "./json.js";
 import { sizeOfTensor } from "./tensor-data.js";
 
-/** Most groups and arrays of a file, and how deep they may lie: a file can name itself. PaliGemma 2 28B has about 2500, 9 deep. */
-const MAX_OBJECTS = 100_000;
+/** Most groups and arrays of a file, and how deep they may lie. PaliGemma 2 28B has about 2500, 9 deep. */
+const MAX_OBJECTS = 20_000;
 const MAX_DEPTH = 32;
 
 /** Most bytes that are read at once: pieces are smaller, and so is a row of any matrix. The library's memory ends at 2 GiB. */
@@ -45,7 +45,7 @@ export interface H5File {
 /**
  * Opens an HDF5 file on disk as Keras writes it and lists its arrays; values are read by ranges. `bfloat16` is two opaque bytes with the
  * attribute `dtype`, which Keras gives to no other type. Throws `WeightsError` naming the file for what is no HDF5 file or damaged, for links (Keras writes
- * none), values of other kinds than numbers, and more than 100,000 objects.
+ * none) and groups with several names, values of other kinds than numbers, and more than 20,000 objects.
  */
 export async function openH5(path: string): Promise<H5File> {
   const library = await h5Library();
@@ -111,6 +111,7 @@ function opened(library: H5Library, { path }: MountedFile): bigint {
 function arrayNames(library: H5Library, file: bigint, path: string): string[] {
   const arrays: string[] = [];
   const groups = [""];
+  const places = new Map([[placeOf(library, file, "/"), "the root"]]);
   let objects = 0;
   for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
     for (const name of library.get_names(file, `/${group}`, false)) {
@@ -125,13 +126,25 @@ function arrayNames(library: H5Library, file: bigint, path: string): string[] {
         throw new WeightsError(`${path}: ${shown(inner)} is a link, which is not followed`);
       }
       const type = library.get_type(file, `/${inner}`);
-      if (type === library.H5G_DATASET) arrays.push(inner);
-      else if (type === library.H5G_GROUP) groups.push(inner);
-      else throw new WeightsError(`${path}: ${shown(inner)} is neither a group nor an array`);
+      if (type === library.H5G_DATASET) {
+        arrays.push(inner);
+      } else if (type === library.H5G_GROUP) {
+        const place = placeOf(library, file, `/${inner}`);
+        const earlier = places.get(place);
+        if (earlier !== undefined) {
+          throw new WeightsError(`${path}: the group ${shown(inner)} is ${earlier} once more; Keras writes each once`);
+        }
+        places.set(place, shown(inner));
+        groups.push(inner);
+      } else throw new WeightsError(`${path}: ${shown(inner)} is neither a group nor an array`);
     }
   }
   return arrays;
 }
+
+/** Where a group lies in its file: that of one with several names is one, and walked once for each name it would go on without end. */
+const placeOf = (library: H5Library, file: bigint, name: string): string =>
+  Buffer.from(library.create_object_reference(file, name)).toString("hex");
 
 function describe(library: H5Library, file: bigint, name: string, path: string): Omit<H5Array, "read"> {
   const metadata = library.get_dataset_metadata(file, `/${name}`);

@@ -33,8 +33,9 @@ export async function openNpz(source: ByteSource, options: NpyOptions & ZipOptio
   const archive = await openZip(source, options);
   const names = archive.names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
   const others = archive.names.filter((name) => !name.endsWith(ENDING));
+  const known = new Set(names);
   const checkName = (name: string): void => {
-    if (!names.includes(name)) {
+    if (!known.has(name)) {
       const some = names.slice(0, 8).map(shown).join(", ");
       throw new WeightsError(`${source.name}: there is no array ${shown(name)}, it holds ${some || "none"}`);
     }

@@ -56,6 +56,14 @@ export interface Folder {
 /** Longest file that is read whole: the largest that models bring, tokenizer.json, has 35 MB; more than this is no such file. */
 export const MAX_WHOLE_FILE = 256 * 2 ** 20;
 
+/** Longest JSON file that is read, in bytes: parsed it takes about 15 times as much. Only vocabularies and indices come to megabytes. */
+const MAX_JSON = 2 ** 23;
+const MAX_LARGE_JSON = 2 ** 26;
+const LARGE_JSON = /(^|\/)(tokenizer|.*\.index|.*\.weights)\.json$/;
+
+/** Longest JSON file of that name that is read, in bytes. */
+export const longestJson = (file: string): number => (LARGE_JSON.test(file) ? MAX_LARGE_JSON : MAX_JSON);
+
 /** `bytes` as a source; `read` copies. Throws `WeightsError` only for ranges outside. */
 export function memorySource(name: string, bytes: Uint8Array): ByteSource {
   return {
@@ -199,7 +207,7 @@ function decodedName(name: string, url: string): string {
 export function finishFolder(folder: Omit<Folder, "readJson">): Folder {
   const readJson = async (file: string): Promise<unknown> => {
     const where = `${folder.name}/${file}`;
-    return parseJson(decodeUtf8(await folder.readBytes(file), where), where);
+    return parseJson(decodeUtf8(await folder.readBytes(file, longestJson(file)), where), where);
   };
   return { ...folder, readJson };
 }

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import { InputError } from "../errors.js";
@@ -47,12 +46,6 @@ export async function readyGroup(
 
 async function readPicture(file: string, processor: Processor): Promise<ReadyPicture | InputError> {
   try {
-    // Of a device or a pipe there may be no end.
-    const regular = await stat(file).then(
-      (found) => found.isFile() || found.isDirectory(),
-      () => true, // the reader says it better
-    );
-    if (!regular) return new InputError(`${file}: expected a regular file, received a device, pipe or socket`);
     return squashed(await processor.readPicture(file, "image"));
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;

@@ -1,11 +1,13 @@
-import { readFile } from "node:fs/promises";
-
 import { type Command, Option } from "commander";
 
 import { InputError } from "../errors.js";
 import { decodeImage, type RawImage } from "../image.js";
 import type { Edit } from "../inspection/edit.js";
+import { readUserFile } from "../user-file.js";
 import { addLoadOptions, type LoadFlags } from "./options.js";
+
+/** Most bytes of a file of edits: vectors of 28B in full, some hundreds of them. */
+const MAX_EDITS_BYTES = 64e6;
 
 /** The options of every command that looks into a run. */
 export type InspectionFlags = LoadFlags & { prompt: string; edits?: string; json?: boolean };
@@ -32,13 +34,15 @@ export async function questionOf(
 /** The edits of a file; they are checked when they are used. Throws `InputError` when it is not JSON of a list. */
 export async function readEdits(file: string | undefined): Promise<Edit[]> {
   if (file === undefined) return [];
+  const where = `--edits ${file}`;
+  const bytes = await readUserFile(file, { where, what: "a JSON file", limit: MAX_EDITS_BYTES });
   let edits: unknown;
   try {
-    edits = JSON.parse(await readFile(file, "utf8"));
+    edits = JSON.parse(Buffer.from(bytes).toString("utf8"));
   } catch (error) {
-    throw new InputError(`--edits ${file}: expected a JSON file, ${(error as Error).message}`);
+    throw new InputError(`${where}: expected a JSON file, ${(error as Error).message}`);
   }
-  if (!Array.isArray(edits)) throw new InputError(`--edits ${file}: expected a list of edits`);
+  if (!Array.isArray(edits)) throw new InputError(`${where}: expected a list of edits`);
   return edits as Edit[];
 }
 

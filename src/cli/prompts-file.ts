@@ -1,19 +1,14 @@
-import { readFile } from "node:fs/promises";
-
 import { InputError } from "../errors.js";
+import { readUserFile } from "../user-file.js";
+
+/** Most bytes that are read: a million prompts. */
+const MAX_BYTES = 64e6;
 
 /** Prompts of a text file, one on each line; empty lines are passed over. Throws `InputError` for a file without any. */
 export async function readPrompts(file: string): Promise<string[]> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new InputError(`${file}: the prompts cannot be read (${reason}); name a text file with one on each line`, {
-      cause: error,
-    });
-  }
-  const prompts = text
+  const bytes = await readUserFile(file, { what: "a text file with one prompt on each line", limit: MAX_BYTES });
+  const prompts = Buffer.from(bytes)
+    .toString("utf8")
     .replace(/^\uFEFF/, "")
     .split(/\r?\n/)
     .filter((line) => line.trim() !== "");

@@ -8,6 +8,7 @@ import { expectedTensors } from "../../src/model.js";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../weights/adapter/adapter-file.js";
 import { parseAdapterConfig } from "../../weights/adapter/config.js";
 import { expectedAdapter } from "../../weights/adapter/expected.js";
+import { MatchBudget } from "../../weights/adapter/match-budget.js";
 import { spell, SPELLINGS } from "../../weights/adapter/spelling.js";
 import { encodeSafetensors } from "../../weights/safetensors.js";
 import { openFolder } from "../../weights/source.js";
@@ -18,7 +19,10 @@ export async function demoAdapter(seed = 1): Promise<Record<string, Buffer>> {
   await useBackend("cpu");
   const config = { peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: ["q_proj", "v_proj"] };
   const model = expectedTensors(await loadConfig(await openFolder(demoCheckpoint())));
-  const { tensors } = expectedAdapter(model, parseAdapterConfig(config, "demo"), SPELLINGS[0], "demo");
+  const { tensors } = expectedAdapter(model, parseAdapterConfig(config, "demo"), SPELLINGS[0], {
+    where: "demo",
+    budget: new MatchBudget(),
+  });
   const drawn = [...tensors].filter(([, { role }]) => role !== "base");
   const file = encodeSafetensors(
     new Map(

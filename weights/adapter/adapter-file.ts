@@ -7,6 +7,7 @@ import { readHeader, type TensorEntry } from "../safetensors.js";
 import type { ByteSource, Folder } from "../source.js";
 import { type AdapterConfig, parseAdapterConfig } from "./config.js";
 import { type AdapterTensor, type ExpectedAdapter, expectedAdapter } from "./expected.js";
+import { MatchBudget } from "./match-budget.js";
 import { spell, type Spelling, SPELLINGS } from "./spelling.js";
 
 /** The two files of an adapter. */
@@ -101,8 +102,9 @@ function fitted(
   where: string,
 ): Fit {
   const ours = new Map([...canonicalNames(entries.keys(), where)]);
+  const place = { where: `${where}/${ADAPTER_CONFIG}`, budget: new MatchBudget() };
   const attempts = spellingsOf(ours).map((spelling) => {
-    const expected = expectedAdapter(model, config, spelling, `${where}/${ADAPTER_CONFIG}`);
+    const expected = expectedAdapter(model, config, spelling, place);
     return { spelling, expected, faults: faultsOf(ours, entries, expected) };
   });
   if (attempts.length === 0) throw new WeightsError(unspelled(ours, where));

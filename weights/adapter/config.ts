@@ -48,6 +48,10 @@ const WITHOUT_EFFECT = new Set([
 /** Ways to start that leave the base's weights as they are. The others (pissa, olora, corda, loftq, lora_ga) take a part out of them. */
 const HARMLESS_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "eva", "orthogonal", "mica"];
 
+/** Most entries of all lists and objects of patterns together, and characters in them: with all modules of 28B by name there are 500. */
+const MAX_ENTRIES = 4096;
+const MAX_CHARACTERS = 400_000;
+
 /** The largest rank that is read; with it alone a table of the largest layer is beyond any memory. */
 const MAX_RANK = 65_536;
 
@@ -102,6 +106,8 @@ function checkTogether(config: AdapterConfig, fields: Fields): void {
 /** Reads fields and remembers which. */
 class Fields {
   private readonly read = new Set(["peft_type", "init_lora_weights"]);
+  private entriesRead = 0;
+  private charactersRead = 0;
 
   constructor(
     private readonly json: JsonObject,
@@ -141,6 +147,7 @@ class Fields {
   names(name: string): readonly string[] {
     const value = this.take(name) ?? [];
     const list: unknown[] = Array.isArray(value) ? value : [value];
+    this.count(name, list);
     if (list.every((item) => typeof item === "string" && item !== "")) return list as string[];
     throw this.refusal(name, "expected a list of names");
   }
@@ -148,6 +155,7 @@ class Fields {
   indices(name: string): readonly number[] | null {
     const value = this.take(name) ?? [];
     const list: unknown[] = Array.isArray(value) ? value : [value];
+    this.count(name, list);
     if (!list.every((item) => Number.isSafeInteger(item))) throw this.refusal(name, "expected a list of whole numbers");
     return list.length > 0 ? (list as number[]) : null;
   }
@@ -155,7 +163,17 @@ class Fields {
   entries(name: string, read: (name: string, value: unknown) => number): [string, number][] {
     const value = this.take(name) ?? {};
     if (!isObject(value)) throw this.refusal(name, "expected an object of patterns");
+    this.count(name, Object.keys(value));
     return Object.entries(value).map(([pattern, number]) => [pattern, read(`${name}.${pattern}`, number)]);
+  }
+
+  /** Throws where this and what was counted before are more than a config has. */
+  private count(name: string, list: readonly unknown[]): void {
+    this.entriesRead += list.length;
+    for (const item of list) if (typeof item === "string") this.charactersRead += item.length;
+    if (this.entriesRead <= MAX_ENTRIES && this.charactersRead <= MAX_CHARACTERS) return;
+    const most = `${MAX_ENTRIES} entries and ${MAX_CHARACTERS} characters`;
+    throw new WeightsError(`${this.where}: ${name}: expected at most ${most} in all lists together, received more`);
   }
 
   bias(): AdapterConfig["bias"] {

@@ -2,7 +2,7 @@ import { EMBEDDING, LM_HEAD } from "../names.js";
 import type { AdapterConfig } from "./config.js";
 import { adaptableModules, HEAD, isTied, TOKENS } from "./modules.js";
 import { spell, type Spelling } from "./spelling.js";
-import { savesEmbedding, type Target, targetsOf } from "./targets.js";
+import { type Place, savesEmbedding, type Target, targetsOf } from "./targets.js";
 
 /**
  * What a tensor of an adapter is for: one of the two factors or DoRA's magnitude of a target; a whole tensor that stands in for one
@@ -27,19 +27,16 @@ export function expectedAdapter(
   model: ReadonlyMap<string, readonly number[]>,
   config: AdapterConfig,
   spelling: Spelling,
-  where: string,
+  place: Place,
 ): ExpectedAdapter {
   const modules = adaptableModules(model).flatMap((module) => {
     const spelled = spell(module.path, spelling);
     return spelled === null ? [] : [{ ...module, spelled }];
   });
-  const targets = targetsOf(modules, tying(config, model), where);
+  const targets = targetsOf(modules, tying(config, model), place);
   const factors = targets.flatMap((target) => factorsOf(target, config.useDora));
-  const tensors = new Map([
-    ...factors,
-    ...wholeTensors(model, tying(config, model), spelling),
-    ...biases(model, targets, config),
-  ]);
+  const whole = place.budget.spend(place.where, () => wholeTensors(model, tying(config, model), spelling));
+  const tensors = new Map([...factors, ...whole, ...biases(model, targets, config)]);
   for (const [name, tensor] of baseTables(model)) if (!tensors.has(name)) tensors.set(name, tensor);
   return { targets, tensors };
 }
@@ -81,11 +78,16 @@ function wholeTensors(
 ): Named[] {
   const { modulesToSave, ensureWeightTying } = config;
   const both = ensureWeightTying && savesEmbedding(config);
+  const known = new Map<string, boolean>(); // many tensors lie in one module
+  const isSaved = (path: string): boolean => {
+    const found = known.get(path) ?? modulesToSave.some((end) => path.endsWith(end));
+    known.set(path, found);
+    return found;
+  };
   const saved = (name: string): boolean => {
     if (both && (name === EMBEDDING || name === LM_HEAD)) return true;
     const parts = (spell(name, spelling) ?? "").split(".").slice(0, -1);
-    const above = parts.map((_, i) => parts.slice(0, i + 1).join("."));
-    return above.some((path) => modulesToSave.some((end) => path.endsWith(end)));
+    return parts.some((_, i) => isSaved(parts.slice(0, i + 1).join(".")));
   };
   const table = isTied(model) ? model.get(EMBEDDING) : undefined;
   return [...model, ...(table ? [[LM_HEAD, table] as const] : [])]

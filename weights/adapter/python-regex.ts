@@ -3,12 +3,10 @@ import { runInNewContext } from "node:vm";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
 import { shown } from "../json.js";
+import { MatchBudget } from "./match-budget.js";
 
 /** Longest expression that is read: the longest that trainers write, with all modules of a model by name, is far below it. */
 const MAX_LENGTH = 200_000;
-
-/** Milliseconds that all expressions of a file may take together: some take for ever on some names. */
-const MAX_TIME = 5000;
 
 /** Escapes by a letter that mean the same to both languages. */
 const SAME_ESCAPES = /[dDwWsSbBnrtfv]/;
@@ -75,15 +73,24 @@ export type PythonPattern = { source: string; where: string };
 
 /**
  * What each expression finds at the start of each name, as `re.match` does: null, or the text of its last group ("" without one).
- * Throws `WeightsError` for an expression that is not read, and when they take too long: the names are short, the expressions
- * come from strangers.
+ * Throws `WeightsError` for an expression that is not read, and when they take longer than `budget` has left: the names are short,
+ * the expressions come from strangers.
  */
 export function matchStarts(
   patterns: readonly PythonPattern[],
   names: readonly string[],
-  maxTime = MAX_TIME,
+  budget = new MatchBudget(),
 ): (string | null)[][] {
   if (patterns.length === 0) return [];
+  return budget.spend(patterns[0].where, (left) => matchWithin(patterns, names, left, budget));
+}
+
+function matchWithin(
+  patterns: readonly PythonPattern[],
+  names: readonly string[],
+  timeout: number,
+  budget: MatchBudget,
+): (string | null)[][] {
   const sources = patterns.map(({ source, where }) => `^(?:${fromPython(source, where)})`);
   const code = `JSON.stringify(sources.map((source) => {
     const pattern = new RegExp(source);
@@ -92,13 +99,13 @@ export function matchStarts(
   try {
     // In a context of its own because that alone has a limit of time, which also stops an expression at work.
     const context = { sources, names: [...names] };
-    return JSON.parse(runInNewContext(code, context, { timeout: maxTime }) as string) as (string | null)[][];
+    return JSON.parse(runInNewContext(code, context, { timeout }) as string) as (string | null)[][];
   } catch (error) {
     const where = patterns[0].where;
     // Together with what is put around it, or once it is compiled for a name, an expression may be too large for the engine.
     if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") {
       throw new WeightsError(`${where}: its regular expressions cannot be used (${reasonOf(error)})`);
     }
-    throw new WeightsError(`${where}: its regular expressions take more than ${maxTime / 1000} seconds to match`);
+    throw budget.exceeded(where);
   }
 }

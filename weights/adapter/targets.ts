@@ -1,5 +1,6 @@
 import type { AdapterConfig } from "./config.js";
 import { type AdaptableModule, HEAD, TOKENS } from "./modules.js";
+import type { MatchBudget } from "./match-budget.js";
 import { matchStarts, type PythonPattern } from "./python-regex.js";
 
 /** A module with its path as the adapter's trainer spelled it. */
@@ -8,21 +9,24 @@ export type SpelledModule = AdaptableModule & { readonly spelled: string };
 /** A target with the rank and the scale of its adapter: alpha / r, or alpha / sqrt(r). */
 export type Target = SpelledModule & { readonly rank: number; readonly scale: number };
 
+/** What errors call the config, and the time that is left for what it names. */
+export type Place = { readonly where: string; readonly budget: MatchBudget };
+
 /**
  * The modules that a config means, by PEFT's own rules. Throws `WeightsError` for an expression that cannot be read.
  * Source: peft 0.21, tuners/tuners_utils.py `check_target_module_exists`, `_maybe_include_all_linear_layers`; utils/other.py
  * `get_pattern_key`; tuners/lora/model.py `_add_targets_to_tie`.
  */
-export function targetsOf(modules: readonly SpelledModule[], config: AdapterConfig, where: string): Target[] {
-  const kept = withoutExcluded(modules, config, where);
-  const meant = new Set([...meantBy(kept, config, where), ...tied(kept, config, where)]);
+export function targetsOf(modules: readonly SpelledModule[], config: AdapterConfig, place: Place): Target[] {
+  const kept = withoutExcluded(modules, config, place);
+  const meant = new Set([...meantBy(kept, config, place), ...tied(kept, config, place)]);
   const targets = kept.filter((module) => meant.has(module));
   const numbers = (field: "rank_pattern" | "alpha_pattern", default_: number) =>
     patternNumbers(
       targets,
       config[field === "rank_pattern" ? "rankPattern" : "alphaPattern"],
       default_,
-      at(where, field),
+      at(place, field),
     );
   const [ranks, alphas] = [numbers("rank_pattern", config.r), numbers("alpha_pattern", config.loraAlpha)];
   return targets.map((module, i) => ({
@@ -36,40 +40,40 @@ export function targetsOf(modules: readonly SpelledModule[], config: AdapterConf
 function named(
   modules: readonly SpelledModule[],
   wanted: string | readonly string[],
-  where: string,
+  place: Place,
 ): readonly SpelledModule[] {
   if (typeof wanted !== "string") {
     const names = new Set(wanted);
     return modules.filter(({ spelled }) => suffixes(spelled).some((suffix) => names.has(suffix)));
   }
-  return matching(modules, { source: `(?:${wanted})$`, where });
+  return matching(modules, [`(?:${wanted})$`], place);
 }
 
-function meantBy(modules: readonly SpelledModule[], config: AdapterConfig, where: string): readonly SpelledModule[] {
+function meantBy(modules: readonly SpelledModule[], config: AdapterConfig, place: Place): readonly SpelledModule[] {
   const { targetModules, layersToTransform } = config;
   if (typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear") {
     return modules.filter(({ kind, path }) => kind === "linear" && path !== HEAD);
   }
-  const found = named(modules, targetModules, at(where, "target_modules"));
+  const found = named(modules, targetModules, at(place, "target_modules"));
   if (layersToTransform === null) return found;
   // A whole path in the list is meant in every layer.
   const whole = new Set(targetModules);
-  const indices = layerIndices(found, config.layersPattern, at(where, "layers_pattern"));
-  return found.filter(
-    ({ spelled }, i) => whole.has(spelled) || (indices[i] !== null && layersToTransform.includes(indices[i])),
-  );
+  const wanted = new Set(layersToTransform);
+  const indices = layerIndices(found, config.layersPattern, at(place, "layers_pattern"));
+  return found.filter(({ spelled }, i) => whole.has(spelled) || (indices[i] !== null && wanted.has(indices[i])));
 }
 
 /** The first number in each path that stands behind a list of layers; null where there is none. */
 function layerIndices(
   modules: readonly SpelledModule[],
   patterns: readonly string[],
-  where: string,
+  { where, budget }: Place,
 ): (number | null)[] {
   const sources = patterns.length === 0 ? [".*?\\.[^.]*"] : patterns.map((pattern) => `(?:.*?\\.)?(?:${pattern})`);
   const found = matchStarts(
     sources.map((source) => ({ source: `${source}\\.(\\d+)\\.`, where })),
     modules.map(({ spelled }) => spelled),
+    budget,
   );
   return modules.map((_, i) => {
     const index = found.map((row) => row[i]).find((text) => text !== null);
@@ -81,30 +85,30 @@ function layerIndices(
 function withoutExcluded(
   modules: readonly SpelledModule[],
   { excludeModules, modulesToSave }: AdapterConfig,
-  where: string,
+  place: Place,
 ): SpelledModule[] {
   const excluded = new Set(
-    excludeModules.length === 0 ? [] : named(modules, excludeModules, at(where, "exclude_modules")),
+    excludeModules.length === 0 ? [] : named(modules, excludeModules, at(place, "exclude_modules")),
   );
-  for (const saved of modulesToSave) {
-    const pattern = { source: `(?:^|.*\\.)${saved}(?:$|\\..*)`, where: at(where, "modules_to_save") };
-    for (const module of matching(modules, pattern)) excluded.add(module);
-  }
+  const saved = modulesToSave.map((name) => `(?:^|.*\\.)${name}(?:$|\\..*)`);
+  for (const module of matching(modules, saved, at(place, "modules_to_save"))) excluded.add(module);
   return modules.filter((module) => !excluded.has(module));
 }
 
 /** With `ensure_weight_tying` a target among embedding and head means both. */
-function tied(modules: readonly SpelledModule[], config: AdapterConfig, where: string): readonly SpelledModule[] {
+function tied(modules: readonly SpelledModule[], config: AdapterConfig, place: Place): readonly SpelledModule[] {
   const { ensureWeightTying, targetModules } = config;
   if (!ensureWeightTying || savesEmbedding(config)) return [];
   const names = ["embed_tokens", "lm_head"];
   const meant =
     typeof targetModules === "string"
-      ? matchStarts([{ source: `(?:${targetModules})$`, where: at(where, "target_modules") }], names)[0].some(
-          (found) => found !== null,
-        )
+      ? matchesSome(targetModules, names, at(place, "target_modules"))
       : targetModules.some((target) => names.includes(lastName(target)));
   return meant ? modules.filter(({ path }) => path === HEAD || path === TOKENS) : [];
+}
+
+function matchesSome(pattern: string, names: readonly string[], { where, budget }: Place): boolean {
+  return matchStarts([{ source: `(?:${pattern})$`, where }], names, budget)[0].some((found) => found !== null);
 }
 
 /** Whether `modules_to_save` names the embedding or the output head. */
@@ -116,24 +120,32 @@ function patternNumbers(
   modules: readonly SpelledModule[],
   patterns: AdapterConfig["rankPattern"],
   default_: number,
-  where: string,
+  { where, budget }: Place,
 ): number[] {
   const found = matchStarts(
     patterns.map(([pattern]) => ({ source: `(?:.*\\.)?(?:${pattern})$`, where })),
     modules.map(({ spelled }) => spelled),
+    budget,
   );
   return modules.map((_, i) => patterns.find((_pattern, p) => found[p][i] !== null)?.[1] ?? default_);
 }
 
-function matching(modules: readonly SpelledModule[], pattern: PythonPattern): SpelledModule[] {
-  const [found] = matchStarts(
-    [pattern],
+/** The modules that one of the expressions matches. */
+function matching(
+  modules: readonly SpelledModule[],
+  sources: readonly string[],
+  { where, budget }: Place,
+): SpelledModule[] {
+  const patterns: PythonPattern[] = sources.map((source) => ({ source, where }));
+  const found = matchStarts(
+    patterns,
     modules.map(({ spelled }) => spelled),
+    budget,
   );
-  return modules.filter((_, i) => found[i] !== null);
+  return modules.filter((_, i) => found.some((row) => row[i] !== null));
 }
 
-const at = (where: string, field: string): string => `${where}: ${field}`;
+const at = ({ where, budget }: Place, field: string): Place => ({ where: `${where}: ${field}`, budget });
 
 const lastName = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
 

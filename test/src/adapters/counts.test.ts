@@ -6,6 +6,7 @@ import { parseConfig } from "../../../src/config.js";
 import { expectedTensors } from "../../../src/model.js";
 import { parseAdapterConfig } from "../../../weights/adapter/config.js";
 import { expectedAdapter } from "../../../weights/adapter/expected.js";
+import { MatchBudget } from "../../../weights/adapter/match-budget.js";
 import { SPELLINGS } from "../../../weights/adapter/spelling.js";
 
 const TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -64,7 +65,7 @@ describe("what an adapter brings to a published model", () => {
       const model = expectedTensors(config);
       const count = (fields: object) => {
         const adapter = parseAdapterConfig({ peft_type: "LORA", r: 8, target_modules: TARGETS, ...fields }, "test");
-        const expected = expectedAdapter(model, adapter, SPELLINGS[0], "test");
+        const expected = expectedAdapter(model, adapter, SPELLINGS[0], { where: "test", budget: new MatchBudget() });
         const required = [...expected.tensors.values()].filter(({ role }) => role !== "base").length;
         return { required, counts: countAdapter(expected) };
       };

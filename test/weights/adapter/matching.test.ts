@@ -7,6 +7,7 @@ import { loadConfig } from "../../../src/load-network.js";
 import { expectedTensors } from "../../../src/model.js";
 import { parseAdapterConfig } from "../../../weights/adapter/config.js";
 import { adaptableModules, type AdaptableModule } from "../../../weights/adapter/modules.js";
+import { MatchBudget } from "../../../weights/adapter/match-budget.js";
 import { fromPython, matchStarts } from "../../../weights/adapter/python-regex.js";
 import { spell, SPELLINGS } from "../../../weights/adapter/spelling.js";
 import { targetsOf } from "../../../weights/adapter/targets.js";
@@ -32,7 +33,9 @@ describe("the modules that an adapter's config means", () => {
       const spelling = SPELLINGS.find((one) => one.name === name)!;
       const spelled = modules.map((module) => ({ ...module, spelled: spell(module.path, spelling)! }));
       const parsed = parseAdapterConfig({ peft_type: "LORA", ...config }, "test");
-      const found = targetsOf(spelled, parsed, "test").map(({ spelled, rank, scale }) => [spelled, rank, scale]);
+      const found = targetsOf(spelled, parsed, { where: "test", budget: new MatchBudget() }).map(
+        ({ spelled, rank, scale }) => [spelled, rank, scale],
+      );
       assert.deepEqual(found.sort(), targets.sort());
     });
   }
@@ -85,7 +88,10 @@ describe("regular expressions of Python", () => {
 
   it("that would take for ever are stopped", () => {
     const patterns = [{ source: "(a+)+$", where: "there" }];
-    assert.throws(() => matchStarts(patterns, [`${"a".repeat(80)}b`], 50), /^WeightsError: there: .*seconds/);
+    assert.throws(
+      () => matchStarts(patterns, [`${"a".repeat(80)}b`], new MatchBudget(50)),
+      /^WeightsError: there: .*seconds/,
+    );
   });
 
   it("that are too large for the engine, which is seen at the first name, are refused by the field", () => {
