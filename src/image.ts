@@ -1,5 +1,6 @@
-import sharp, { type Sharp } from "sharp";
+import sharp, { type Metadata, type Sharp } from "sharp";
 import { FileTooLongError, NotAFileError, readPlain } from "../weights/plain-file.js";
+import { decodingRoom } from "./decoding-room.js";
 import { InputError } from "./errors.js";
 
 /** A picture as decoders hand it over: RGB interleaved row by row, `data.length === width * height * 3`. */
@@ -153,7 +154,13 @@ async function decodeBytes(bytes: Uint8Array, name: string, page: number): Promi
     const limit = `more than the ${MAX_IMAGE_PIXELS} pixels that are decoded`;
     throw new InputError(`${name}: the image claims ${width} x ${height} pixels, ${limit}; shrink it first`);
   }
-  const pipeline = sharp(bytes, options);
+  return decodingRoom.decode(name, width * height, () => rgbOf(sharp(bytes, options), { space, depth, channels }));
+}
+
+async function rgbOf(
+  pipeline: Sharp,
+  { space, depth, channels }: Pick<Metadata, "space" | "depth" | "channels">,
+): Promise<RawImage> {
   if (space === "cmyk") {
     // Without the pipeline in CMYK, libvips converts through a press profile of its own.
     const { data, info } = await pixels(pipeline.pipelineColourspace("cmyk").toColourspace("cmyk").raw());

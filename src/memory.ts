@@ -1,7 +1,6 @@
-import { freemem } from "node:os";
-
 import type { Checkpoint, StoredForm } from "../weights/checkpoint.js";
 import { bytesOf, type FloatDType } from "../weights/dtype.js";
+import { availableBytes, gigabytes } from "./available-memory.js";
 import { type DtypeChoice, holdsSixteenBit, isPacked, STORED } from "./dtypes.js";
 import { BackendError } from "./errors.js";
 import { kernelAddon } from "./native/kernels.js";
@@ -91,11 +90,3 @@ function alternative(checkpoint: Checkpoint, backend: string, free: number): str
     nf4 + WORKING <= free ? `--dtype nf4 (${gigabytes(nf4)}, unpacked whenever it is used: slow), or ` : "";
   return `${mapped}; here, ${packed}a checkpoint of at most ${Math.floor(room / bytes / 1e6)} million numbers`;
 }
-
-/** Bytes that this process may still take, a container's limit included where Node knows it (20.13 and later). */
-function availableBytes(): number {
-  const known = (process as { availableMemory?: () => number }).availableMemory?.();
-  return known === undefined || known === 0 ? freemem() : Math.min(known, freemem());
-}
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

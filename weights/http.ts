@@ -1,34 +1,44 @@
-import { allocate, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
+import { joinBytes, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
+import { StallWatch } from "./hub/stall-watch.js";
 import type { ByteSource } from "./source.js";
 
 /** Lengths and offsets must mean the stored bytes, so no compression on the way. */
 const PLAIN = { "accept-encoding": "identity" };
 
+/** Milliseconds of silence, or of fewer bytes than `SLOWEST` a second, after which a server is given up. */
+const STALL = 30_000;
+
+/** Who may stop a request, and how long a server is waited for. */
+export type HttpOptions = {
+  signal?: AbortSignal | undefined;
+  /** Milliseconds without an answer, or with a trickle of one; default 30 s. */
+  stall?: number | undefined;
+  /** Bytes that are asked for at once. */
+  pieceSize?: number | undefined;
+};
+
 /**
  * Opens what lies behind a URL; `name` is what errors call it. One byte is asked for: the answer tells the size and proves
  * that the server serves ranges. Throws `WeightsError` when it does not, or when there is nothing.
  */
-export async function openUrl(
-  url: string,
-  name: string,
-  pieceSize = MAX_PIECE,
-  signal?: AbortSignal,
-): Promise<ByteSource> {
-  const size = await sizeOf(url, name, signal);
+export async function openUrl(url: string, name: string, options: HttpOptions = {}): Promise<ByteSource> {
+  const { pieceSize = MAX_PIECE } = options;
+  const size = await sizeOf(url, name, options);
   let closed = false;
   const fill = async (piece: Uint8Array, position: number): Promise<void> => {
     const end = position + piece.length;
-    const response = await request(url, name, { headers: { ...PLAIN, range: `bytes=${position}-${end - 1}` }, signal });
-    const expected = `bytes ${position}-${end - 1}/${size}`;
-    const range = response.headers.get("content-range");
-    if (response.status !== 206 || (range !== expected && range !== `bytes ${position}-${end - 1}/*`)) {
-      await discard(response);
-      throw new WeightsError(
-        `${name}: asked for "${expected}", the server answered ${response.status} with "${range ?? "no range"}"`,
-      );
-    }
-    await readBody(response, piece, `${name}: bytes ${position}..${end}`);
+    const headers = { ...PLAIN, range: `bytes=${position}-${end - 1}` };
+    await withResponse(url, name, { ...options, headers }, async (response, watch) => {
+      const expected = `bytes ${position}-${end - 1}/${size}`;
+      const range = response.headers.get("content-range");
+      if (response.status !== 206 || (range !== expected && range !== `bytes ${position}-${end - 1}/*`)) {
+        throw new WeightsError(
+          `${name}: asked for "${expected}", the server answered ${response.status} with "${range ?? "no range"}"`,
+        );
+      }
+      await readBody(response, watch, piece, `${name}: bytes ${position}..${end}`);
+    });
   };
   const read = async (start: number, end: number): Promise<Uint8Array> => {
     if (closed) throw new WeightsError(`${name}: bytes ${start}..${end} were asked for after closing`);
@@ -41,50 +51,47 @@ export async function openUrl(
 }
 
 /** Whether a URL leads to something: false on 404 and 410; throws `WeightsError` on any other failure. */
-export async function hasUrl(url: string, name: string, signal?: AbortSignal): Promise<boolean> {
-  let response = await request(url, name, { method: "HEAD", headers: PLAIN, signal });
+export async function hasUrl(url: string, name: string, options: HttpOptions = {}): Promise<boolean> {
+  const statusOf = (more: Partial<RequestOptions>): Promise<Pick<Response, "status" | "statusText" | "ok">> =>
+    withResponse(url, name, { ...options, headers: PLAIN, ...more }, async (response) => response);
+  let response = await statusOf({ method: "HEAD" });
   // Signed and hand-written servers may allow GET only.
-  if ([403, 405, 501].includes(response.status)) response = await firstByte(url, name, signal);
-  await discard(response);
+  if ([403, 405, 501].includes(response.status)) response = await statusOf({ headers: FIRST_BYTE });
   if (response.status === 404 || response.status === 410) return false;
   if (response.ok || response.status === 416) return true;
   throw new WeightsError(`${name}: the server answered ${status(response)}`);
 }
 
 /** All bytes behind a URL, at most `limit`; throws `WeightsError` when it fails, is longer, or is not as long as announced. */
-export async function readUrl(url: string, name: string, limit: number, signal?: AbortSignal): Promise<Uint8Array> {
-  const response = await request(url, name, { headers: PLAIN, signal });
-  if (!response.ok) {
-    await discard(response);
-    throw new WeightsError(`${name}: the server answered ${status(response)}`);
-  }
-  const tooLong = new WeightsError(`${name}: longer than the ${limit} bytes expected at most for such a file`);
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  await eachChunk(response, name, (chunk) => {
-    length += chunk.length;
-    if (length > limit) throw tooLong;
-    parts.push(chunk);
+export async function readUrl(
+  url: string,
+  name: string,
+  limit: number,
+  options: HttpOptions = {},
+): Promise<Uint8Array> {
+  return withResponse(url, name, { ...options, headers: PLAIN }, async (response, watch) => {
+    if (!response.ok) throw new WeightsError(`${name}: the server answered ${status(response)}`);
+    const tooLong = new WeightsError(`${name}: longer than the ${limit} bytes expected at most for such a file`);
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    await eachChunk(response, watch, name, (chunk) => {
+      length += chunk.length;
+      if (length > limit) throw tooLong;
+      parts.push(chunk);
+    });
+    const announced = response.headers.get("content-length");
+    if (announced !== null && !response.headers.has("content-encoding") && Number(announced) !== length) {
+      throw new WeightsError(`${name}: the server announced ${announced} bytes and sent ${length}`);
+    }
+    return joinBytes(name, parts);
   });
-  const announced = response.headers.get("content-length");
-  if (announced !== null && !response.headers.has("content-encoding") && Number(announced) !== length) {
-    throw new WeightsError(`${name}: the server announced ${announced} bytes and sent ${length}`);
-  }
-  const bytes = allocate(name, length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
-const firstByte = (url: string, name: string, signal: AbortSignal | undefined): Promise<Response> =>
-  request(url, name, { headers: { ...PLAIN, range: "bytes=0-0" }, signal });
+/** Asks for the first byte alone. */
+const FIRST_BYTE = { ...PLAIN, range: "bytes=0-0" };
 
-async function sizeOf(url: string, name: string, signal: AbortSignal | undefined): Promise<number> {
-  const response = await firstByte(url, name, signal);
-  await discard(response);
+async function sizeOf(url: string, name: string, options: HttpOptions): Promise<number> {
+  const response = await withResponse(url, name, { ...options, headers: FIRST_BYTE }, async (answer) => answer);
   const range = response.headers.get("content-range") ?? "";
   const size = Number(/^bytes (?:0-0|\*)\/(\d+)$/.exec(range)?.[1] ?? Number.NaN);
   if (response.status === 206 && size > 0 && Number.isSafeInteger(size)) return size;
@@ -100,21 +107,35 @@ async function sizeOf(url: string, name: string, signal: AbortSignal | undefined
   );
 }
 
-type RequestOptions = { method?: string; headers: Record<string, string>; signal: AbortSignal | undefined };
+type RequestOptions = HttpOptions & { method?: string; headers: Record<string, string> };
 
-async function request(url: string, name: string, { signal, ...options }: RequestOptions): Promise<Response> {
+/** Asks a server, following redirects, and hands its answer to `use`; a body that is not read by then is let go of. */
+async function withResponse<Result>(
+  url: string,
+  name: string,
+  { signal, stall = STALL, method = "GET", headers }: RequestOptions,
+  use: (response: Response, watch: StallWatch) => Promise<Result>,
+): Promise<Result> {
+  const watch = new StallWatch(stall, signal, (reason) => new WeightsError(`${name}: ${reason} from the server`));
+  let response: Response | null = null;
   try {
-    return await fetch(url, { ...options, signal: signal ?? null }); // follows redirects
+    response = await fetch(url, { method, headers, signal: watch.signal });
+    watch.heard();
+    return await use(response, watch);
   } catch (error) {
-    signal?.throwIfAborted();
+    if (watch.signal.aborted) throw watch.signal.reason;
+    if (response !== null) throw error;
     throw new WeightsError(`${name}: no answer from the server (${networkReason(error)})`);
+  } finally {
+    watch.stop();
+    if (response !== null) await discard(response);
   }
 }
 
 /** Fills `target` with the body, which must be exactly as long. */
-async function readBody(response: Response, target: Uint8Array, where: string): Promise<void> {
+async function readBody(response: Response, watch: StallWatch, target: Uint8Array, where: string): Promise<void> {
   let at = 0;
-  await eachChunk(response, where, (chunk) => {
+  await eachChunk(response, watch, where, (chunk) => {
     if (at + chunk.length > target.length) throw new WeightsError(`${where}: the server sent more than was asked for`);
     target.set(chunk, at);
     at += chunk.length;
@@ -122,27 +143,35 @@ async function readBody(response: Response, target: Uint8Array, where: string): 
   if (at !== target.length) throw new WeightsError(`${where}: the server sent ${at} of ${target.length} bytes`);
 }
 
-async function eachChunk(response: Response, where: string, take: (chunk: Uint8Array) => void): Promise<void> {
+async function eachChunk(
+  response: Response,
+  watch: StallWatch,
+  where: string,
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
   const reader = response.body?.getReader();
   try {
-    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) take(part.value);
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      watch.heard(part.value.length);
+      watch.signal.throwIfAborted();
+      take(part.value);
+    }
   } catch (error) {
-    await reader?.cancel().catch(() => {});
-    if (error instanceof WeightsError || isAbort(error)) throw error;
+    if (error instanceof WeightsError || watch.signal.aborted) throw error;
     throw new WeightsError(`${where}: the connection broke (${networkReason(error)})`);
+  } finally {
+    await reader?.cancel().catch(() => {});
+    reader?.releaseLock();
   }
 }
-
-/** Whether the caller stopped it; the reason is then the caller's own. */
-const isAbort = (error: unknown): boolean =>
-  error instanceof Error && ["AbortError", "TimeoutError"].includes(error.name);
 
 /** Lets go of a body that nobody reads, or its connection would stay busy. */
 async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
 }
 
-const status = (response: Response): string => `${response.status} ${response.statusText}`.trim();
+const status = (response: Pick<Response, "status" | "statusText">): string =>
+  `${response.status} ${response.statusText}`.trim();
 
 /** `fetch` says only "fetch failed"; its cause says why. */
 function networkReason(error: unknown): string {

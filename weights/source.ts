@@ -189,9 +189,9 @@ function urlFolder(text: string, signal: AbortSignal | undefined): Folder {
     name,
     localPath: null,
     weightFile: weightFile === undefined ? undefined : decodedName(weightFile, text),
-    open: async (file) => openUrl(locate(file), `${name}/${file}`, MAX_PIECE, signal),
-    has: async (file) => hasUrl(locate(file), `${name}/${file}`, signal),
-    readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit, signal),
+    open: async (file) => openUrl(locate(file), `${name}/${file}`, { signal }),
+    has: async (file) => hasUrl(locate(file), `${name}/${file}`, { signal }),
+    readBytes: async (file, limit = MAX_WHOLE_FILE) => readUrl(locate(file), `${name}/${file}`, limit, { signal }),
   });
 }
 

@@ -8,6 +8,8 @@ import {
   requireWhole,
   tokenLimits,
 } from "./options.js";
+import type { BeamOptions } from "./beam-row.js";
+import { requireRowMemory } from "./row-memory.js";
 import type { History } from "./rules.js";
 import { createSampler, type Sampler } from "./sampling.js";
 
@@ -22,14 +24,25 @@ export type Row = History & {
 
 /**
  * The rows of a run, `copies` for each prompt, one after another. Every prompt draws as if it were alone: with a seed, copy 0 of each
- * has the same draws, and copy c those of the seed "{seed}/{c}". Throws `InputError` for options out of range.
+ * has the same draws, and copy c those of the seed "{seed}/{c}". Throws `InputError` for options out of range, and for more rows than
+ * there is memory for.
  */
-export function startRows(config: PaliGemmaConfig, inputs: ModelInputs, options: DecodingOptions): Row[] {
-  const { copies = 1, seed } = options;
+export function startRows(
+  config: PaliGemmaConfig,
+  inputs: ModelInputs,
+  options: DecodingOptions & Pick<BeamOptions, "numBeams">,
+): Row[] {
+  const { copies = 1, numBeams = 1, seed } = options;
   requireWhole("copies", copies, 1);
   const prompts = realIds(inputs);
   const lengths = prompts.map(({ length }) => length);
   const limits = tokenLimits(lengths, config.text.maxPositionEmbeddings, options.maxNewTokens);
+  requireRowMemory(config, {
+    name: numBeams > 1 ? "numBeams" : copies > 1 ? "bestOf" : "batchSize",
+    prompts: prompts.length,
+    each: Math.max(numBeams, copies),
+    positions: lengths.reduce((most, length, b) => Math.max(most, length + limits[b]!), 0),
+  });
   const sampler = (copy: number) =>
     createSampler(seed === undefined || copy === 0 ? options : { ...options, seed: `${seed}/${copy}` });
   return prompts.flatMap((prompt, b) =>

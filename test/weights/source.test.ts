@@ -256,7 +256,7 @@ describe("weights/source", () => {
     });
 
     it("asks for a large range in pieces", async () => {
-      const source = await openUrl(`${root}/m/x.bin`, "x.bin", 300);
+      const source = await openUrl(`${root}/m/x.bin`, "x.bin", { pieceSize: 300 });
       assert.deepEqual(new Uint8Array(await source.read(50, 1000)), CONTENT.slice(50));
       assert.deepEqual(
         requests.slice(1).map((line) => line.split("=")[1]),

@@ -74,9 +74,9 @@ export async function eachPiece(
   if (!reader) return;
   try {
     for (let part = await next(reader, url, watch); !part.done; part = await next(reader, url, watch)) {
-      watch.heard();
-      await take(part.value);
-      watch.heard(); // a slow disk is no slow server
+      const piece = part.value;
+      watch.heard(piece.length);
+      await watch.aside(() => take(piece)); // a slow disk is no slow server
     }
   } catch (error) {
     void reader.cancel().catch(() => {});
