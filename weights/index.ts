@@ -16,7 +16,7 @@ export { type Layout, LAYOUTS, spelled } from "./layouts.js";
 export { decodeNpy, encodeNpy, readNpy, writeNpy, type NpyArray } from "./npy.js";
 export { MAX_NPY_HEADER, MAX_NPY_RANK, type NpyOptions } from "./npy-header.js";
 export { encodeNpz, openNpz, writeNpz, type NpzArchive } from "./npz.js";
-export { encodeSafetensors, MAX_HEADER_BYTES, readHeader, writeSafetensors } from "./safetensors.js";
+export { encodeSafetensors, MAX_HEADER_BYTES, MAX_TENSORS, readHeader, writeSafetensors } from "./safetensors.js";
 export type { SafetensorsHeader, TensorData, TensorEntry } from "./safetensors.js";
 export { type TensorToWrite, writeShards, type WrittenShards } from "./shards.js";
 export { MAX_WHOLE_FILE, memorySource, openFile, openFolder, type ByteSource, type Folder } from "./source.js";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { copyFile, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { bytesOf } from "../../weights/dtype.js";
 import { openH5, type H5File } from "../../weights/h5-file.js";
@@ -116,6 +116,30 @@ describe("weights/h5-file", () => {
     await refused((file) => file.create_external_link("/etc/passwd", "/", "b"), /"b" is a link/);
     await refused((file) => file.create_soft_link("/nowhere", "b"), /"b" is a link/);
   });
+
+  it("is refused when a group has several names, before it is walked once for each", async () => {
+    const start = performance.now();
+    await refused((file) => {
+      let path = "";
+      for (let depth = 0; depth < 20; depth++, path += "/a") {
+        file.create_group(`${path}/a`);
+        for (const name of ["b", "c", "d"]) file.create_hard_link(`${path}/a`, `${path}/${name}`);
+      }
+    }, /the group "b" is "a" once more; Keras writes each once/);
+    assert.ok(performance.now() - start < 3000); // 4^20 names
+  });
+
+  it("that is written to while it is read is refused", () =>
+    inTemporaryFolder(async (folder) => {
+      const path = join(folder, "file.h5");
+      await copyFile(preset, path);
+      const h5 = await openH5(path);
+      const array = h5.arrays.get("layers/rms_normalization/vars/0")!;
+      await array.read(0, 128);
+      await utimes(path, 1, 1);
+      await assert.rejects(array.read(0, 128), weightsError(/file\.h5: .*it was written to while it was in use/));
+      await h5.close();
+    }));
 
   it("is refused when it holds itself", () =>
     refused((file) => {

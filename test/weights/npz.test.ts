@@ -20,6 +20,7 @@ import {
 } from "../../weights/index.js";
 import { crc32 } from "../../weights/crc32.js";
 import { openZip } from "../../weights/zip.js";
+import { MAX_MEMBERS } from "../../weights/zip-directory.js";
 import { zipParts } from "../../weights/zip-write.js";
 import { fixtures } from "../parity/reference.js";
 import { counting, damaged, f32, randomBytes, randomOf, weightsError, withFolder } from "./helpers.js";
@@ -227,6 +228,11 @@ describe("weights/npz", () => {
         await source.close();
       });
     });
+  });
+
+  it("an archive of more members than a model has is refused by their number", async () => {
+    const bytes = encodeNpz(new Map(Array.from({ length: MAX_MEMBERS + 1 }, (_, i) => [`${i}`, { dtype: "U8", shape: [0], data: new Uint8Array(0) } as const])));
+    await assert.rejects(opened(bytes), weightsError(/^file: its list has 20001 members, at most 20000 are read/));
   });
 
   describe("a bomb is refused", () => {

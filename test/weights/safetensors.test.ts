@@ -7,6 +7,7 @@ import {
   DTYPES,
   encodeSafetensors,
   MAX_HEADER_BYTES,
+  MAX_TENSORS,
   memorySource,
   openFile,
   readHeader,
@@ -170,6 +171,17 @@ describe("weights/safetensors", () => {
     it("when its length leaves the file", async () => {
       await refused(fileOf(one(), data, 999n), /should end at byte 1007, the file ends at \d+; is it cut off/);
       await refused(fileOf(one(), data).subarray(0, 20), /is it cut off/);
+    });
+
+    it("when it lists more tensors than a model has, before it is parsed", async () => {
+      const entry = (i: number) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`;
+      const listing = (count: number) => fileOf(`{${Array.from({ length: count }, (_, i) => entry(i)).join()}}`);
+      const header = await readHeader(memorySource("file", listing(1000)));
+      assert.equal(header.tensors.size, 1000);
+      const start = performance.now();
+      const many = readHeader(memorySource("file", listing(MAX_TENSORS + 3)));
+      await assert.rejects(many, weightsError(/^file: .* lists more than 100000 tensors/));
+      assert.ok(performance.now() - start < 1500);
     });
 
     it("when its length is over the limit, before anything is reserved or read for it", async () => {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdir, symlink, truncate } from "node:fs/promises";
+import { mkdir, open, rename, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { readInPieces } from "../../weights/bytes.js";
-import { openUrl } from "../../weights/http.js";
+import { openH5 } from "../../weights/h5-file.js";
+import { hasUrl, openUrl, readUrl } from "../../weights/http.js";
 import { memorySource, openFile, openFolder, type ByteSource, type Folder } from "../../weights/index.js";
+import { longestJson } from "../../weights/source.js";
 import { randomBytes, randomOf, weightsError, withFolder } from "./helpers.js";
 
 const CONTENT = randomBytes(1000, randomOf(11));
@@ -174,6 +177,47 @@ describe("weights/source", () => {
     });
   });
 
+  it("a file that is written to after it was opened is not read, and one that is replaced is", () =>
+    withFolder({ "x.bin": CONTENT, "y.bin": CONTENT }, async (path) => {
+      const [written, replaced] = [await openFile(join(path, "x.bin")), await openFile(join(path, "y.bin"))];
+      await written.read(0, 100);
+      const handle = await open(join(path, "x.bin"), "r+");
+      await handle.write(Buffer.alloc(10), 0, 10, 500);
+      await handle.close();
+      await assert.rejects(written.read(0, 100), weightsError(/x\.bin: .*it was written to while it was in use/));
+      await writeFile(join(path, "other"), new Uint8Array(1000));
+      await rename(join(path, "other"), join(path, "y.bin"));
+      assert.deepEqual(await replaced.read(500, 600), CONTENT.slice(500, 600));
+      await written.close();
+      await replaced.close();
+    }));
+
+  it("what is no regular file is refused for what it is, and not waited for", () =>
+    withFolder({}, async (path) => {
+      const pipe = join(path, "pipe");
+      execFileSync("mkfifo", [pipe]);
+      await assert.rejects(openFile(pipe), weightsError(/pipe: expected a file, found a pipe/));
+      await assert.rejects(openFile("/dev/zero"), weightsError(/zero: expected a file, found a device/));
+      await assert.rejects(openFile(path), weightsError(/expected a file, found a folder/));
+      await assert.rejects(openH5(pipe), weightsError(/pipe: expected a file, found a pipe/));
+      const folder = await openFolder(path);
+      assert.equal(await folder.has("pipe"), false);
+      await assert.rejects(folder.readJson("pipe"), weightsError(/pipe: expected a file, found a pipe/));
+    }));
+
+  it("JSON has a limit by its name", async () => {
+    assert.deepEqual(
+      ["config.json", "tokenizer.json", "model.safetensors.index.json", "x.weights.json", "tokenizer_config.json"].map(
+        longestJson,
+      ),
+      [2 ** 23, 2 ** 26, 2 ** 26, 2 ** 26, 2 ** 23],
+    );
+    await withFolder({ "config.json": new Uint8Array(2 ** 23 + 1) }, async (path) => {
+      const reading = (await openFolder(path)).readJson("config.json");
+      await assert.rejects(reading, weightsError(/config\.json: 8388609 bytes, expected at most 8388608/));
+    });
+  });
+
   describe("a folder behind a URL", () => {
     let server: Server;
     let root: string;
@@ -308,6 +352,22 @@ describe("weights/source", () => {
         [await folder.has("x.bin"), await folder.has("y.bin"), await folder.has("empty")],
         [true, false, true],
       );
+    });
+
+    it("is given up where the server sends a byte now and then, or is silent", async () => {
+      const dripping: NodeJS.Timeout[] = [];
+      answer = lying((_range, response) => {
+        response.writeHead(206, { "content-range": "bytes 100-199/1000" });
+        dripping.push(setInterval(() => response.write("x"), 30));
+      });
+      const source = await openUrl(`${root}/m/x.bin`, "x.bin", { stall: 200 });
+      await assert.rejects(source.read(100, 200), weightsError(/^x\.bin: only \d+ bytes came in 0 s from the server$/));
+      dripping.forEach(clearInterval);
+      answer = () => {};
+      const silent = weightsError(/^x\.bin: nothing came for 0\.2 s from the server$/);
+      await assert.rejects(openUrl(`${root}/m/x.bin`, "x.bin", { stall: 200 }), silent);
+      await assert.rejects(hasUrl(`${root}/m/x.bin`, "x.bin", { stall: 200 }), silent);
+      await assert.rejects(readUrl(`${root}/m/x.bin`, "x.bin", 1000, { stall: 200 }), silent);
     });
 
     it("is refused where the server ignores Range, without downloading the file", async () => {

@@ -1,6 +1,6 @@
 import { TransientError } from "./connection.js";
 
-/** Fewest bytes a second that must come: the largest checkpoint would take a year of it, and its first page a second. */
+/** Fewest bytes a second that must come: the largest checkpoint would take more than a year. */
 export const SLOWEST = 1024;
 
 /**

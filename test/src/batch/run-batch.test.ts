@@ -193,7 +193,10 @@ describe("a batch", () => {
       assert.equal(byId.right, "");
       assert.equal(byId.absent, "absent.png: there is no such image file; check the path");
       assert.equal(byId.folder, ".: this is a folder, not an image file; name a file in it");
-      assert.equal(byId.device, "/dev/zero: this is a device, not an image file; save it as a regular file and name that");
+      assert.equal(
+        byId.device,
+        "/dev/zero: this is a device, not an image file; save it as a regular file and name that",
+      );
       assert.match(byId.nul!, /^a\0b: the image file cannot be read/);
       assert.match(byId.second!, /^in\.txt: not an image that can be read/);
       assert.match(byId.long!, /^prompt: expected at most 30 tokens, those of the pictures included, received 31$/);

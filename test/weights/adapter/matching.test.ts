@@ -94,6 +94,36 @@ describe("regular expressions of Python", () => {
     );
   });
 
+  it("share the time of an adapter, whatever field they stand in", () => {
+    const budget = new MatchBudget(300);
+    const slow = { source: "(a+)+$", where: "there" };
+    const names = [`${"a".repeat(22)}b`];
+    const start = performance.now();
+    const repeated = (): void => {
+      for (;;) matchStarts([slow], names, budget);
+    };
+    assert.throws(repeated, /^WeightsError: there: its names and regular expressions take more than 0\.3 seconds/);
+    assert.throws(
+      () => matchStarts([{ source: "a", where: "here" }], ["a"], budget),
+      /^WeightsError: here: .*0\.3 sec/,
+    );
+    assert.ok(performance.now() - start < 2000);
+  });
+
+  it("and names share the size of an adapter", () => {
+    const base = { peft_type: "LORA", target_modules: ["q_proj"] };
+    const names = (count: number, length = 1) => Array.from({ length: count }, (_, i) => `${i}`.padEnd(length, "x"));
+    const parse = (more: object) => () => parseAdapterConfig({ ...base, ...more }, "file");
+    parse({ modules_to_save: names(2000), exclude_modules: names(2095) })();
+    const expected =
+      /^WeightsError: file: \w+: expected at most 4096 entries and 400000 characters in all lists together/;
+    assert.throws(parse({ modules_to_save: names(2000), exclude_modules: names(2096) }), expected);
+    assert.throws(parse({ modules_to_save: names(1e6) }), expected);
+    assert.throws(parse({ rank_pattern: Object.fromEntries(names(5000).map((name) => [`${name}x`, 1])) }), expected);
+    assert.throws(parse({ layers_to_transform: Array.from({ length: 5000 }, (_, i) => i) }), expected);
+    assert.throws(parse({ layers_pattern: names(40, 20_000), layers_to_transform: [0] }), expected);
+  });
+
   it("that are too large for the engine, which is seen at the first name, are refused by the field", () => {
     const patterns = [{ source: "[a]".repeat(66_000), where: "there" }];
     assert.throws(() => matchStarts(patterns, ["a"]), /^WeightsError: there: its regular expressions cannot be used/);

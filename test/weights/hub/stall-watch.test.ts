@@ -15,6 +15,29 @@ describe("weights/hub/stall-watch", () => {
     watch.stop();
   });
 
+  it("aborts where fewer bytes than 1 KiB a second come, however often", async () => {
+    const [slow, fast] = [new StallWatch(300, undefined), new StallWatch(300, undefined)];
+    for (const end = performance.now() + 700; performance.now() < end && !slow.signal.aborted;) {
+      slow.heard(1);
+      fast.heard(1000);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.ok(slow.signal.reason instanceof TransientError);
+    assert.match(slow.signal.reason.message, /^only \d+ bytes came in 0 s$/);
+    assert.equal(fast.signal.aborted, false);
+    for (const watch of [slow, fast]) watch.stop();
+  });
+
+  it("does not count the time of work aside", async () => {
+    const watch = new StallWatch(200, undefined);
+    for (let i = 0; i < 4; i++) {
+      watch.heard(10);
+      await watch.aside(() => new Promise((resolve) => setTimeout(resolve, 100)));
+    }
+    assert.equal(watch.signal.aborted, false);
+    watch.stop();
+  });
+
   it("aborts with the outer signal and its reason, before and after, and lets go of it", () => {
     const outer = new AbortController();
     const watches = [new StallWatch(60_000, outer.signal), new StallWatch(60_000, outer.signal)];
