@@ -231,7 +231,14 @@ describe("weights/npz", () => {
   });
 
   it("an archive of more members than a model has is refused by their number", async () => {
-    const bytes = encodeNpz(new Map(Array.from({ length: MAX_MEMBERS + 1 }, (_, i) => [`${i}`, { dtype: "U8", shape: [0], data: new Uint8Array(0) } as const])));
+    const bytes = encodeNpz(
+      new Map(
+        Array.from({ length: MAX_MEMBERS + 1 }, (_, i) => [
+          `${i}`,
+          { dtype: "U8", shape: [0], data: new Uint8Array(0) } as const,
+        ]),
+      ),
+    );
     await assert.rejects(opened(bytes), weightsError(/^file: its list has 20001 members, at most 20000 are read/));
   });
 
