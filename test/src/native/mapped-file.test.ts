@@ -12,7 +12,7 @@ import { Checkpoint } from "../../../weights/checkpoint.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { openFolder } from "../../../weights/source.js";
 import { fixtures, readReference } from "../../parity/reference.js";
-import { leakFree, useKernels } from "../../support/backends.js";
+import { leakFree, withKernels } from "../../support/backends.js";
 import { mappable } from "../../support/mappable.js";
 import { inTemporaryFolder } from "../../support/temporary.js";
 import { tinyFolder } from "../../support/tiny.js";
@@ -36,11 +36,10 @@ async function overwrite(file: string): Promise<void> {
   await handle.close();
 }
 
-describe("a mapped weight file [tensorflow]", () => {
+withKernels("a mapped weight file [tensorflow]", () => {
   let question: { image: string; prompt: string };
   let expected: number[];
-  before(async function () {
-    await useKernels(this);
+  before(async () => {
     const folder = path.join(fixtures, "references", MODEL, "prompt");
     const reference = await readReference(folder);
     question = { image: path.join(folder, reference.pictures[0][0]), prompt: reference.prompts[0] };
@@ -106,7 +105,7 @@ describe("a mapped weight file [tensorflow]", () => {
     it(`that is ${what} between its header and its numbers is an error that names it`, () =>
       withCopy(async (folder, weights) => {
         const holder = new MappingHolder(kernelAddon()!, null);
-        const checkpoint = await Checkpoint.open(await openFolder(folder), holder);
+        const checkpoint = await Checkpoint.open(await openFolder(folder), { holder });
         await change(weights);
         await assert.rejects(checkpoint.stage(""), refused(weights, /it was changed since it was opened/));
         await checkpoint.close();
@@ -116,7 +115,7 @@ describe("a mapped weight file [tensorflow]", () => {
   it("that is cut while it is packed into 8 bit is an error that names it", () =>
     withCopy(async (folder, weights) => {
       const holder = new MappingHolder(kernelAddon()!, null, (_, shape) => (shape.length > 1 ? "int8" : null));
-      const checkpoint = await Checkpoint.open(await openFolder(folder), holder);
+      const checkpoint = await Checkpoint.open(await openFolder(folder), { holder });
       await checkpoint.stage("multi_modal_projector");
       await truncate(weights, 4096);
       await assert.rejects(checkpoint.stage("language_model"), refused(weights, /was cut|was written to/));
