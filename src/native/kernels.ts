@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import * as tf from "@tensorflow/tfjs";
 
 import type { KernelName } from "../../layers/kernel.js";
+import { knowAttributeNames } from "./attribute-names.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
 import type { NativeInfo } from "./load.js";
-import { type Handle, type NodeBackend, nodeBackend } from "./raw-ops.js";
+import { type NodeBackend, nodeBackend } from "./raw-ops.js";
 import { registerStockKernels } from "./stock-kernels.js";
 import { kernelChoice } from "./variables.js";
 
@@ -112,19 +113,18 @@ const synchronisedBackends = new WeakSet<object>();
 
 /**
  * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else reads
- * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done. Operations start one at a
- * time in the whole process: tfjs-node keeps the names of their attributes in one set for all threads, without a lock.
- * Source: tfjs-node 4.22, binding/tfjs_backend.cc, `ATTR_NAME_SET`.
+ * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done.
  */
 function synchronised(backend: NodeBackend): NodeBackend {
   if (synchronisedBackends.has(backend)) return backend;
   const { binding } = backend;
   const { executeOp, tensorDataSync } = binding;
+  knowAttributeNames(binding, addon!);
   backend.binding = Object.create(binding, {
     executeOp: {
       value(name: string, ...rest: unknown[]) {
         if (!name.startsWith("Paligemma") && !METADATA_ONLY.has(name)) addon!.wait();
-        return addon!.exclusively(() => Reflect.apply(executeOp, binding, [name, ...rest]) as Handle[]);
+        return Reflect.apply(executeOp, binding, [name, ...rest]);
       },
     },
     tensorDataSync: {
