@@ -1,6 +1,6 @@
 import type { Checkpoint, StoredForm } from "../weights/checkpoint.js";
 import { bytesOf, type FloatDType } from "../weights/dtype.js";
-import { availableBytes, gigabytes } from "./available-memory.js";
+import { availableBytes, gigabytes } from "../weights/available-memory.js";
 import { type DtypeChoice, holdsSixteenBit, isPacked, STORED } from "./dtypes.js";
 import { BackendError } from "./errors.js";
 import { kernelAddon } from "./native/kernels.js";

@@ -105,7 +105,20 @@ function checkId(where: string, token: string, id: unknown): asserts id is numbe
   }
 }
 
+/** Throws for a pattern that is a regular expression: Gemma's are plain text, and some expressions take for ever on some texts. */
+function refuseExpressions(value: unknown, where: string): void {
+  if (typeof value !== "object" || value === null) return;
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === "Regex") {
+      const advice = "this is another model's file";
+      throw new ConfigError(`${where}: expected patterns of plain text, as Gemma's, received an expression; ${advice}`);
+    }
+    refuseExpressions(inner, where);
+  }
+}
+
 async function loadTokenizers(json: Json, name: string): Promise<Encode> {
+  for (const part of ["normalizer", "pre_tokenizer", "decoder"]) refuseExpressions(json[part], `${name}: ${part}`);
   const { Tokenizer } = await import("@huggingface/tokenizers");
   try {
     // Added tokens are ours to find, with either engine, and the post-processor would put <bos> before each stretch.

@@ -1,5 +1,6 @@
 import { promisify } from "node:util";
 import { inflateRaw } from "node:zlib";
+import { requireMemoryFor } from "./available-memory.js";
 import { checkRange, reasonOf } from "./bytes.js";
 import { crc32 } from "./crc32.js";
 import { WeightsError } from "./errors.js";
@@ -92,6 +93,8 @@ function checkInflated(members: ZipMember[], where: string, most: number): void 
 async function readMember(source: ByteSource, member: ZipMember): Promise<Uint8Array> {
   const where = `${source.name}: ${shown(member.name)}`;
   const start = await dataStart(source, member, where);
+  // The packed bytes, those that they become, and a copy in another type.
+  requireMemoryFor(where, member.packed + 2 * member.size);
   const packed = await source.read(start, start + member.packed);
   const bytes = member.method === 0 ? packed : await inflate(packed, member.size, where);
   if (bytes.length !== member.size) {

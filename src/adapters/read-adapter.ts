@@ -2,9 +2,10 @@ import * as tf from "@tensorflow/tfjs";
 
 import { Matrix } from "../../layers/matrix.js";
 import type { Weight } from "../../layers/weight.js";
-import { AdapterFile, type PlacedTensor } from "../../weights/adapter/adapter-file.js";
+import { ADAPTER_WEIGHTS, AdapterFile, type PlacedTensor } from "../../weights/adapter/adapter-file.js";
 import type { AdapterRole } from "../../weights/adapter/expected.js";
 import type { Target } from "../../weights/adapter/targets.js";
+import { requireMemoryFor } from "../../weights/available-memory.js";
 import { toFloat32 } from "../../weights/dtype.js";
 import { EMBEDDING, LM_HEAD } from "../../weights/names.js";
 import type { Folder } from "../../weights/source.js";
@@ -50,6 +51,8 @@ class AdapterReader {
   }
 
   async read(signal?: AbortSignal): Promise<void> {
+    const numbers = this.file.placed.reduce((sum, { shape }) => sum + shape.reduce((size, axis) => size * axis, 1), 0);
+    requireMemoryFor(`${this.file.folder.name}/${ADAPTER_WEIGHTS}`, 4 * numbers);
     const byRole = new Map(this.file.placed.map((tensor) => [`${tensor.role} ${tensor.weight}`, tensor]));
     for (const target of this.file.targets) {
       signal?.throwIfAborted();

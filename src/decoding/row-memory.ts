@@ -1,4 +1,4 @@
-import { availableBytes, gigabytes } from "../available-memory.js";
+import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 import type { PaliGemmaConfig } from "../config.js";
 import { InputError } from "../errors.js";
 

@@ -62,7 +62,7 @@ const penalised =
 const without =
   (badWords: readonly (readonly number[])[]): TokenRule =>
   (scores, { prompt, generated }) => {
-    const longest = Math.max(...badWords.map((ids) => ids.length));
+    const longest = badWords.reduce((most, ids) => Math.max(most, ids.length), 0);
     const before = [...prompt, ...generated].slice(-longest);
     for (const ids of badWords) {
       const begun = ids.slice(0, -1);

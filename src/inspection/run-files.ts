@@ -1,6 +1,8 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
+import { requireMemoryFor } from "../../weights/available-memory.js";
+import { bytesOf } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
 import { decodeUtf8, parseStrictJson, shown } from "../../weights/json.js";
 import { readNpy, writeNpy } from "../../weights/npy.js";
@@ -109,6 +111,10 @@ const writeAsJson: Writer = async (file, tensors, metadata) =>
 
 async function readFromSafetensors(source: ByteSource): Promise<Part> {
   const { tensors: entries, metadata } = await readHeader(source);
+  requireMemoryFor(
+    source.name,
+    [...entries.values()].reduce((sum, { dtype, start, end }) => sum + (4 * (end - start)) / bytesOf(dtype), 0),
+  );
   const tensors = new Map<string, StoredTensor>();
   for (const { name, dtype, shape, start, end } of entries.values()) {
     const data = toNumbers(await source.read(start, end), dtype, `${source.name}: tensor ${shown(name)}`);

@@ -24,6 +24,9 @@ type Contents = {
 /** Running sums that training keeps beside the codebook. Source: SwinTransformer/AiT, vae/models/VQVAE.py, `VectorQuantizerEMA`. */
 const TRAINING_STATE = ["_vq_vae._ema_cluster_size", "_vq_vae._ema_w"];
 const EMBEDDING = "_vq_vae._embedding";
+
+/** Most bytes that a compressed file becomes: the published one has 5 MB. */
+const MAX_INFLATED = 2 ** 28;
 const HALVING = [0, 2, 4, 6].map((place) => `encoder.${place}`);
 const DOUBLING = [4, 6, 8, 10].map((place) => `decoder.${place}`);
 
@@ -57,7 +60,7 @@ export async function readMaskWeights(source: ByteSource): Promise<MaskWeights> 
 
 async function contentsOf(source: ByteSource): Promise<Contents> {
   if (source.name.endsWith(".npz")) {
-    const { names, read } = await openNpz(source, { void2: "BF16" });
+    const { names, read } = await openNpz(source, { void2: "BF16", maxInflated: MAX_INFLATED });
     return { names, read };
   }
   if (!source.name.endsWith(".safetensors")) {
