@@ -1,6 +1,6 @@
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { FileTooLongError, NotAFileError, readPlain } from "../weights/plain-file.js";
-import { decodingRoom } from "./decoding-room.js";
+import { decodingRoom, NoRoomError } from "./decoding-room.js";
 import { InputError } from "./errors.js";
 
 /** A picture as decoders hand it over: RGB interleaved row by row, `data.length === width * height * 3`. */
@@ -71,6 +71,7 @@ async function readEncoded<Result>(
     return await read(bytes, name);
   } catch (error) {
     if (error instanceof InputError) throw error;
+    if (error instanceof NoRoomError) throw new InputError(`${name}: ${error.message}`, { cause: error });
     const reason = error instanceof Error ? error.message.trim().split("\n")[0] : String(error);
     throw new InputError(`${name}: the image is truncated or damaged (${reason}); replace the file`, { cause: error });
   }
@@ -154,7 +155,7 @@ async function decodeBytes(bytes: Uint8Array, name: string, page: number): Promi
     const limit = `more than the ${MAX_IMAGE_PIXELS} pixels that are decoded`;
     throw new InputError(`${name}: the image claims ${width} x ${height} pixels, ${limit}; shrink it first`);
   }
-  return decodingRoom.decode(name, width * height, () => rgbOf(sharp(bytes, options), { space, depth, channels }));
+  return decodingRoom.decode(width * height, () => rgbOf(sharp(bytes, options), { space, depth, channels }));
 }
 
 async function rgbOf(

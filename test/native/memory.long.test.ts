@@ -24,7 +24,7 @@ const CHECKED = [
 
 /** The mathematics, without what needs TensorFlow or Node. */
 const isMathematics = (file: string): boolean =>
-  file.startsWith(`kernels${path.sep}`) || ["dispatch.cc", "pool.cc"].includes(file);
+  file.startsWith(`kernels${path.sep}`) || ["dispatch.cc", "mapped-file.cc", "pool.cc"].includes(file);
 
 const cxx = await checkingCompiler();
 const absent = cxx === null ? "no compiler here whose -fsanitize=address works" : null;

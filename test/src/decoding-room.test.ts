@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 
 import sharp from "sharp";
 
-import { DecodingRoom } from "../../src/decoding-room.js";
+import { DecodingRoom, decodingRoom, NoRoomError } from "../../src/decoding-room.js";
 import { InputError } from "../../src/errors.js";
 import { decodeImage } from "../../src/image.js";
 
@@ -26,9 +26,9 @@ describe("room for decoding", () => {
   it("is given to as many pictures as fit, in their order, and to the next when one is done", async () => {
     const room = new DecodingRoom(() => 64e9);
     const { begun, ends, work } = pieces();
-    const small = [room.decode("a", 1e6, work("a")), room.decode("b", 1e6, work("b"))];
-    const large = [room.decode("c", LARGE, work("c")), room.decode("d", LARGE, work("d"))];
-    const last = room.decode("e", 10, work("e"));
+    const small = [room.decode(1e6, work("a")), room.decode(1e6, work("b"))];
+    const large = [room.decode(LARGE, work("c")), room.decode(LARGE, work("d"))];
+    const last = room.decode(10, work("e"));
     await turn();
     assert.deepEqual(begun, ["a", "b", "c"]);
     ends[0]!();
@@ -44,25 +44,44 @@ describe("room for decoding", () => {
   it("is refused where a picture alone does not fit, and the next is decoded", async () => {
     const room = new DecodingRoom(() => 1e9);
     await assert.rejects(
-      room.decode("big.webp", LARGE, async () => 1),
+      room.decode(LARGE, async () => 1),
       (error: Error) =>
-        error instanceof InputError &&
-        /^big\.webp: the image needs 1\.8 GB of memory to be decoded, available 1\.0 GB; shrink/.test(error.message),
+        error instanceof NoRoomError &&
+        /^the image needs 1\.8 GB of memory to be decoded, available 1\.0 GB; shrink/.test(error.message),
     );
-    assert.equal(await room.decode("next", 10, async () => 2), 2);
+    assert.equal(await room.decode(10, async () => 2), 2);
   });
 
   it("is given back where decoding fails", async () => {
     const room = new DecodingRoom(() => 64e9);
     for (let i = 0; i < 3; i++) {
       await assert.rejects(
-        room.decode("a", LARGE, async () => {
+        room.decode(LARGE, async () => {
           throw new Error("damaged");
         }),
         /damaged/,
       );
     }
-    assert.equal(await room.decode("b", LARGE, async () => 3), 3);
+    assert.equal(await room.decode(LARGE, async () => 3), 3);
+  });
+
+  it("is asked for by every picture that is decoded, and its refusal names the file", async () => {
+    const blank = { width: 40, height: 50, channels: 3, background: "red" } as const;
+    const png = new Uint8Array(await sharp({ create: blank }).png().toBuffer());
+    const { decode } = decodingRoom;
+    const asked: number[] = [];
+    decodingRoom.decode = (pixels) => {
+      asked.push(pixels);
+      return Promise.reject(new NoRoomError("the image needs more"));
+    };
+    try {
+      const refused = (error: unknown) =>
+        error instanceof InputError && error.message === "image 3: the image needs more";
+      await assert.rejects(decodeImage(png, "image 3"), refused);
+      assert.deepEqual(asked, [2000]);
+    } finally {
+      decodingRoom.decode = decode;
+    }
   });
 
   it("keeps the memory of large pictures that are read at the same time below that of all of them", async () => {

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { cp, open, rename, truncate, writeFile, readFile } from "node:fs/promises";
+import { cp, open, readdir, readFile, rename, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
@@ -8,6 +8,7 @@ import { runKernel } from "../../../layers/kernel.js";
 import { kernelAddon } from "../../../src/native/kernels.js";
 import { MappingHolder } from "../../../src/native/weight-holder.js";
 import { PaliGemma } from "../../../src/paligemma.js";
+import { savePretrained } from "../../../src/saving/save-pretrained.js";
 import { Checkpoint } from "../../../weights/checkpoint.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { openFolder } from "../../../weights/source.js";
@@ -86,6 +87,15 @@ withKernels("a mapped weight file [tensorflow]", () => {
       const model = await load(folder);
       await overwrite(weights);
       await assert.rejects(tokensOf(model), refused(weights, /was written to while it was in use/));
+      model.dispose();
+    }));
+
+  it("that is cut is not saved", () =>
+    withCopy(async (folder, weights) => {
+      const model = await load(folder);
+      await truncate(weights, 4096);
+      await assert.rejects(savePretrained(model, path.join(folder, "out")), refused(weights, /was cut|was written to/));
+      assert.ok(!(await readdir(folder)).includes("out"));
       model.dispose();
     }));
 
