@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 
+import { withTemporary } from "../../weights/temporary.js";
 import { packageRoot } from "../package-root.js";
 import { list } from "./layout.js";
 import { openPinned } from "./pinned.js";
@@ -122,9 +123,8 @@ const builtAddons = (folder: string): string[] =>
  */
 export async function buildKernelAddon(folder: string, { cxx }: Toolchain, run: Run): Promise<void> {
   const target = kernelAddonPath(folder);
-  const work = `${target}.partial-${process.pid}`;
-  await mkdir(work, { recursive: true });
-  try {
+  await withTemporary(target, async (work) => {
+    await mkdir(work, { recursive: true });
     const nodeHeaders = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
     const tensorflow = path.join(folder, "deps", "include");
     const include = [tensorflow, nodeHeaders.include_dir, path.join(sourceFolder(), "stand-in")];
@@ -138,9 +138,7 @@ export async function buildKernelAddon(folder: string, { cxx }: Toolchain, run: 
     if (result.code !== 0) throw commandFailed("linking the kernels", result, "The linker's words follow.");
     await rename(path.join(work, "addon.node"), target);
     for (const old of builtAddons(folder)) if (old !== target) await rm(old);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
 }
 
 const rpath = (): string => (process.platform === "darwin" ? "@loader_path/../deps/lib" : "$ORIGIN/../deps/lib");

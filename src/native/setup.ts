@@ -2,14 +2,15 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { clearAbandoned } from "../../weights/temporary.js";
 import { BackendError, InputError } from "../errors.js";
 import { buildAddon, downloadAddon } from "./addon.js";
-import { clearAbandoned } from "./atomic.js";
 import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
 import type { NativeLayout } from "./layout.js";
 import { buildKernelAddon } from "./kernel-addon.js";
 import { buildMute } from "./mute.js";
 import { installPackage } from "./package.js";
+import { PINNED_WHEELS, type PinnedWheels } from "./pinned-wheels.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
 import { run as realRun, type Run } from "./process.js";
 import { findPython, findToolchain } from "./tools.js";
@@ -17,7 +18,7 @@ import { fetchTensorflow, isUnpacked, unpackTensorflow } from "./wheel.js";
 
 /** What setup is asked to do. */
 export interface SetupOptions {
-  /** tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Untested: no machine with a GPU has run it. */
+  /** tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Built and loaded on a CPU; no machine with a GPU has run it. */
   gpu?: boolean;
   /** Makes everything anew although it works, except that a downloaded wheel is used again. */
   force?: boolean;
@@ -29,6 +30,8 @@ export interface SetupOptions {
   cache?: string;
   /** Takes a line about each step; by default stderr. */
   log?: (line: string) => void;
+  /** The wheels that are taken, by their hashes; by default `PINNED_WHEELS`. */
+  wheels?: PinnedWheels;
   /** How commands are run and the backend is tried; tests put something else here. */
   run?: Run;
   probe?: typeof realProbe;
@@ -108,11 +111,12 @@ function contextOf(options: SetupOptions): Context {
     force = false,
     fromSource = false,
     cache = cacheFolder(),
+    wheels = PINNED_WHEELS,
     run = realRun,
     probe = realProbe,
   } = options;
   const log = options.log ?? ((line: string) => void process.stderr.write(`${line}\n`));
-  return { gpu, force, fromSource, cache, run, probe, log, layout: nativeLayout(gpu, cache) };
+  return { gpu, force, fromSource, cache, wheels, run, probe, log, layout: nativeLayout(gpu, cache) };
 }
 
 /** make, and so node-gyp, cannot build in a folder whose path has a space. */
@@ -150,12 +154,12 @@ async function fromWheel(context: Context): Promise<void> {
   let wheel = "";
   await step(context, `Fetch the wheel ${wheelName(gpu)} ${TENSORFLOW_VERSION} with pip`, async () => {
     if (unpacked) return false;
-    const result = await fetchTensorflow(layout, gpu, python, run);
+    const result = await fetchTensorflow(context, python);
     wheel = result.wheel;
     return result.fetched;
   });
   await step(context, "Unpack libtensorflow", async () => {
-    if (!unpacked) await unpackTensorflow(context, wheel, python, run);
+    if (!unpacked) await unpackTensorflow(context, wheel, python);
     return !unpacked;
   });
   await step(context, "Build the addon and try it", async () => {

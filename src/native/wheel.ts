@@ -1,10 +1,13 @@
-import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync } from "node:fs";
 import { mkdir, rename, rm, statfs } from "node:fs/promises";
 import path from "node:path";
 
+import { withTemporary } from "../../weights/temporary.js";
 import { BackendError } from "../errors.js";
 import { atomically } from "./atomic.js";
 import { list, TENSORFLOW_VERSION, wheelName, type NativeLayout } from "./layout.js";
+import { cudaDistributions, type PinnedDistribution, type PinnedWheels } from "./pinned-wheels.js";
 import { commandFailed, type Python } from "./tools.js";
 import type { Run } from "./process.js";
 
@@ -36,17 +39,6 @@ with zipfile.ZipFile(wheel) as archive:
             shutil.copyfileobj(source, out, 1 << 20)
 `;
 
-/** Prints the requirements of a wheel that its extra "and-cuda" adds. */
-const CUDA_REQUIREMENTS = `
-import re, sys, zipfile
-with zipfile.ZipFile(sys.argv[1]) as archive:
-    name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
-    for line in archive.read(name).decode().splitlines():
-        found = re.match(r"Requires-Dist: *(nvidia-[^;]+?) *;.*and-cuda", line)
-        if found:
-            print(found.group(1))
-`;
-
 /**
  * pip's arguments for the TensorFlow wheel. libtensorflow does not depend on the Python version, but wheels are sorted by
  * it: a Python that has a wheel takes its own (which a local mirror is likeliest to hold), any other asks for that of 3.12.
@@ -64,33 +56,50 @@ export function cachedWheel(folder: string, distribution: string, version = ""):
   return name && path.join(folder, name);
 }
 
-/** Fetches the TensorFlow wheel unless it is there, and returns its path and whether it had to be fetched. */
-export async function fetchTensorflow(
-  layout: NativeLayout,
-  gpu: boolean,
-  python: Python,
-  run: Run,
-): Promise<{ wheel: string; fetched: boolean }> {
-  const name = wheelName(gpu);
-  const cached = cachedWheel(layout.wheels, name, `${TENSORFLOW_VERSION}-`);
-  if (cached) return { wheel: cached, fetched: false };
-  await requireSpace(layout.wheels, gpu ? 12 : 1.5);
-  return { wheel: await fetchWheel(`${name}==${TENSORFLOW_VERSION}`, name, layout.wheels, python, run), fetched: true };
+/** What fetching needs: where wheels are kept, which ones are taken, and the Python whose pip brings them. */
+export interface WheelOptions {
+  layout: NativeLayout;
+  gpu: boolean;
+  wheels: PinnedWheels;
+  run: Run;
 }
 
-/** Fetches one wheel with pip, which checks it against the index's hash. */
-async function fetchWheel(
-  requirement: string,
-  name: string,
-  folder: string,
+/** Fetches the TensorFlow wheel unless it is there, and returns its path and whether it had to be fetched. */
+export async function fetchTensorflow(
+  options: WheelOptions,
   python: Python,
-  run: Run,
+): Promise<{ wheel: string; fetched: boolean }> {
+  const { layout, gpu } = options;
+  const tensorflow = { name: wheelName(gpu), version: TENSORFLOW_VERSION };
+  if (!cachedOf(layout, tensorflow)) await requireSpace(layout.wheels, gpu ? 12 : 1.5);
+  return pinnedWheel(options, tensorflow, python);
+}
+
+const cachedOf = ({ wheels }: NativeLayout, { name, version }: PinnedDistribution): string | undefined =>
+  cachedWheel(wheels, name, `${version}-`);
+
+/** A wheel whose bytes are the pinned ones: the cached one, else fetched with pip. Throws a BackendError for any other bytes. */
+async function pinnedWheel(
+  options: WheelOptions,
+  distribution: PinnedDistribution,
+  python: Python,
+): Promise<{ wheel: string; fetched: boolean }> {
+  const cached = cachedOf(options.layout, distribution);
+  if (cached) await requirePinned(cached, options.wheels, "remove that file and run setup again");
+  return cached
+    ? { wheel: cached, fetched: false }
+    : { wheel: await fetchWheel(options, distribution, python), fetched: true };
+}
+
+async function fetchWheel(
+  { layout, wheels, run }: WheelOptions,
+  { name, version }: PinnedDistribution,
+  python: Python,
 ): Promise<string> {
-  const partial = `${folder}.partial-${process.pid}`;
-  try {
-    const args = wheelArguments(requirement, python, partial);
-    const result = await run(python.command, args, { timeoutMs: 3_600_000 });
-    const wheel = cachedWheel(partial, name);
+  return withTemporary(layout.wheels, async (partial) => {
+    const requirement = `${name}==${version}`;
+    const result = await run(python.command, wheelArguments(requirement, python, partial), { timeoutMs: 3_600_000 });
+    const wheel = cachedWheel(partial, name, `${version}-`);
     if (result.code !== 0 || !wheel) {
       throw commandFailed(
         `pip download ${requirement}`,
@@ -98,33 +107,33 @@ async function fetchWheel(
         "Check pip's index and network settings (`pip config list`).",
       );
     }
-    const place = path.join(folder, path.basename(wheel));
+    await requirePinned(wheel, wheels, "pip's index gave another file than PyPI has (`pip config list` names it)");
+    const place = path.join(layout.wheels, path.basename(wheel));
     await rename(wheel, place);
     return place;
-  } finally {
-    await rm(partial, { recursive: true, force: true });
-  }
+  });
 }
 
-/**
- * Unpacks the libraries and headers, and for a GPU the libraries of the nvidia wheels that TensorFlow asks for. A wheel that
- * cannot be read is removed, so that the next run fetches it again.
- */
-export async function unpackTensorflow(
-  { layout, gpu }: { layout: NativeLayout; gpu: boolean },
-  wheel: string,
-  python: Python,
-  run: Run,
-): Promise<void> {
+/** Throws a BackendError unless the bytes of a wheel are those that are pinned under its name. */
+async function requirePinned(wheel: string, wheels: PinnedWheels, advice: string): Promise<void> {
+  const file = path.basename(wheel);
+  const pinned = Object.hasOwn(wheels, file) ? wheels[file] : undefined;
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(wheel)) hash.update(piece as Buffer);
+  const received = hash.digest("hex");
+  if (received === pinned) return;
+  const expected = pinned === undefined ? "a wheel whose SHA-256 is known" : `SHA-256 ${pinned}`;
+  throw new BackendError(`Native setup: ${wheel}: expected ${expected}, received ${received}; ${advice}.`);
+}
+
+/** Unpacks the libraries and headers, and for a GPU the libraries of CUDA. A wheel that cannot be read is removed, so that the next run fetches it again. */
+export async function unpackTensorflow(options: WheelOptions, wheel: string, python: Python): Promise<void> {
+  const { layout, gpu, wheels, run } = options;
   await atomically(layout.libtensorflow, async (partial) => {
     await unpack(wheel, partial, TENSORFLOW_MEMBERS, python, run);
-    if (!gpu) return;
-    const requirements = await run(python.command, ["-c", CUDA_REQUIREMENTS, wheel]);
-    for (const requirement of requirements.stdout.split(/\r?\n/).filter(Boolean)) {
-      const name = /^[\w-]+/.exec(requirement)![0];
-      const part =
-        cachedWheel(layout.wheels, name) ?? (await fetchWheel(requirement, name, layout.wheels, python, run));
-      await unpack(part, partial, ["nvidia/"], python, run);
+    for (const distribution of gpu ? cudaDistributions(wheels) : []) {
+      const part = await pinnedWheel(options, distribution, python);
+      await unpack(part.wheel, partial, ["nvidia/"], python, run);
     }
   });
 }

@@ -1,17 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
-import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
+import { hasEnded, type ProcessMark, thisProcess } from "../process-mark.js";
 import type { Patience } from "./connection.js";
 
 /** Who holds a lock: written into its file. */
-interface Holder {
-  readonly id: string;
-  readonly pid: number;
-  readonly host: string;
-}
+type Holder = Pick<ProcessMark, "pid" | "host"> & Partial<ProcessMark> & { readonly id: string };
 
 /** The holder shows that it lives this many times in the silence after which it would count as dead. */
 const BEATS = 4;
@@ -29,7 +25,7 @@ export interface LockOptions {
  * lost it. Throws the signal's reason while waiting, and `WeightsError` where the file cannot be made.
  */
 export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
-  const mine: Holder = { id: randomUUID(), pid: process.pid, host: hostname() };
+  const mine: Holder = { id: randomUUID(), ...thisProcess() };
   await acquire(path, mine, options);
   const touch = (): void => void utimes(path, new Date(), new Date()).catch(() => {});
   const beat = setInterval(touch, options.patience.lockSilence / BEATS);
@@ -92,24 +88,16 @@ const textOf = (path: string): Promise<string> => readFile(path, "utf8").catch((
 
 function parsed(text: string): Holder | null {
   try {
-    const { id, pid, host } = JSON.parse(text) as Partial<Holder>;
-    const known = typeof id === "string" && Number.isSafeInteger(pid) && pid! > 0 && typeof host === "string";
-    return known ? { id, pid: pid!, host } : null;
+    const { id, pid, host, start = "", space = "" } = JSON.parse(text) as Partial<Holder>;
+    const known = [id, host, start, space].every((part) => typeof part === "string");
+    return known && Number.isSafeInteger(pid) && pid! > 0 ? { id: id!, pid: pid!, host: host!, start, space } : null;
   } catch {
     return null; // just being written, or damaged: silence will tell
   }
 }
 
 /** Whether it is certain that the holder's process has ended. */
-function isGone(holder: Holder | null): boolean {
-  if (holder === null || holder.host !== hostname()) return false;
-  try {
-    process.kill(holder.pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
-  }
-}
+const isGone = (holder: Holder | null): boolean => holder !== null && hasEnded(holder);
 
 /**
  * Removes a lock that its holder has lost; false where somebody else is about to. One at a time, and after another look: a newer lock must

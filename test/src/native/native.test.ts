@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import os from "node:os";
@@ -11,6 +12,7 @@ import { atomically } from "../../../src/native/atomic.js";
 import { cacheFolder, depsLinks, nativeLayout, nvidiaLibraries, packageFolder } from "../../../src/native/layout.js";
 import { buildKernelAddon, kernelAddonPath } from "../../../src/native/kernel-addon.js";
 import { loadNative } from "../../../src/native/load.js";
+import { cudaDistributions, PINNED_WHEELS } from "../../../src/native/pinned-wheels.js";
 import { polyfillUtil, type OldUtil } from "../../../src/native/polyfill.js";
 import { probe, type ProbeResult } from "../../../src/native/probe.js";
 import { run, type Run, type RunResult } from "../../../src/native/process.js";
@@ -166,10 +168,19 @@ describe("native setup", () => {
 
     it("what a killed run left is cleared, what a living process makes is not", async () => {
       const dead = await run(process.execPath, ["-p", "process.pid"]);
-      for (const pid of [dead.stdout.trim(), String(process.ppid)])
-        await mkdir(path.join(folder, `made.partial-${pid}`));
+      for (const pid of [dead.stdout.trim(), String(process.ppid)]) await mkdir(path.join(folder, `.made.part-${pid}`));
       await atomically(path.join(folder, "made"), async () => {});
-      assert.deepEqual(await names(folder), ["made", `made.partial-${process.ppid}`]);
+      assert.deepEqual(await names(folder), [`.made.part-${process.ppid}`, "made"]);
+    });
+
+    it("a folder that is replaced keeps its links to what lies beside it", async () => {
+      const target = path.join(folder, "made");
+      await writeFile(path.join(folder, "beside"), "there");
+      for (const round of [1, 2]) {
+        await atomically(target, (partial) => symlink(path.join("..", "beside"), path.join(partial, `link${round}`)));
+        assert.equal(await readFile(path.join(target, `link${round}`), "utf8"), "there");
+      }
+      assert.deepEqual(await names(target), ["link2"]);
     });
   });
 
@@ -280,6 +291,63 @@ describe("native setup", () => {
     });
   });
 
+  describe("wheels are those whose hashes are known", () => {
+    before(function () {
+      if (!linuxX64) this.skip(); // elsewhere setup takes no wheel
+    });
+    const refused = (received: string, advice: RegExp) => (error: Error) => {
+      assert.equal(error.name, "BackendError");
+      assert.match(
+        error.message,
+        new RegExp(`${WHEEL}: expected SHA-256 ${sha256("bytes")}, received ${sha256(received)}; `),
+      );
+      assert.match(error.message, advice);
+      return true;
+    };
+
+    it("a download with other bytes is refused, and neither kept nor unpacked", async () => {
+      const machine = fakeMachine(folder);
+      machine.served = "other bytes";
+      await assert.rejects(machine.setup(), refused("other bytes", /pip's index gave another file than PyPI has/));
+      assert.deepEqual(await names(path.join(folder, "wheels")), []);
+      assert.equal(existsSync(nativeLayout(false, folder).libtensorflow), false);
+    });
+
+    it("a cached one with other bytes is refused as well, and is right again when it is removed", async () => {
+      const machine = fakeMachine(folder);
+      const cached = path.join(folder, "wheels", WHEEL);
+      await mkdir(path.dirname(cached));
+      await writeFile(cached, "spoilt");
+      await assert.rejects(machine.setup(), refused("spoilt", /remove that file and run setup again/));
+      assert.equal(existsSync(nativeLayout(false, folder).libtensorflow), false);
+      await rm(cached);
+      assert.equal(await machine.setup(), true);
+    });
+
+    it("one of another name is refused whatever it holds", async () => {
+      const machine = fakeMachine(folder);
+      const other = "tensorflow_cpu-2.21.0-cp399-cp399-linux_x86_64.whl";
+      await mkdir(path.join(folder, "wheels"));
+      await writeFile(path.join(folder, "wheels", other), "bytes");
+      await assert.rejects(machine.setup(), /cp399.*expected a wheel whose SHA-256 is known, received [0-9a-f]{64}/);
+    });
+
+    it("each Python that TensorFlow has wheels for has one for CPU and GPU, and CUDA's libraries one each", () => {
+      const files = Object.keys(PINNED_WHEELS);
+      for (const hash of Object.values(PINNED_WHEELS)) assert.match(hash, /^[0-9a-f]{64}$/);
+      assert.equal(new Set(Object.values(PINNED_WHEELS)).size, files.length);
+      for (const name of ["tensorflow_cpu", "tensorflow"]) {
+        for (const python of ["310", "311", "312", "313"]) {
+          const start = `${name}-2.21.0-cp${python}-cp${python}-manylinux`;
+          assert.equal(files.filter((file) => file.startsWith(start)).length, 1, start);
+        }
+      }
+      const cuda = cudaDistributions(PINNED_WHEELS);
+      assert.equal(new Set(cuda.map(({ name }) => name)).size, 12);
+      assert.ok(cuda.some(({ name, version }) => name === "nvidia-cublas-cu12" && version.startsWith("12.")));
+    });
+  });
+
   describe("its own download", () => {
     const download = async (status: number, script: string): Promise<string | null> => {
       const server = createServer((_request, response) => response.writeHead(status).end());
@@ -373,9 +441,19 @@ async function fakePackage(folder: string, port: number, script: string): Promis
   await writeFile(path.join(folder, "scripts/install.js"), script);
 }
 
+const WHEEL = "tensorflow_cpu-2.21.0-cp311-cp311-linux_x86_64.whl";
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
 /** A machine on which every command succeeds by leaving the files that setup looks for. */
 function fakeMachine(cache: string) {
-  const machine = { failBuild: false, lines: [] as string[], setup: (): Promise<boolean> => setup() };
+  const machine = {
+    failBuild: false,
+    wheel: "bytes",
+    served: "bytes",
+    lines: [] as string[],
+    setup: (): Promise<boolean> => setup(),
+  };
   const put = async (root: string, names: string[]): Promise<void> => {
     for (const name of names) {
       await mkdir(path.dirname(path.join(root, name)), { recursive: true });
@@ -389,7 +467,9 @@ function fakeMachine(cache: string) {
     if (args.includes("install") && args.includes("--prefix")) {
       await put(options!.cwd!, ["node_modules/@tensorflow/tfjs-node/lib/"]);
     } else if (args.includes("download")) {
-      await put(args[args.indexOf("--dest") + 1]!, ["tensorflow_cpu-2.21.0-cp311-cp311-linux_x86_64.whl"]);
+      const folder = args[args.indexOf("--dest") + 1]!;
+      await mkdir(folder, { recursive: true });
+      await writeFile(path.join(folder, WHEEL), machine.served);
     } else if (args[0] === "-c" && args[1]!.includes("sys.executable")) {
       done.stdout = `${command}\n3 11\n`;
     } else if (args[0] === "-c") {
@@ -403,6 +483,13 @@ function fakeMachine(cache: string) {
   const probeFake = async (options: { folder?: string } = {}): Promise<ProbeResult> =>
     options.folder || existsSync(ready) ? works : { ok: false, reason: "not installed" };
   const setup = (): Promise<boolean> =>
-    setupNative({ cache, fromSource: true, run: runFake, probe: probeFake, log: (line) => machine.lines.push(line) });
+    setupNative({
+      cache,
+      fromSource: true,
+      wheels: { [WHEEL]: sha256(machine.wheel) },
+      run: runFake,
+      probe: probeFake,
+      log: (line) => machine.lines.push(line),
+    });
   return machine;
 }
