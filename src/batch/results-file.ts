@@ -23,8 +23,8 @@ export class ResultsFile {
   ) {}
 
   /**
-   * Opens or makes the file. A last line without its line break was not written to its end, and is cut off. Throws `InputError` where
-   * the file cannot be written, and where it holds anything but answers.
+   * Opens or makes the file. A last line without its line break was not written to its end, and is cut off, where it begins as an answer
+   * does. Throws `InputError` where the file cannot be written, and where it holds anything but answers.
    */
   static async open(file: string): Promise<ResultsFile> {
     const handle = await open(file, "a+").catch((error: unknown) => {
@@ -34,7 +34,10 @@ export class ResultsFile {
       const found = await handle.stat();
       if (!found.isFile()) throw new InputError(`${file}: expected a regular file for the answers`);
       const { done, end } = await readResults(file);
-      if (end < found.size) await handle.truncate(end);
+      if (end < found.size) {
+        await requireBegunResult(handle, end, file);
+        await handle.truncate(end);
+      }
       return new ResultsFile(file, handle, done, found.size - end);
     } catch (error) {
       await handle.close();
@@ -57,6 +60,16 @@ export class ResultsFile {
   close(): Promise<void> {
     return this.handle.close();
   }
+}
+
+/** What `JSON.stringify` begins every result with. */
+const BEGINNING = '{"id":"';
+
+/** Throws `InputError` unless the file's last, incomplete line may be a result: another file without a line break would be cut to nothing. */
+async function requireBegunResult(handle: FileHandle, end: number, file: string): Promise<void> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(BEGINNING.length), 0, BEGINNING.length, end);
+  if (BEGINNING.startsWith(buffer.toString("latin1", 0, bytesRead))) return;
+  throw new InputError(`${file}: its last line is no answer of a batch; remove that line, or give another --out`);
 }
 
 async function readResults(file: string): Promise<{ done: Map<string, number | null>; end: number }> {

@@ -4,6 +4,7 @@ import path from "node:path";
 import { numImageTokens } from "../config.js";
 import { DEFAULT_MAX_NEW_TOKENS, requireWhole } from "../decoding/options.js";
 import { InputError } from "../errors.js";
+import { requireApart } from "../outputs/require-apart.js";
 import { askGroup, type BatchModel } from "./ask-group.js";
 import type { AskedLine, BatchLine } from "./batch-lines.js";
 import { isFailure } from "./batch-result.js";
@@ -140,7 +141,5 @@ async function requirePlaces(input: string, out: string): Promise<void> {
   if (!(await stat(folder).catch(() => null))?.isDirectory()) {
     throw new InputError(`${out}: there is no folder ${folder}; make it, or give another --out`);
   }
-  const [from, to] = await Promise.all([stat(input), stat(out).catch(() => null)]);
-  if (to === null || to.ino !== from.ino || to.dev !== from.dev) return;
-  throw new InputError(`${out}: expected another file for the answers than the one with the questions`);
+  await requireApart([{ name: "out", path: out }], [{ name: "the questions", files: [input] }]);
 }

@@ -5,7 +5,7 @@ import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "../questions/answer.js";
 import type { LanguageOptions } from "../tasks/task-methods.js";
 import { loadWithProgress } from "./load.js";
-import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
+import { addLoadOptions, type LoadFlags, numberFor, pictureArgument } from "./options.js";
 
 type Flags = LoadFlags & {
   language?: string;
@@ -17,17 +17,17 @@ type Ask = (model: PaliGemma, image: RawImage, options: LanguageOptions) => Prom
 
 /** `caption IMAGE`, `ocr IMAGE` and `answer IMAGE QUESTION`: one task each, worded as the checkpoints were trained. */
 export function addTasks(program: Command): void {
-  task(program.command("caption").description("describe a picture").argument("<image>", "picture file"))
+  task(program.command("caption").description("describe a picture").addArgument(pictureArgument()))
     .option("--language <code>", "language code, such as de")
     .option("--style <name>", "cap, caption or describe")
     .action((file: string, flags: Flags) =>
       run(file, flags, (model, image, options) => model.caption(image, { ...options, style: flags.style })),
     );
-  task(program.command("ocr").description("read the text in a picture").argument("<image>", "picture file")).action(
+  task(program.command("ocr").description("read the text in a picture").addArgument(pictureArgument())).action(
     (file: string, flags: Flags) =>
       run(file, flags, (model, image, { maxNewTokens }) => model.ocr(image, { maxNewTokens })),
   );
-  task(program.command("answer").description("answer a question about a picture").argument("<image>", "picture file"))
+  task(program.command("answer").description("answer a question about a picture").addArgument(pictureArgument()))
     .argument("<question>", "the question")
     .option("--language <code>", "language code, such as de")
     .action((file: string, question: string, flags: Flags) =>

@@ -21,8 +21,8 @@ import {
   readEdits,
 } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
-import { numberFor } from "./options.js";
-import { requirePicture, writePicture } from "./write-picture.js";
+import { drawingOption, numberFor } from "./options.js";
+import { writePicture } from "./write-picture.js";
 
 type View = "map" | "gallery" | "overview";
 type Flags = InspectionFlags & {
@@ -57,9 +57,8 @@ export function addAttention(program: Command): void {
     .option("--segment <name>", "of the overview: the segment whose mass a cell is", "image")
     .addOption(new Option("--normalisation <name>", "how values become colours").choices(NORMALISATIONS).default("raw"))
     .option("--undo-squash", "draw in the picture's own proportions")
-    .option("--out <file>", "the .png or .svg to write")
+    .addOption(drawingOption("the .png or .svg to write"))
     .action(async (images: string[], flags: Flags) => {
-      if (flags.out !== undefined) await requirePicture(flags.out);
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const generate = flags.token !== undefined;

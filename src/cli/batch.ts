@@ -1,10 +1,11 @@
-import { type Command, CommanderError } from "commander";
+import { type Command, CommanderError, Option } from "commander";
 
-import { parseShard, type Shard } from "../batch/shard.js";
+import { parseShard, type Shard, shardFile, WHOLE } from "../batch/shard.js";
 import { type BatchSummary, runBatch } from "../batch/run-batch.js";
 import { DEFAULT_MAX_NEW_TOKENS } from "../decoding/options.js";
 import type { PaliGemma } from "../paligemma.js";
 import { BatchDisplay } from "./batch-display.js";
+import { readsFile, writes } from "./declared-files.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
 
@@ -21,8 +22,20 @@ type Flags = LoadFlags & {
 export function addBatch(program: Command): void {
   addLoadOptions(program.command("batch"))
     .description("answer a file of questions, one JSON object a line; run again, it goes on where it was stopped")
-    .requiredOption("--input <file>", 'lines of {"id"?, "image": path or [paths], "prompt"}')
-    .requiredOption("--out <file>", "answers are added to it, in any order; with shards, to one file of each beside it")
+    .addOption(
+      readsFile(
+        new Option("--input <file>", 'lines of {"id"?, "image": path or [paths], "prompt"}'),
+      ).makeOptionMandatory(),
+    )
+    .addOption(
+      writes(
+        new Option(
+          "--out <file>",
+          "answers are added to it, in any order; with shards, to one file of each beside it",
+        ).makeOptionMandatory(),
+        { at: (out, { shard = WHOLE }) => shardFile(out, shard as Shard) },
+      ),
+    )
     .option("--shard <i/N>", "only the lines of part i of N, 0 <= i < N", parseShard)
     .option("--batch-size <n>", "questions that are decoded at once", numberFor("--batch-size"), 8)
     .option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"), DEFAULT_MAX_NEW_TOKENS)

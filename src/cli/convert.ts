@@ -1,8 +1,9 @@
-import { type Command, Option } from "commander";
+import { Argument, type Command, Option } from "commander";
 
 import { LAYOUTS, type Layout } from "../../weights/layouts.js";
 import { convertCheckpoint } from "../saving/convert.js";
-import { SAVED_DTYPES, type SavedDtype, type SavedModel } from "../saving/save-model.js";
+import { isSavedFile, SAVED_DTYPES, type SavedDtype, type SavedModel } from "../saving/save-model.js";
+import { readsModel, writes } from "./declared-files.js";
 import { LoadDisplay } from "./load-display.js";
 import { revisionOption, tokenizerOption } from "./options.js";
 
@@ -21,11 +22,15 @@ export function addConvert(program: Command): void {
   program
     .command("convert")
     .description("write a checkpoint of any form as a Hugging Face folder, without loading it")
-    .argument(
-      "<in>",
-      "model folder, weight file (*.safetensors, *.npz, *.weights.h5), or owner/name on the Hugging Face Hub",
+    .addArgument(
+      readsModel(
+        new Argument(
+          "<in>",
+          "model folder, weight file (*.safetensors, *.npz, *.weights.h5), or owner/name on the Hugging Face Hub",
+        ),
+      ),
     )
-    .argument("<out>", "the folder to write")
+    .addArgument(writes(new Argument("<out>", "the folder to write"), { holds: isSavedFile }))
     .addOption(
       new Option("--dtype <type>", "type of the numbers; auto: as they are")
         .choices(["auto", ...SAVED_DTYPES])

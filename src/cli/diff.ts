@@ -1,4 +1,4 @@
-import { type Command, CommanderError } from "commander";
+import { Argument, type Command, CommanderError } from "commander";
 
 import { InputError } from "../errors.js";
 import {
@@ -10,6 +10,7 @@ import {
 } from "../inspection/compare-runs.js";
 import { withHeadsOf } from "../inspection/module-dump.js";
 import { readRun } from "../inspection/run-files.js";
+import { readsFile } from "./declared-files.js";
 import { numberFor } from "./options.js";
 
 type Flags = { json?: boolean; limit?: number };
@@ -19,8 +20,12 @@ export function addDiff(program: Command): void {
   program
     .command("diff")
     .description("compare the activations of two runs, in the order of computation")
-    .argument("<a>", "a run: .safetensors, .npz, .npy, .json, or a folder of transformers' module dumps")
-    .argument("<b>", "the run that it is compared with")
+    .addArgument(
+      readsFile(
+        new Argument("<a>", "a run: .safetensors, .npz, .npy, .json, or a folder of transformers' module dumps"),
+      ),
+    )
+    .addArgument(readsFile(new Argument("<b>", "the run that it is compared with")))
     .option("--json", "print one JSON object")
     .option("--limit <x>", "most that max|a - b| / max(1, max|b|) may be", numberFor("--limit"))
     .action(async (a: string, b: string, { json = false, limit }: Flags) => {

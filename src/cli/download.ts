@@ -1,6 +1,7 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 
 import { downloadModel } from "../../weights/hub/download.js";
+import { writes } from "./declared-files.js";
 import { LoadDisplay } from "./load-display.js";
 import { revisionOption } from "./options.js";
 
@@ -14,7 +15,9 @@ export function addDownload(program: Command): void {
     .argument("<repository>", "owner/name, as in google/paligemma2-3b-mix-224")
     .addOption(revisionOption())
     .option("--token <token>", "access token; better in HF_TOKEN, where other users of the machine cannot read it")
-    .option("--dir <folder>", "put plain files there instead of into the cache")
+    .addOption(
+      writes(new Option("--dir <folder>", "put plain files there instead of into the cache"), { holds: () => true }),
+    )
     .action(async (repository: string, flags: Flags) => {
       const display = new LoadDisplay();
       try {

@@ -7,8 +7,8 @@ import { encodePng } from "../pictures/png.js";
 import type { Detection, DetectionOptions, Detections } from "../tasks/detect.js";
 import { columns } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
-import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
-import { requirePicture, writePicture } from "./write-picture.js";
+import { addLoadOptions, drawingOption, type LoadFlags, numberFor, pictureArgument } from "./options.js";
+import { writePicture } from "./write-picture.js";
 
 /** The options of every command that looks for things in a picture. */
 export type FindFlags = LoadFlags & {
@@ -37,7 +37,7 @@ export function addFindCommand(
 ): Command {
   return addLoadOptions(program.command(name))
     .description(description)
-    .argument("<image>", "picture file")
+    .addArgument(pictureArgument())
     .argument("<thing...>", "what is looked for")
     .addOption(new Option("--format <name>", "what is printed").choices(formats).default("table"))
     .addOption(new Option("--divisor <n>", "what a location is divided by").choices(["1024", "1023"]).default("1024"))
@@ -48,7 +48,7 @@ export function addFindCommand(
       1,
     )
     .option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"))
-    .option("--out <file>", `draw ${out} over the picture, to a .png or .svg file`);
+    .addOption(drawingOption(`draw ${out} over the picture, to a .png or .svg file`));
 }
 
 /** Runs such a command: finds, draws, prints, and tells the warnings. */
@@ -58,7 +58,6 @@ export async function runFind<Found extends Pick<Detections, "warnings">>(
   { load, find, draw, print }: Finder<Found>,
 ): Promise<void> {
   const { out, maxOverlap, maxNewTokens } = flags;
-  if (out !== undefined) await requirePicture(out);
   const sought = { file, things, image: await decodeImage(file, "image"), title: `${command} ${things.join(" ; ")}` };
   const model = await loadWithProgress(flags, load);
   try {

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 
 import { InputError } from "../errors.js";
 import { countFrames, decodeImage, type RawImage } from "../image.js";
@@ -6,9 +6,10 @@ import type { PaliGemma } from "../paligemma.js";
 import { DEFAULT_BATCH_SIZE } from "../questions/answer-batch.js";
 import { videoFrames } from "../questions/video.js";
 import { promptHint } from "../tasks/prompts.js";
+import { readsFile } from "./declared-files.js";
 import { addDecodingOptions, type DecodingFlags, decodingOptions } from "./decoding-options.js";
 import { loadWithProgress } from "./load.js";
-import { addLoadOptions, type LoadFlags, numberFor } from "./options.js";
+import { addLoadOptions, type LoadFlags, numberFor, picturesArgument } from "./options.js";
 import { readPrompts } from "./prompts-file.js";
 
 type Flags = LoadFlags &
@@ -26,9 +27,11 @@ type Flags = LoadFlags &
 export function addGenerate(program: Command): void {
   const command = addLoadOptions(program.command("generate"))
     .description("ask about one picture, or about several together")
-    .argument("<image...>", "picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF)")
+    .addArgument(picturesArgument("picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF)"))
     .option("--prompt <text>", 'what is asked, such as "caption en" or "detect circle"')
-    .option("--prompts <file>", "ask every line of a text file; the pictures are encoded once")
+    .addOption(
+      readsFile(new Option("--prompts <file>", "ask every line of a text file; the pictures are encoded once")),
+    )
     .option("--frames <n>", "n evenly spaced frames of an animation, or of the pictures", numberFor("--frames"));
   addDecodingOptions(command)
     .option("--json", "print one JSON object for each prompt")

@@ -3,8 +3,10 @@ import { type Command, Option } from "commander";
 import { InputError } from "../errors.js";
 import { exportRun, type KeptPass, type RunDescription } from "../inspection/export-run.js";
 import { parsePositions } from "../inspection/positions.js";
+import { RUN_ENDINGS } from "../inspection/run-files.js";
 import type { CaptureRequest } from "../inspection/run.js";
 import type { PaliGemma } from "../paligemma.js";
+import { writes } from "./declared-files.js";
 import { addInspectionOptions, type InspectionFlags, questionOf, readEdits } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";
@@ -26,7 +28,15 @@ export function addInspect(program: Command): void {
       "--hooks <globs>",
       "names to save, such as language.blocks.*.attn.hook_pattern; commas between several",
     )
-    .requiredOption("--out <file>", "the file to write: .safetensors, .npz, or .json for small things")
+    .addOption(
+      writes(
+        new Option(
+          "--out <file>",
+          "the file to write: .safetensors, .npz, or .json for small things",
+        ).makeOptionMandatory(),
+        { endings: RUN_ENDINGS, at: (out, { format }) => fileOf(out, format as string | undefined) },
+      ),
+    )
     .addOption(
       new Option("--format <name>", "form of the file (default: by its ending)").choices([
         "safetensors",
@@ -41,7 +51,7 @@ export function addInspect(program: Command): void {
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);
-      const out = flags.format && !flags.out.endsWith(`.${flags.format}`) ? `${flags.out}.${flags.format}` : flags.out;
+      const out = fileOf(flags.out, flags.format);
       const passes: KeptPass[] = [];
       try {
         const part = { positions: selector(flags.positions), keys: selector(flags.keys) };
@@ -67,6 +77,10 @@ export function addInspect(program: Command): void {
       }
     });
 }
+
+/** The file that is written: with a format its ending is put behind another one. */
+const fileOf = (out: string, format: string | undefined): string =>
+  format === undefined || out.endsWith(`.${format}`) ? out : `${out}.${format}`;
 
 const selector = (text: string | undefined) => (text === undefined ? undefined : parsePositions(text));
 

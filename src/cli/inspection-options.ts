@@ -4,7 +4,8 @@ import { InputError } from "../errors.js";
 import { decodeImage, type RawImage } from "../image.js";
 import type { Edit } from "../inspection/edit.js";
 import { readUserFile } from "../user-file.js";
-import { addLoadOptions, type LoadFlags } from "./options.js";
+import { readsFile } from "./declared-files.js";
+import { addLoadOptions, type LoadFlags, picturesArgument } from "./options.js";
 
 /** Most bytes of a file of edits: vectors of 28B in full, some hundreds of them. */
 const MAX_EDITS_BYTES = 64e6;
@@ -15,10 +16,12 @@ export type InspectionFlags = LoadFlags & { prompt: string; edits?: string; json
 /** Adds the pictures, `--prompt`, `--edits`, `--json` and the options of loading. */
 export function addInspectionOptions(command: Command): Command {
   return addLoadOptions(command)
-    .argument("<image...>", "picture files")
+    .addArgument(picturesArgument())
     .requiredOption("--prompt <text>", "the prompt")
     .addOption(
-      new Option("--edits <file>", "JSON list of edits to make in the run, such as {hook, op, positions, heads}"),
+      readsFile(
+        new Option("--edits <file>", "JSON list of edits to make in the run, such as {hook, op, positions, heads}"),
+      ),
     )
     .option("--json", "print the result as JSON");
 }

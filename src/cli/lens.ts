@@ -14,8 +14,8 @@ import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
 import { drawLogitLens } from "../pictures/logit-lens-grid.js";
 import { loadWithProgress } from "./load.js";
-import { numberFor } from "./options.js";
-import { requirePicture, writePicture } from "./write-picture.js";
+import { drawingOption, numberFor } from "./options.js";
+import { writePicture } from "./write-picture.js";
 
 type Flags = InspectionFlags & {
   positions?: string;
@@ -35,7 +35,7 @@ export function addLens(program: Command): void {
     )
     .option("--layers <list>", "blocks, such as 0,2 or 4:8 (default: all)", indicesFor("--layers"))
     .option("--top <n>", "tokens to name", numberFor("--top"), 5)
-    .option("--out <file>", "draw the grid of blocks and positions, to a .png or .svg file")
+    .addOption(drawingOption("draw the grid of blocks and positions, to a .png or .svg file"))
     .addOption(
       new Option("--tower <name>", "whose stream; the vision tower's is an extrapolation through the projector")
         .choices(["language", "vision"])
@@ -43,7 +43,6 @@ export function addLens(program: Command): void {
     )
     .action(async (images: string[], flags: Flags) => {
       const { out } = flags;
-      if (out !== undefined) await requirePicture(out);
       const question = await questionOf(images, flags.prompt);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);

@@ -1,8 +1,10 @@
-import { type Command, Option } from "commander";
+import { Argument, type Command, Option } from "commander";
 
 import { BACKENDS, type BackendChoice } from "../backend.js";
+import { demoCheckpoint } from "../demo-checkpoint.js";
 import { DTYPES, type DtypeChoice } from "../dtypes.js";
 import { InputError } from "../errors.js";
+import { readsFile, readsModel, writes } from "./declared-files.js";
 
 /** The options of every command that loads weights. */
 export type LoadFlags = {
@@ -16,9 +18,12 @@ export type LoadFlags = {
 
 /** `--model`, which every command has. */
 export const modelOption = (): Option =>
-  new Option(
-    "--model <dir>",
-    "model folder (path or URL), or owner/name on the Hugging Face Hub; without it the bundled demo checkpoint",
+  readsModel(
+    new Option(
+      "--model <dir>",
+      "model folder (path or URL), or owner/name on the Hugging Face Hub; without it the bundled demo checkpoint",
+    ),
+    demoCheckpoint,
   );
 
 /** `--revision`, which goes with it. */
@@ -27,14 +32,28 @@ export const revisionOption = (): Option =>
 
 /** `--tokenizer`, for weights that come without one. */
 export const tokenizerOption = (): Option =>
-  new Option("--tokenizer <dir>", "folder (path or URL) of the tokenizer (default: that of the weights)");
+  readsModel(new Option("--tokenizer <dir>", "folder (path or URL) of the tokenizer (default: that of the weights)"));
 
 /** `--adapter`, which may be given several times. */
 export const adapterOption = (): Option =>
-  new Option(
-    "--adapter <dir>",
-    "LoRA adapter: folder (path or URL) or owner/name on the Hub; several times for several",
-  ).argParser((value: string, earlier: string[] = []) => [...earlier, value]);
+  readsModel(
+    new Option(
+      "--adapter <dir>",
+      "LoRA adapter: folder (path or URL) or owner/name on the Hub; several times for several",
+    ).argParser((value: string, earlier: string[] = []) => [...earlier, value]),
+  );
+
+/** `<image>`, a picture file. */
+export const pictureArgument = (description = "picture file"): Argument =>
+  readsFile(new Argument("<image>", description));
+
+/** `<image...>`, one picture file or several. */
+export const picturesArgument = (description = "picture files"): Argument =>
+  readsFile(new Argument("<image...>", description));
+
+/** `--out` of a command that draws. */
+export const drawingOption = (description: string): Option =>
+  writes(new Option("--out <file>", description), { endings: [".png", ".svg"] });
 
 /** Adds `--model`, `--revision`, `--tokenizer`, `--adapter`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {

@@ -5,9 +5,10 @@ import { logitDifference } from "../inspection/metric.js";
 import { activationPatching, type PatchingResult } from "../inspection/patching.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
+import { readsFile } from "./declared-files.js";
 import { columns, indicesFor, questionOf } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
-import { addLoadOptions, type LoadFlags } from "./options.js";
+import { addLoadOptions, type LoadFlags, pictureArgument } from "./options.js";
 
 type Flags = LoadFlags & {
   prompt: string;
@@ -26,9 +27,9 @@ type Flags = LoadFlags & {
 export function addPatch(program: Command): void {
   addLoadOptions(program.command("patch"))
     .description("activation patching: where the clean run's activations bring its answer back into the corrupted run")
-    .argument("<image>", "picture of the clean run")
+    .addArgument(pictureArgument("picture of the clean run"))
     .requiredOption("--prompt <text>", "prompt of the clean run")
-    .option("--corrupt-image <file>", "picture of the corrupted run (default: the same)")
+    .addOption(readsFile(new Option("--corrupt-image <file>", "picture of the corrupted run (default: the same)")))
     .option("--corrupt-prompt <text>", "prompt of the corrupted run, as many tokens long (default: the same)")
     .option("--leaf <name>", "what is patched, below language.blocks.N.", "hook_resid_pre")
     .addOption(new Option("--by <axis>", "what a column is").choices(["position", "head"]).default("position"))

@@ -5,6 +5,7 @@ import { addTasks } from "./ask.js";
 import { addAttention } from "./attention.js";
 import { addBatch } from "./batch.js";
 import { addConvert } from "./convert.js";
+import { checkDeclaredFiles } from "./declared-files.js";
 import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
 import { addDownload } from "./download.js";
@@ -50,6 +51,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     addSetupNative,
   ])
     add(program);
+  program.hook("preAction", (_, command) => checkDeclaredFiles(command));
   for (const command of program.commands) {
     command
       .exitOverride()

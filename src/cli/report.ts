@@ -1,11 +1,12 @@
-import { type Command } from "commander";
+import { type Command, Option } from "commander";
 
 import { reportRun } from "../inspection/report-run.js";
 import { renderReport } from "../pictures/report.js";
+import { writes } from "./declared-files.js";
 import { addInspectionOptions, type InspectionFlags, questionOf, readEdits } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { numberFor } from "./options.js";
-import { requireOutput, writeOutput } from "./output-file.js";
+import { writeOutput } from "./output-file.js";
 
 type Flags = InspectionFlags & { out: string; maxNewTokens?: number };
 
@@ -13,11 +14,12 @@ type Flags = InspectionFlags & { out: string; maxNewTokens?: number };
 export function addReport(program: Command): void {
   addInspectionOptions(program.command("report"))
     .description("run once and write one HTML page: answer, attention over the picture, logit lens, knock-outs")
-    .requiredOption("--out <file>", "the .html file to write")
+    .addOption(
+      writes(new Option("--out <file>", "the .html file to write").makeOptionMandatory(), { endings: [".html"] }),
+    )
     .option("--max-new-tokens <n>", "stop after that many tokens", numberFor("--max-new-tokens"))
     .action(async (images: string[], flags: Flags) => {
       const { out, maxNewTokens, prompt } = flags;
-      await requireOutput(out, [".html"]);
       const question = await questionOf(images, prompt);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { decodeImage } from "../image.js";
 import { columns } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
-import { addLoadOptions, type LoadFlags } from "./options.js";
+import { addLoadOptions, type LoadFlags, pictureArgument } from "./options.js";
 
 type Flags = LoadFlags & { prompt: string; json?: boolean };
 
@@ -11,7 +11,7 @@ type Flags = LoadFlags & { prompt: string; json?: boolean };
 export function addScore(program: Command): void {
   addLoadOptions(program.command("score"))
     .description("the log-likelihood of given answers, the likeliest first")
-    .argument("<image>", "picture file")
+    .addArgument(pictureArgument())
     .argument("<answer...>", "answers to compare")
     .requiredOption("--prompt <text>", "the prompt")
     .option("--json", "print the result as JSON")

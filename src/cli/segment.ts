@@ -1,12 +1,13 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 
 import { maskArea } from "../masks/mask.js";
 import { encodeRunLengths } from "../masks/run-lengths.js";
 import { drawSegmentations } from "../pictures/segmentation-drawing.js";
 import { toCoco } from "../tasks/export-detections.js";
 import type { Segmentations } from "../tasks/segment.js";
+import { readsFile, writes } from "./declared-files.js";
 import { addFindCommand, categoriesOf, type FindFlags, objectTable, runFind, type Sought } from "./find.js";
-import { writeMasks } from "./write-masks.js";
+import { isMaskFile, writeMasks } from "./write-masks.js";
 
 type Flags = FindFlags & { format: "table" | "json" | "coco"; soft?: boolean; masks?: string; maskWeights?: string };
 
@@ -19,8 +20,22 @@ export function addSegment(program: Command): void {
     out: "the masks and boxes",
   })
     .option("--soft", "masks with soft edges")
-    .option("--masks <dir>", "write each mask as a grey PNG file, 1.png and so on, and labels.png of all")
-    .option("--mask-weights <file>", "weights of masks (path or URL); without it vae-oid.npz of the model's folder")
+    .addOption(
+      writes(
+        new Option("--masks <dir>", "write each mask as a grey PNG file, 1.png and so on, and labels.png of all"),
+        {
+          holds: isMaskFile,
+        },
+      ),
+    )
+    .addOption(
+      readsFile(
+        new Option(
+          "--mask-weights <file>",
+          "weights of masks (path or URL); without it vae-oid.npz of the model's folder",
+        ),
+      ),
+    )
     .action((file: string, things: string[], flags: Flags) => {
       const { soft, masks, maskWeights } = flags;
       return runFind({ file, things, command: "segment" }, flags, {

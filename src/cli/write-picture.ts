@@ -1,10 +1,7 @@
 import path from "node:path";
 
 import { toPng } from "../pictures/png.js";
-import { requireOutput, writeOutput } from "./output-file.js";
-
-/** Throws `InputError` unless `--out` names a picture that can be written: before anything is computed. */
-export const requirePicture = (file: string): Promise<void> => requireOutput(file, [".png", ".svg"]);
+import { writeOutput } from "./output-file.js";
 
 /** Writes a drawing as it is, or as PNG with `scale` pixels for each of its units. Throws `InputError` where that is refused. */
 export async function writePicture(file: string, svg: string, scale = 1): Promise<void> {

@@ -21,7 +21,8 @@ import { type StoredRun, type StoredTensor, toNumbers } from "./stored-run.js";
 const METADATA = "__metadata__.json";
 /** Longest .json that is read, in bytes; the numbers of the largest that is written take a tenth of it. */
 const MAX_JSON_FILE = 64e6;
-const ENDINGS = [".safetensors", ".npz", ".npy", ".json"];
+/** The endings of the files that a run is written to. */
+export const RUN_ENDINGS: readonly string[] = [".safetensors", ".npz", ".npy", ".json"];
 
 type Writer = (
   file: string,
@@ -77,7 +78,7 @@ function writerOf(file: string): Writer {
   if (endingOf(file) === ".npz") return writeAsNpz;
   if (endingOf(file) === ".npy") return writeAsNpy;
   if (endingOf(file) === ".json") return writeAsJson;
-  throw new InputError(`${file}: expected a file ending in ${ENDINGS.join(", ")}`);
+  throw new InputError(`${file}: expected a file ending in ${RUN_ENDINGS.join(", ")}`);
 }
 
 function readerOf(file: string): (source: ByteSource) => Promise<Part> {
@@ -85,7 +86,7 @@ function readerOf(file: string): (source: ByteSource) => Promise<Part> {
   if (endingOf(file) === ".npz") return readFromNpz;
   if (endingOf(file) === ".npy") return readFromNpy;
   if (endingOf(file) === ".json") return readFromJson;
-  throw new InputError(`${file}: expected a file ending in ${ENDINGS.join(", ")}, or a folder of module dumps`);
+  throw new InputError(`${file}: expected a file ending in ${RUN_ENDINGS.join(", ")}, or a folder of module dumps`);
 }
 
 const described = (tensors: ReadonlyMap<string, StoredTensor>): Map<string, TensorData> =>

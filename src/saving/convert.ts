@@ -1,7 +1,10 @@
+import path from "node:path";
+
 import * as tf from "@tensorflow/tfjs";
 
 import "../backend.js";
 import type { FloatDType } from "../../weights/dtype.js";
+import { modelFiles } from "../../weights/model-files.js";
 import { type Folder, openFolder } from "../../weights/source.js";
 import { parseConfig } from "../config.js";
 import { readConfigFile } from "../config-file.js";
@@ -9,7 +12,8 @@ import { expectedTensors } from "../model.js";
 import { type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
 import { warn } from "../notice.js";
 import { openCheckpoint } from "../open-checkpoint.js";
-import { type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
+import { type Read, requireApart } from "../outputs/require-apart.js";
+import { isSavedFile, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
 
 /** How a checkpoint is converted. */
@@ -23,7 +27,8 @@ export type ConvertOptions = HubOptions &
 /**
  * Writes a checkpoint in whatever form (`PaliGemma.load`) as a Hugging Face folder, from bytes to bytes: nothing is loaded onto a backend,
  * and one tensor at a time is in memory. Quantised weights are written unpacked. Every tensor is checked before the first is
- * written. Throws as `saveModel` does, and as loading the checkpoint would.
+ * written. Throws `InputError` where a file of the checkpoint or the tokenizer would be replaced, as `saveModel` does, and as loading the
+ * checkpoint would.
  */
 export async function convertCheckpoint(
   input: string,
@@ -33,6 +38,11 @@ export async function convertCheckpoint(
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
   const { signal, ...rest } = options;
   const folder = await openFolder(await placeOf(input, { ...rest, signal, onProgress }), signal);
+  const words: Folder = tokenizer === undefined ? folder : await openFolder(tokenizer, signal);
+  await requireApart(
+    [{ name: "output", path: output, holds: isSavedFile }],
+    await Promise.all([folder, words].map(readOf)),
+  );
   const original = await readConfigFile(folder);
   const written = parseConfig(original.json, original.where);
   const { checkpoint, config } = await openCheckpoint(folder, written);
@@ -44,7 +54,6 @@ export async function convertCheckpoint(
       const { dtype, shape } = checkpoint.entries.get(name)!;
       return { name, dtype: dtype as FloatDType, shape, pieces: () => checkpoint.pieces(name) };
     });
-    const words: Folder = tokenizer === undefined ? folder : await openFolder(tokenizer, signal);
     const model = { config, original, files: await sideFiles(config, folder, words), tensors };
     const report =
       onProgress &&
@@ -53,4 +62,11 @@ export async function convertCheckpoint(
   } finally {
     await checkpoint.close();
   }
+}
+
+/** The files of a folder on disk; of one behind an address there are none that could be replaced. */
+async function readOf(folder: Folder): Promise<Read> {
+  const { name, localPath } = folder;
+  const files = localPath === null ? [] : await modelFiles(folder);
+  return { name: `of ${name}`, files: files.map((file) => path.join(localPath!, file)) };
 }

@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { castPieces } from "../../weights/cast.js";
@@ -6,15 +5,16 @@ import { bytesOf, type FloatDType } from "../../weights/dtype.js";
 import { freeBytes } from "../../weights/hub/disk-space.js";
 import { type Layout, LAYOUTS, spelled } from "../../weights/layouts.js";
 import { type TensorToWrite, writeShards } from "../../weights/shards.js";
+import { writeWholeFile } from "../../weights/write-file.js";
 import type { PaliGemmaConfig } from "../config.js";
 import type { ConfigFile } from "../config-file.js";
 import { STORED } from "../dtypes.js";
 import { InputError } from "../errors.js";
 import type { LoadProgress } from "../load-network.js";
 import { hubConfig } from "./hub-config.js";
-import { intoFolder } from "./output-folder.js";
+import { intoFolder, isWeights } from "./output-folder.js";
 import { floatFields, jsonFile } from "./json-file.js";
-import type { SideFiles } from "./side-files.js";
+import { isSideFile, type SideFiles } from "./side-files.js";
 import { parseSize } from "./size.js";
 
 /** A type that tensors are saved in. */
@@ -79,14 +79,17 @@ export async function saveModel(model: ModelToSave, folder: string, options: Sav
   const config = jsonFile(hubConfig(model.config, json, nameOfDtypes(tensors)), floatFields(text));
   let loadedBytes = 0;
   const onBytes = (bytes: number): void => onProgress?.({ loadedBytes: (loadedBytes += bytes), totalBytes });
-  return intoFolder(folder, overwrite, async (place) => {
+  return intoFolder(folder, { overwrite, outdated: isWeights }, async (place) => {
     for (const [name, bytes] of [...model.files, ["config.json", config] as const]) {
-      await writeFile(path.join(place, name), bytes);
+      await writeWholeFile(path.join(place, name), [bytes]);
     }
     const { files } = await writeShards(place, tensors, { maxShardBytes, onBytes });
     return { folder, files, tensors: tensors.length, totalBytes, bytesByDtype };
   });
 }
+
+/** Whether a file of a folder may be replaced or removed when a model is saved there. */
+export const isSavedFile = (name: string): boolean => name === "config.json" || isWeights(name) || isSideFile(name);
 
 function written(
   { name, dtype, shape, pieces }: TensorToSave,

@@ -1,3 +1,4 @@
+import { TOKENIZER_FILES } from "../../weights/model-files.js";
 import type { Folder } from "../../weights/source.js";
 import { numImageTokens, type PaliGemmaConfig } from "../config.js";
 import { tokenizerFolder } from "../keras-preset.js";
@@ -7,17 +8,13 @@ import { jsonFile } from "./json-file.js";
 /** Files by name, whole. */
 export type SideFiles = Map<string, Uint8Array>;
 
-/** What a tokenizer is read from, here and by transformers, and what else a processor has. */
-const TOKENIZER_FILES = [
-  "tokenizer.model",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-];
 const GENERATION = "generation_config.json";
 const PREPROCESSOR = "preprocessor_config.json";
 const PROCESSOR = "processor_config.json";
+
+/** Whether a file may be one of those beside the weights and config.json. */
+export const isSideFile = (name: string): boolean =>
+  [...TOKENIZER_FILES, GENERATION, PREPROCESSOR, PROCESSOR, ...MASK_FILES].includes(name);
 
 /**
  * All files of a saved model but config.json and the weights: copies of what lies in the folders of the model and of its tokenizer,

@@ -57,6 +57,7 @@ describe("the command batch", () => {
 
   it("told to end by a signal, ends with 128 + its number, gives the lock back, and goes on when it is run again", async () => {
     const running = run(...files("stopped.jsonl"));
+    while (process.listenerCount("SIGTERM") === 0) await new Promise((resolve) => setImmediate(resolve));
     process.emit("SIGTERM", "SIGTERM");
     const { code, stdout, stderr } = await running;
     assert.deepEqual([code, stdout], [143, ""]);

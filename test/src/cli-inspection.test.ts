@@ -144,7 +144,7 @@ describe("commands of inspection", () => {
         ["inspect", "--hooks", STREAM, "--keys", "image", "--out", "x.npz"],
         /keys: only hook_attn_scores/,
       ],
-      ["another ending", ["inspect", "--hooks", STREAM, "--out", "x.pt"], /x\.pt: expected a file ending in/],
+      ["another ending", ["inspect", "--hooks", STREAM, "--out", "x.pt"], /x\.pt: expected a file that ends in/],
       ["edits that are not there", ["lens", "--edits", "nowhere.json"], /--edits nowhere\.json: expected a JSON file/],
       ["a block that there is not", ["lens", "--layers", "7"], /layers: expected blocks in \[0, 4\), received 7/],
       ["layers that are none", ["lens", "--layers", "a"], /--layers: expected indices/],

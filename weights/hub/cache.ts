@@ -1,9 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
+import { withTemporary } from "../temporary.js";
+import { replaceFile } from "../write-file.js";
 import type { HubFile } from "./listing.js";
 import { isCommit } from "./repository.js";
 import type { HubSettings } from "./settings.js";
@@ -49,6 +50,12 @@ export class CachedRepository {
     return join(this.root, "snapshots", commit);
   }
 
+  /** The folders of all commits that are here, whole or not. */
+  async snapshots(): Promise<string[]> {
+    const commits = await readdir(join(this.root, "snapshots")).catch(() => []);
+    return commits.filter(isCommit).map((commit) => this.snapshot(commit));
+  }
+
   /** The commit that a revision meant when it was last downloaded; null where it never was. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return revision;
@@ -61,9 +68,7 @@ export class CachedRepository {
     if (revision === commit || (await this.commitOf(revision)) === commit) return;
     const path = this.ref(revision);
     await mkdir(dirname(path), { recursive: true });
-    const temporary = `${path}.${randomUUID()}.tmp`;
-    await writeFile(temporary, commit);
-    await rename(temporary, path);
+    await replaceFile(path, [Buffer.from(commit)]);
   }
 
   private ref(revision: string): string {
@@ -104,16 +109,13 @@ export class CachedRepository {
   private async point(pointer: string, blob: string, fresh: boolean): Promise<void> {
     await mkdir(dirname(pointer), { recursive: true });
     // Not in the snapshot: who is killed here would leave it among the model's files.
-    const temporary = join(this.root, "blobs", `${randomUUID()}.tmp`);
-    try {
+    await withTemporary(join(this.root, "blobs", basename(pointer)), async (temporary) => {
       if (!(this.settings.symlinks && (await linked(relative(dirname(pointer), blob), temporary)))) {
         if (fresh) await rename(blob, temporary);
         else await copyFile(blob, temporary);
       }
       await rename(temporary, pointer);
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    });
   }
 }
 

@@ -9,29 +9,11 @@ import {
   KERAS_VOCABULARY,
   type WeightForm,
 } from "../find-weights.js";
+import { SMALL_FILES, TOKENIZER_FILES, TOKENIZER_MODEL } from "../model-files.js";
 import { INDEX } from "../shard-index.js";
 import type { Folder } from "../source.js";
 import type { HubFile } from "./listing.js";
 
-/** Files beside the weights that a model is made of, where the repository has them; those of tokenizers are apart. */
-const SMALL_FILES = [
-  "config.json",
-  "generation_config.json",
-  "preprocessor_config.json",
-  "processor_config.json",
-  "vae-oid.npz",
-  "vae-oid.safetensors",
-  "vae.safetensors",
-  ADAPTER_CONFIG,
-];
-const TOKENIZER_MODEL = "tokenizer.model";
-const TOKENIZER_FILES = [
-  TOKENIZER_MODEL,
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-];
 /** Weight files of other formats, for the message: some of them hold programs, and none is read. */
 const OTHER_WEIGHTS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;
 /** How the weight files of each form end. */

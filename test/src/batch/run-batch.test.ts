@@ -315,7 +315,7 @@ describe("a batch", () => {
     const run = files(questions(1));
     const load = () => assert.fail("loaded");
     for (const [options, message] of [
-      [{ ...run, out: run.input }, /expected another file for the answers/],
+      [{ ...run, out: run.input }, /expected another file than the questions .*, which would be lost/],
       [{ ...run, input: scratch("absent.jsonl") }, /absent\.jsonl: cannot be read \(ENOENT\)/],
       [{ ...run, out: path.join(run.input, "out.jsonl") }, /out\.jsonl: there is no folder/],
       [{ ...run, out: scratch("no", "out.jsonl") }, /out\.jsonl: there is no folder .*no; make it/],

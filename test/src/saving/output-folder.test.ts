@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { InputError } from "../../../src/errors.js";
-import { intoFolder } from "../../../src/saving/output-folder.js";
+import { intoFolder, isWeights } from "../../../src/saving/output-folder.js";
 import { parseSize } from "../../../src/saving/size.js";
 import { inTemporaryFolder } from "../../support/temporary.js";
 
@@ -22,7 +22,7 @@ describe("an output folder", () => {
   it("appears when everything is written, in folders that need not be there yet", () =>
     inTemporaryFolder(async (root) => {
       const target = path.join(root, "a", "b");
-      assert.equal(await intoFolder(target, false, fill({ x: "1" })), "done");
+      assert.equal(await intoFolder(target, { overwrite: false }, fill({ x: "1" })), "done");
       assert.deepEqual(await contentOf(target), { x: "1" });
       assert.deepEqual(await readdir(path.join(root, "a")), ["b"]);
     }));
@@ -31,7 +31,7 @@ describe("an output folder", () => {
     inTemporaryFolder(async (root) => {
       const target = path.join(root, "a");
       await mkdir(target);
-      await intoFolder(target, false, fill({ x: "1" }));
+      await intoFolder(target, { overwrite: false }, fill({ x: "1" }));
       assert.deepEqual(await contentOf(target), { x: "1" });
     }));
 
@@ -41,10 +41,10 @@ describe("an output folder", () => {
         await fill({ x: "1" })(folder);
         throw new Error("no more");
       };
-      await assert.rejects(intoFolder(path.join(root, "a"), false, failing), /^Error: no more$/);
+      await assert.rejects(intoFolder(path.join(root, "a"), { overwrite: false }, failing), /^Error: no more$/);
       assert.deepEqual(await readdir(root), []);
       await fill({ old: "0" })(root);
-      await assert.rejects(intoFolder(root, true, failing), /no more/);
+      await assert.rejects(intoFolder(root, { overwrite: true, outdated: isWeights }, failing), /no more/);
       assert.deepEqual(await contentOf(root), { old: "0" });
     }));
 
@@ -57,8 +57,11 @@ describe("an output folder", () => {
         return true;
       };
       const never = () => assert.fail("nothing is written first");
-      await assert.rejects(intoFolder(root, false, never), thrown);
-      await assert.rejects(intoFolder(path.join(root, "notes.txt"), true, never), /expected a folder .*, found a file/);
+      await assert.rejects(intoFolder(root, { overwrite: false }, never), thrown);
+      await assert.rejects(
+        intoFolder(path.join(root, "notes.txt"), { overwrite: true }, never),
+        /expected a folder .*, found a file/,
+      );
     }));
 
   it("overwriting replaces files of the same name and all weights, and leaves others", () =>
@@ -72,7 +75,11 @@ describe("an output folder", () => {
         "notes.txt": "mine",
       };
       await fill(old)(root);
-      await intoFolder(root, true, fill({ "config.json": "new", "model.safetensors": "new" }));
+      await intoFolder(
+        root,
+        { overwrite: true, outdated: isWeights },
+        fill({ "config.json": "new", "model.safetensors": "new" }),
+      );
       assert.deepEqual(await contentOf(root), {
         "config.json": "new",
         "model.safetensors": "new",
