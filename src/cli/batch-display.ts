@@ -1,6 +1,7 @@
 import { SingleBar } from "cli-progress";
 
 import type { BatchProgress } from "../batch/run-batch.js";
+import { controlsOf } from "./terminal.js";
 
 /** Without a terminal, a line about the progress is written this often at most, in milliseconds. */
 const EVERY = 10_000;
@@ -14,7 +15,7 @@ export class BatchDisplay {
 
   constructor(private readonly stream: NodeJS.WriteStream) {
     const format = "{bar} {value}/{total} lines | {rate} | {errors} errors | {skipped} there already | {left} left";
-    this.bar = stream.isTTY ? new SingleBar({ format, stream, hideCursor: true }) : null;
+    this.bar = stream.isTTY ? new SingleBar({ format, stream: controlsOf(stream), hideCursor: true }) : null;
   }
 
   /** What a line takes is counted from here on: loading weights is no part of it. */

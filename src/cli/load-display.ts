@@ -1,6 +1,7 @@
 import { SingleBar } from "cli-progress";
 
 import type { ModelProgress } from "../model-place.js";
+import { controlsOf } from "./terminal.js";
 
 /** Without a terminal, a line about a download is written this often at most, in milliseconds. */
 const EVERY = 10_000;
@@ -57,7 +58,7 @@ export class LoadDisplay {
     const [doing, left] = phase === "download" ? ["downloading", ", {left} left"] : [this.doing, ""];
     const bar = new SingleBar({
       format: `${doing} {bar} {percentage}% {value}/{total} MB${left}`,
-      stream: this.stream,
+      stream: controlsOf(this.stream),
       clearOnComplete: true,
       hideCursor: true,
     });
