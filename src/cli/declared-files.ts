@@ -9,6 +9,7 @@ import { isRepositoryName } from "../../weights/hub/repository.js";
 import { hubSettings } from "../../weights/hub/settings.js";
 import { modelFiles } from "../../weights/model-files.js";
 import { openFolder } from "../../weights/source.js";
+import { adaptedPlace } from "../adapters/adapter-model.js";
 import { InputError } from "../errors.js";
 import { type Read, requireApart, type Written } from "../outputs/require-apart.js";
 
@@ -101,7 +102,8 @@ const pathOf = (value: string): string =>
 async function filesOfModel(value: string): Promise<string[]> {
   const place = pathOf(value);
   const here = await stat(place).catch(() => null);
-  const folders = here === null && isRepositoryName(place) ? await snapshotsOf(place) : [place];
+  const onHub = here === null && isRepositoryName(place);
+  const folders = onHub ? await snapshotsOf(place) : [place, ...(here?.isDirectory() ? await baseOf(place) : [])];
   const files = await Promise.all(folders.map(filesInFolder));
   return here?.isFile() ? [place, ...files.flat()] : files.flat();
 }
@@ -119,4 +121,10 @@ async function filesInFolder(place: string): Promise<string[]> {
   const folder = await openFolder(place).catch(() => null);
   const root = folder?.localPath;
   return folder && root ? (await modelFiles(folder)).map((file) => path.join(root, file)) : [];
+}
+
+/** The folder of the base, where a place is that of an adapter. */
+async function baseOf(place: string): Promise<string[]> {
+  const adapted = await adaptedPlace(place).catch(() => null);
+  return adapted === null || adapted.place === place ? [] : [adapted.place];
 }

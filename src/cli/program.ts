@@ -20,37 +20,51 @@ import { addScore } from "./score.js";
 import { addSegment } from "./segment.js";
 import { addSetupNative } from "./setup-native.js";
 
+/** In the order of `--help`. */
+const COMMANDS = [
+  addGenerate,
+  addTasks,
+  addDetect,
+  addSegment,
+  addScore,
+  addBatch,
+  addInspect,
+  addAttention,
+  addLens,
+  addPatch,
+  addDiff,
+  addReport,
+  addHooks,
+  addInfo,
+  addDownload,
+  addConvert,
+  addSetupNative,
+];
+
 /**
  * Runs the command line and returns the exit code: 0, 1 after one sentence on stderr, or 128 + n where signal n has ended a batch.
  * Results go to stdout, progress to stderr. `--debug` shows the stack of an error.
  */
 export async function runCli(args: readonly string[]): Promise<number> {
+  try {
+    await commandLine().parseAsync(args, { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode; // already printed
+    process.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
+    return 1;
+  }
+}
+
+/** The program with all its commands; what they have declared to read and write is checked before any of them does anything. */
+export function commandLine(): Command {
   const program = new Command("paligemma")
     .description("PaliGemma 1 and 2 on TensorFlow.js: ask about pictures, and look inside the model")
     .version(packageVersion())
     .option("--debug", "show the stack of an error")
     .exitOverride()
     .showHelpAfterError("(--help lists the options)");
-  for (const add of [
-    addGenerate,
-    addTasks,
-    addDetect,
-    addSegment,
-    addScore,
-    addBatch,
-    addInspect,
-    addAttention,
-    addLens,
-    addPatch,
-    addDiff,
-    addReport,
-    addHooks,
-    addInfo,
-    addDownload,
-    addConvert,
-    addSetupNative,
-  ])
-    add(program);
+  for (const add of COMMANDS) add(program);
   program.hook("preAction", (_, command) => checkDeclaredFiles(command));
   for (const command of program.commands) {
     command
@@ -58,14 +72,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       .option("--debug", "show the stack of an error")
       .showHelpAfterError("(--help lists the options)");
   }
-  try {
-    await program.parseAsync(args, { from: "user" });
-    return 0;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode; // already printed
-    process.stderr.write(`${describeError(error, args.includes("--debug"))}\n`);
-    return 1;
-  }
+  return program;
 }
 
 function describeError(error: unknown, debug: boolean): string {

@@ -83,6 +83,27 @@ describe("a file of answers", () => {
     }
   });
 
+  it("without a line break at its end is no answer unless it begins as one: another file is not cut to nothing", async () => {
+    const file = scratch("unended");
+    for (const content of ['{"model_type":"paligemma"}', "\u00ff\u00d8\u00ffpicture", '{ "id": "a"', "[", "notes"]) {
+      writeFileSync(file, content);
+      const opening = ResultsFile.open(file);
+      await assert.rejects(opening, { name: "InputError", message: /unended: its last line is no answer of a batch/ });
+      assert.equal(readFileSync(file, "utf8"), content);
+    }
+    writeLines(file, [answer("a", "p")]);
+    writeFileSync(file, '{"model', { flag: "a" });
+    await assert.rejects(ResultsFile.open(file), /its last line is no answer/);
+    assert.match(readFileSync(file, "utf8"), /\n\{"model$/);
+    for (const begun of ["{", '{"id', '{"id":"b","tex']) {
+      writeLines(file, [answer("a", "p")]);
+      writeFileSync(file, begun, { flag: "a" });
+      const results = await ResultsFile.open(file);
+      assert.equal(results.cut, begun.length);
+      await results.close();
+    }
+  });
+
   it("cannot be a folder, a device, or in a folder that is not there", async () => {
     for (const [file, message] of [
       [scratch(), /cannot be written \(EISDIR\)/],

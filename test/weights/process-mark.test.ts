@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+
+import { hasEnded, isOfEnded, markName, thisProcess } from "../../weights/process-mark.js";
+
+const linux = process.platform === "linux";
+
+/** A process of this machine that has ended and was reaped. */
+async function ended(): Promise<number> {
+  const child = spawn(process.execPath, ["-e", ""]);
+  await new Promise((resolve) => child.on("exit", resolve));
+  return child.pid!;
+}
+
+describe("weights/process-mark", () => {
+  it("a living process has not ended, one whose number is free has", async () => {
+    const own = thisProcess();
+    assert.equal(hasEnded(own), false);
+    assert.equal(hasEnded({ pid: process.ppid, host: own.host }), false);
+    assert.equal(hasEnded({ ...own, pid: await ended(), start: "" }), true);
+  });
+
+  it("a number that another process has taken again is that of one that has ended", function () {
+    if (!linux) this.skip(); // elsewhere the system does not say when a process began
+    const own = thisProcess();
+    assert.match(own.start, /^[0-9a-f]{8}[0-9a-z]+$/);
+    assert.equal(hasEnded({ ...own, start: `${own.start}0` }), true);
+    assert.equal(hasEnded({ ...own, start: "" }), false, "where nothing is said of the start, the number decides");
+  });
+
+  it("one of another machine or of another space of numbers is not judged, free as its number may be", async () => {
+    const own = thisProcess();
+    const pid = await ended();
+    assert.equal(hasEnded({ ...own, pid, host: "elsewhere" }), false);
+    assert.equal(hasEnded({ ...own, pid, space: "pid:[1]" }), false);
+  });
+
+  it("one that only waits to be reaped has ended", async function () {
+    if (!linux) this.skip();
+    // A shell that becomes a program which never asks for its child's end.
+    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 20"], { stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      const pid = Number(
+        await new Promise<string>((resolve) => parent.stdout.on("data", (text) => resolve(`${text}`))),
+      );
+      const mark = { ...thisProcess(), pid, start: "" };
+      while (!hasEnded(mark)) await new Promise((resolve) => setImmediate(resolve));
+      assert.doesNotThrow(() => process.kill(pid, 0), "its number is still taken");
+    } finally {
+      parent.kill();
+    }
+  });
+
+  it("as a part of a file's name says the same", async () => {
+    const own = thisProcess();
+    const gone = { ...own, pid: await ended() };
+    assert.equal(isOfEnded(`${markName(own)}.ab12`), false);
+    assert.equal(isOfEnded(`${markName(gone)}.ab12`), true);
+    assert.equal(isOfEnded(`${markName({ ...gone, space: "pid:[1]" })}.ab12`), false);
+    assert.equal(isOfEnded(`${markName({ ...gone, host: "elsewhere" })}.ab12`), false);
+    assert.equal(isOfEnded(String(gone.pid)), true, "a number alone is one of this machine");
+    assert.equal(isOfEnded("notes.txt"), false);
+    if (linux) assert.equal(isOfEnded(`${markName({ ...own, start: "0123abcd9" })}.ab12`), true);
+  });
+});
