@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { loadNative } from "../src/native/load.js";
-import { memoryBandwidth } from "./bandwidth.js";
+import { memoryBandwidth } from "../src/doctor/bandwidth.js";
 import { type Case, caseName } from "./cases.js";
 import { makeCheckpoint } from "./checkpoint.js";
 import { python, type Side } from "./child.js";
@@ -32,7 +32,7 @@ export async function measureFullSize(
   const ready: Case[] = [];
   for (const which of cases) if (await isThere(join(dir, caseName(which)), which, make, log)) ready.push(which);
   if (ready.length === 0) return null;
-  const bandwidth = await memoryBandwidth();
+  const bandwidth = await memoryBandwidth(2000);
   const results: CaseResult[] = [];
   for (const which of ready) {
     results.push(await measureCase(which, join(dir, caseName(which)), present, effort, log));

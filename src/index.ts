@@ -57,6 +57,7 @@ export * from "./load-network.js";
 export type { LoadOptions } from "./load-parts.js";
 export { maskAnswer, type MaskedObject } from "./masks/answer.js";
 export { MaskCodec } from "./masks/codec.js";
+export { diagnose, type Diagnosis, type DiagnoseOptions } from "./doctor/diagnose.js";
 export { MASK_FILES } from "./masks/codec-loader.js";
 export { labelMap, type Mask, maskArea, maskIou } from "./masks/mask.js";
 export { pasteHard, pasteSoft } from "./masks/paste.js";

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
+import type { Diagnosis } from "../src/doctor/diagnose.js";
 import { packageRoot } from "../src/package-root.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 
@@ -52,6 +53,13 @@ describe("the package", () => {
     const items = pictures.find(({ file }: { file: string }) => file === "0002.png").items;
     assert.equal(text, items.find(({ prompt }: { prompt: string }) => prompt === "caption en").expected);
     assert.deepEqual([backend, shape, name], ["wasm", [2, 7], "language_model.model.norm.weight"]);
+  });
+
+  it("compares a backend with its own reference", () => {
+    const out = run(folder, "npx", "--no-install", "paligemma", "doctor", "--backend", "wasm", "--json");
+    const { ok, backends } = JSON.parse(out) as Diagnosis;
+    assert.equal(ok, true);
+    assert.deepEqual([backends[0]!.checked!.parity.hooks, backends[0]!.checked!.parity.tokensEqual], [11, true]);
   });
 
   it("brings the command paligemma", () => {

@@ -8,6 +8,7 @@ import { addConvert } from "./convert.js";
 import { checkDeclaredFiles } from "./declared-files.js";
 import { addDetect } from "./detect.js";
 import { addDiff } from "./diff.js";
+import { addDoctor } from "./doctor.js";
 import { addDownload } from "./download.js";
 import { addGenerate } from "./generate.js";
 import { addHooks } from "./hooks.js";
@@ -39,6 +40,7 @@ const COMMANDS = [
   addDownload,
   addConvert,
   addSetupNative,
+  addDoctor,
 ];
 
 /**

@@ -7,7 +7,7 @@ import { atomically } from "./atomic.js";
 import { depsLinks, nvidiaLibraries, packageFolder, type NativeLayout } from "./layout.js";
 import { buildMute } from "./mute.js";
 import { probe as realProbe, type ProbeResult } from "./probe.js";
-import { tail, type Run, type RunResult } from "./process.js";
+import { mainLine, tail, type Run } from "./process.js";
 import { commandFailed, nodeGyp, nodeHeaders, type Python, type Toolchain } from "./tools.js";
 
 /** How long the package's own download may take once its server has answered. */
@@ -43,17 +43,11 @@ export async function downloadAddon(options: AddonOptions): Promise<string | nul
       timeoutMs: DOWNLOAD_MS,
     });
     if (result.timedOut) throw new BackendError(`it did not end within ${DOWNLOAD_MS / 1000} s`);
-    if (result.code !== 0) throw new BackendError(cause(result));
+    if (result.code !== 0) throw new BackendError(mainLine(tail(result, 30)));
   }).catch((error: unknown) => {
     problem = error instanceof Error ? error.message : String(error);
   });
   return problem;
-}
-
-/** The one line of a failure that says most. */
-function cause(result: RunResult): string {
-  const lines = tail(result, 30).split("\n");
-  return (lines.find((line) => /error/i.test(line)) ?? lines.at(-1)!).trim();
 }
 
 /** The arguments of "node scripts/install.js" or "node scripts/install.js gpu ...", whichever the package declares. */

@@ -1,32 +1,23 @@
-import { pathToFileURL } from "node:url";
-
 import * as tf from "@tensorflow/tfjs";
 
+import { answerParent, askChild, type ChildAnswer } from "./ask-child.js";
 import { findNative, loadNative, type NativeCandidate, type NativeInfo } from "./load.js";
 import { nativePackage } from "./layout.js";
 import { nodeBackend, RawOps, TYPE } from "./raw-ops.js";
-import { run, tail, type Run } from "./process.js";
+import type { Run } from "./process.js";
 
 /** What the probe found. */
-export type ProbeResult = ({ ok: true } & NativeInfo) | { ok: false; reason: string };
+export type ProbeResult = ChildAnswer<NativeInfo>;
 
 /**
  * Tries the native backend in a child process and never throws: a broken addon can end the process that loads it, and one
  * that is loaded cannot be unloaded. Tries what `findNative` finds, or the package in `folder` alone.
  */
 export async function probe(options: { gpu?: boolean; folder?: string; run?: Run } = {}): Promise<ProbeResult> {
-  const file = import.meta.filename ?? new URL(import.meta.url).pathname;
-  // In a checkout this file is TypeScript, and the child needs the same loader as this process.
-  const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
-  const request = JSON.stringify({ gpu: options.gpu, folder: options.folder });
-  const result = await (options.run ?? run)(process.execPath, [...loader, file, request], {
-    // Were the child to crash, TensorFlow's words on stderr are all there is to report.
-    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "0" },
-    timeoutMs: 120_000,
-  });
-  const answer = result.stdout.split("\n").find((line) => line.startsWith('{"ok":'));
-  if (answer) return JSON.parse(answer) as ProbeResult;
-  return { ok: false, reason: result.timedOut ? "the probe did not end within 120 s" : tail(result) };
+  const { gpu, folder, run } = options;
+  // Were the child to crash, TensorFlow's words on stderr are all there is to report.
+  const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: "0" };
+  return askChild<NativeInfo>(import.meta.url, { gpu, folder }, { run, env, timeoutMs: 120_000 });
 }
 
 /** The checks, in this process. `gpu` asks for the GPU package; without it either will do. */
@@ -64,7 +55,4 @@ function checkBf16(): void {
     throw new Error(`a Cast to bf16 and back gave ${got.join(", ")}, expected 1, -2.5`);
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const request = JSON.parse(process.argv[2] ?? "{}") as { gpu?: boolean; folder?: string };
-  console.log(JSON.stringify(await probeHere(request)));
-}
+await answerParent(import.meta.url, probeHere);

@@ -71,3 +71,9 @@ export function tail(result: RunResult, lines = 8): string {
   const text = (result.stderr.trim() || result.stdout.trim() || `exit code ${result.code}`).split("\n");
   return text.slice(-lines).join("\n");
 }
+
+/** The one line of what a failed command has printed that says most. */
+export function mainLine(text: string): string {
+  const lines = text.trim().split("\n");
+  return (lines.find((line) => /error/i.test(line)) ?? lines.at(-1)!).trim();
+}

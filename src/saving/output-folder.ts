@@ -1,5 +1,5 @@
 import { renameSync, statSync } from "node:fs";
-import { mkdir, readdir, realpath, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { reasonOf } from "../../weights/bytes.js";
@@ -29,7 +29,7 @@ export async function intoFolder<T>(
   { overwrite, outdated = () => false }: FolderBefore,
   write: (folder: string) => Promise<T>,
 ): Promise<T> {
-  const place = await realpath(target).catch(() => path.resolve(target));
+  const place = path.resolve(target);
   const inside = path.join(place, "new");
   await clearAbandoned(inside);
   const there = await contents(place);

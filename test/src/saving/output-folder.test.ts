@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { InputError } from "../../../src/errors.js";
@@ -35,6 +36,20 @@ describe("an output folder", () => {
       assert.deepEqual(await contentOf(target), { x: "1" });
     }));
 
+  it("that is empty but for what a killed process left is empty", () =>
+    inTemporaryFolder(async (root) => {
+      const target = path.join(root, "a");
+      const child = spawn(process.execPath, ["-e", ""]);
+      await new Promise((resolve) => child.on("exit", resolve));
+      await mkdir(path.join(target, `.new.part-${child.pid}`), { recursive: true });
+      await intoFolder(target, { overwrite: false }, fill({ x: "1" }));
+      assert.deepEqual(await contentOf(target), { x: "1" });
+      await fill({ [`.new.part-${process.ppid}`]: "" })(target);
+      await rm(path.join(target, "x"));
+      const writing = intoFolder(target, { overwrite: false }, fill({ x: "2" }));
+      await assert.rejects(writing, /is not empty/, "a living process is at work there");
+    }));
+
   it("is not there when writing fails, and nothing is left of it", () =>
     inTemporaryFolder(async (root) => {
       const failing = async (folder: string) => {
@@ -68,6 +83,7 @@ describe("an output folder", () => {
     inTemporaryFolder(async (root) => {
       const old = {
         "config.json": "old",
+        "model.safetensors": "old",
         "model-00001-of-00002.safetensors": "old",
         "model-00002-of-00002.safetensors": "old",
         "model.safetensors.index.json": "old",
