@@ -66,11 +66,10 @@ const shortHash = (text: string): string => createHash("sha256").update(text).di
 export const markName = ({ pid, host, start, space }: ProcessMark): string =>
   `${pid}-${start || 0}-${shortHash(`${host} ${space}`)}`;
 
-/** Whether a file's name begins with the mark of a process that has certainly ended; one that is a number alone is taken to be of this machine. */
+/** Whether a mark in a file's name is that of a process that has certainly ended. */
 export function isOfEnded(name: string): boolean {
-  const [, pid, start, where] = /^(\d+)(?:-(\w+)-([0-9a-f]{8}))?(?![\w])/.exec(name) ?? [];
-  if (pid === undefined) return false;
+  const [, pid, start, where] = /^(\d+)-(\w+)-([0-9a-f]{8})$/.exec(name) ?? [];
   const own = thisProcess();
-  if (where !== undefined && where !== shortHash(`${own.host} ${own.space}`)) return false;
+  if (pid === undefined || where !== shortHash(`${own.host} ${own.space}`)) return false;
   return hasEnded({ pid: Number(pid), host: own.host, start: start === "0" ? "" : start });
 }

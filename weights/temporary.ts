@@ -10,21 +10,23 @@ const MAX_KEPT = 120;
 /** What is being made by this process, a file or a folder each. */
 const made = new Set<string>();
 
-/** What the names of everything that becomes `path` begin with. */
-const beginning = (path: string): string => {
+/** A hidden name beside `path`: what it becomes, which process makes it, and which of those of that process it is. */
+function nameBeside(path: string): string {
   const kept = Buffer.from(basename(path)).subarray(0, MAX_KEPT).toString().replaceAll("\uFFFD", "");
-  return `.${kept}.part-`;
-};
+  return join(dirname(path), `.${kept}.part-${markName(thisProcess())}.${randomBytes(4).toString("hex")}`);
+}
+
+/** Such a name, with its mark. */
+const NAME = /^\..*\.part-(\d+-\w+-[0-9a-f]{8})\.[0-9a-f]{8}$/s;
 
 /**
  * Lets `make` create a file or folder with a hidden name beside `path`, on the same file system, and removes what is left there at its end, however
- * it ends: also with `process.exit` and, where `removeTemporaries` is called, with a signal. What processes that were killed have left for
- * the same `path` is removed first; what a living process makes is left alone. The hidden name holds the process's mark.
+ * it ends: also with `process.exit` and, where `removeTemporaries` is called, with a signal. What processes that were killed have left in that
+ * folder is removed first; what a living process makes is left alone. The hidden name holds the process's mark.
  */
 export async function withTemporary<T>(path: string, make: (temporary: string) => Promise<T>): Promise<T> {
-  await clearAbandoned(path);
-  const random = randomBytes(4).toString("hex");
-  const temporary = join(dirname(path), `${beginning(path)}${markName(thisProcess())}.${random}`);
+  await clearAbandoned(dirname(path));
+  const temporary = nameBeside(path);
   if (made.size === 0) process.on("exit", removeTemporaries);
   made.add(temporary);
   try {
@@ -47,11 +49,11 @@ export function removeTemporaries(): void {
   }
 }
 
-/** Removes what processes that have ended left of making `path`. Never throws: what cannot be removed is in nobody's way. */
-export async function clearAbandoned(path: string): Promise<void> {
-  const start = beginning(path);
-  for (const name of await readdir(dirname(path)).catch(() => [])) {
-    if (!name.startsWith(start) || !isOfEnded(name.slice(start.length))) continue;
-    await rm(join(dirname(path), name), { recursive: true, force: true }).catch(() => {});
+/** Removes what processes that have ended were making in a folder. Never throws: what cannot be removed is in nobody's way. */
+export async function clearAbandoned(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const mark = NAME.exec(name)?.[1];
+    if (mark === undefined || !isOfEnded(mark)) continue;
+    await rm(join(folder, name), { recursive: true, force: true }).catch(() => {});
   }
 }

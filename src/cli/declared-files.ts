@@ -82,7 +82,7 @@ async function checkedOutput(name: string, value: string, output: Output, flags:
   if (endings && !endings.includes(path.extname(place).toLowerCase())) {
     throw new InputError(`${name} ${place}: expected a file that ends in ${endings.join(" or ")}`);
   }
-  if (!holds) await requireFilePlace(`${name} ${place}`, place);
+  await (holds ? requireFolderPlace : requireFilePlace)(`${name} ${place}`, place);
   return { name, path: place, holds };
 }
 
@@ -93,6 +93,12 @@ async function requireFilePlace(where: string, place: string): Promise<void> {
   const before = await stat(place).catch(() => null);
   if (before?.isDirectory())
     throw new InputError(`${where}: expected a file to write, found a folder; name a file in it`);
+}
+
+async function requireFolderPlace(where: string, place: string): Promise<void> {
+  const before = await stat(place).catch(() => null);
+  if (before === null || before.isDirectory()) return;
+  throw new InputError(`${where}: expected a folder to write into, found a file; name another place`);
 }
 
 /** A path, where a value is one or the `file:` address of one. */

@@ -26,8 +26,8 @@ export type Asked = { backend: BackendChoice; gpu: boolean };
 /** How commands are run and a backend is checked; tests put something else here. */
 export type CheckTools = { run?: Run; check?: (request: CheckRequest) => Promise<CheckResult> };
 
-/** A check takes a few seconds, on plain JavaScript with other work beside it a minute. */
-const TIME_LIMIT = 90_000;
+/** A check takes two seconds, on plain JavaScript with other work beside it ten. */
+const TIME_LIMIT = 60_000;
 
 /** The backends that are looked at, in the order of preference. */
 export const backendsOf = ({ backend, gpu }: Asked): BackendName[] => {

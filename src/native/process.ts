@@ -40,9 +40,9 @@ export const run: Run = (command, args, options = {}) =>
           end();
         }, options.timeoutMs)
       : undefined;
-    const interrupted = (): void => {
+    const interrupted = (_signal: NodeJS.Signals, number: number): void => {
       end();
-      process.exit(130);
+      process.exit(128 + number);
     };
     // The child is in another group, so the terminal's Ctrl-C does not reach it.
     for (const signal of SIGNALS) process.once(signal, interrupted);

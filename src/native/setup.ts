@@ -67,7 +67,7 @@ export async function setupNative(options: SetupOptions = {}): Promise<boolean> 
     );
     return before.ok;
   }
-  for (const folder of Object.values(layout)) await clearAbandoned(folder);
+  await clearAbandoned(context.cache);
   if (before.ok && !options.force) {
     if (before.gpu || before.kernels) {
       log(`Already done: ${describe(before)}. Nothing to do.`);

@@ -30,13 +30,12 @@ export async function intoFolder<T>(
   write: (folder: string) => Promise<T>,
 ): Promise<T> {
   const place = path.resolve(target);
-  const inside = path.join(place, "new");
-  await clearAbandoned(inside);
+  await clearAbandoned(place);
   const there = await contents(place);
   if (there !== null && there.length > 0 && !overwrite) {
     throw new InputError(`${target}: is not empty; choose another folder, or overwrite (--overwrite)`);
   }
-  const made = there === null ? place : inside;
+  const made = there === null ? place : path.join(place, "new");
   await folderFor(target, path.dirname(made));
   return withTemporary(made, async (fresh) => {
     await folderFor(target, fresh);

@@ -165,22 +165,24 @@ describe("a file that is written completely or not at all", () => {
 });
 
 describe("what is being made", () => {
-  it("is removed by the next to make it where its process has ended, and left to a living one", () =>
+  it("is removed by the next to make something there where its process has ended, and left to a living one", () =>
     inTemporaryFolder(async (folder) => {
       const [own, gone] = [thisProcess(), spawn(process.execPath, ["-e", ""])];
       await new Promise((resolve) => gone.on("exit", resolve));
       const name = (mark: Partial<typeof own>, of = "a") => `.${of}.part-${markName({ ...own, ...mark })}.0a1b2c3d`;
       const left = name({ pid: gone.pid! });
+      const other = name({ pid: gone.pid!, start: "" }, "of another\nfile");
       const stays = [
         name({}), // of this process
         name({ pid: process.ppid, start: "" }),
         name({ pid: gone.pid!, host: "elsewhere" }),
-        name({ pid: gone.pid! }, "b"), // of another file
+        name({ pid: gone.pid! }).slice(1), // not hidden, so none of ours
+        `${name({ pid: gone.pid! })}.txt`,
         ".a.part-notes",
       ];
       await mkdir(path.join(folder, left));
       await writeFile(path.join(folder, left, "inside"), "");
-      for (const one of stays) await writeFile(path.join(folder, one), "");
+      for (const one of [...stays, other]) await writeFile(path.join(folder, one), "");
       await replaceFile(path.join(folder, "a"), bytes("text"));
       assert.deepEqual((await readdir(folder)).sort(), [...stays, "a"].sort());
     }));
@@ -191,7 +193,7 @@ describe("what is being made", () => {
       await withTemporary(file, async (one) => {
         await writeFile(one, "1");
         await withTemporary(file, async (two) => assert.notEqual(one, two));
-        await clearAbandoned(file);
+        await clearAbandoned(folder);
         assert.equal(await textOf(one), "1");
       });
       assert.deepEqual(await readdir(folder), []);

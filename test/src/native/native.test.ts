@@ -18,6 +18,8 @@ import { probe, type ProbeResult } from "../../../src/native/probe.js";
 import { run, type Run, type RunResult } from "../../../src/native/process.js";
 import { setupNative } from "../../../src/native/setup.js";
 import { findPython, findToolchain, nodeHeaders } from "../../../src/native/tools.js";
+import { describeWhere } from "../../support/describe-where.js";
+import { markName, thisProcess } from "../../../weights/process-mark.js";
 import { cachedWheel, wheelArguments } from "../../../src/native/wheel.js";
 
 /** A runner that knows a few command lines by their beginning; any other command is "not found". */
@@ -168,9 +170,10 @@ describe("native setup", () => {
 
     it("what a killed run left is cleared, what a living process makes is not", async () => {
       const dead = await run(process.execPath, ["-p", "process.pid"]);
-      for (const pid of [dead.stdout.trim(), String(process.ppid)]) await mkdir(path.join(folder, `.made.part-${pid}`));
+      const part = (pid: number) => `.made.part-${markName({ ...thisProcess(), pid, start: "" })}.0123abcd`;
+      for (const pid of [Number(dead.stdout), process.ppid]) await mkdir(path.join(folder, part(pid)));
       await atomically(path.join(folder, "made"), async () => {});
-      assert.deepEqual(await names(folder), [`.made.part-${process.ppid}`, "made"]);
+      assert.deepEqual(await names(folder), [part(process.ppid), "made"]);
     });
 
     it("a folder that is replaced keeps its links to what lies beside it", async () => {
@@ -291,10 +294,8 @@ describe("native setup", () => {
     });
   });
 
-  describe("wheels are those whose hashes are known", () => {
-    before(function () {
-      if (!linuxX64) this.skip(); // elsewhere setup takes no wheel
-    });
+  const elsewhere = linuxX64 ? null : "wheels, which setup takes on Linux x64 only";
+  describeWhere({ absent: elsewhere, what: "LINUX" }, "wheels are those whose hashes are known", () => {
     const refused = (received: string, advice: RegExp) => (error: Error) => {
       assert.equal(error.name, "BackendError");
       assert.match(

@@ -6,6 +6,7 @@ import path from "node:path";
 import { InputError } from "../../../src/errors.js";
 import { intoFolder, isWeights } from "../../../src/saving/output-folder.js";
 import { parseSize } from "../../../src/saving/size.js";
+import { markName, thisProcess } from "../../../weights/process-mark.js";
 import { inTemporaryFolder } from "../../support/temporary.js";
 
 const fill = (files: Record<string, string>) => async (folder: string) => {
@@ -41,10 +42,11 @@ describe("an output folder", () => {
       const target = path.join(root, "a");
       const child = spawn(process.execPath, ["-e", ""]);
       await new Promise((resolve) => child.on("exit", resolve));
-      await mkdir(path.join(target, `.new.part-${child.pid}`), { recursive: true });
+      const part = (pid: number) => `.new.part-${markName({ ...thisProcess(), pid, start: "" })}.0123abcd`;
+      await mkdir(path.join(target, part(child.pid!)), { recursive: true });
       await intoFolder(target, { overwrite: false }, fill({ x: "1" }));
       assert.deepEqual(await contentOf(target), { x: "1" });
-      await fill({ [`.new.part-${process.ppid}`]: "" })(target);
+      await fill({ [part(process.ppid)]: "" })(target);
       await rm(path.join(target, "x"));
       const writing = intoFolder(target, { overwrite: false }, fill({ x: "2" }));
       await assert.rejects(writing, /is not empty/, "a living process is at work there");
