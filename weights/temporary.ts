@@ -10,6 +10,17 @@ const MAX_KEPT = 120;
 /** What is being made by this process, a file or a folder each. */
 const made = new Set<string>();
 
+/** Hears that something is being made now, or nothing any more. */
+export type MakingListener = (making: boolean) => void;
+const listeners: MakingListener[] = [
+  (making) => void (making ? process.on("exit", removeTemporaries) : process.off("exit", removeTemporaries)),
+];
+
+/** Lets a program hear when this process begins to make something, and when all of it is done. */
+export const onMaking = (listener: MakingListener): void => void listeners.push(listener);
+
+const tell = (making: boolean): void => listeners.forEach((listener) => listener(making));
+
 /** A hidden name beside `path`: what it becomes, which process makes it, and which of those of that process it is. */
 function nameBeside(path: string): string {
   const kept = Buffer.from(basename(path)).subarray(0, MAX_KEPT).toString().replaceAll("\uFFFD", "");
@@ -27,14 +38,14 @@ const NAME = /^\..*\.part-(\d+-\w+-[0-9a-f]{8})\.[0-9a-f]{8}$/s;
 export async function withTemporary<T>(path: string, make: (temporary: string) => Promise<T>): Promise<T> {
   await clearAbandoned(dirname(path));
   const temporary = nameBeside(path);
-  if (made.size === 0) process.on("exit", removeTemporaries);
   made.add(temporary);
+  if (made.size === 1) tell(true);
   try {
     return await make(temporary);
   } finally {
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     made.delete(temporary);
-    if (made.size === 0) process.off("exit", removeTemporaries);
+    if (made.size === 0) tell(false);
   }
 }
 

@@ -1,4 +1,4 @@
-import { removeTemporaries } from "../../weights/temporary.js";
+import { onMaking, removeTemporaries } from "../../weights/temporary.js";
 import { controlsOf, guardTerminal } from "./terminal.js";
 
 /** Signals that end a program, and may end it while something is half written. */
@@ -6,7 +6,7 @@ const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
  * Prepares a process that is this program's own, before anything else: terminals show no control characters of what is printed, also of warnings and
- * of errors that nothing has caught; a signal removes what is half written, and then ends the process as it always does; a
+ * of errors that nothing has caught; a signal that comes while something is written removes it, and then ends the process as it always does; a
  * limit of the size of files is an error of writing.
  */
 export function ownProcess(): void {
@@ -17,10 +17,12 @@ export function ownProcess(): void {
     process.removeAllListeners("warning").on("warning", ({ message }) => say(`warning: ${message}`));
   }
   process.on("uncaughtException", (error: unknown) => {
-    say(`error: ${error instanceof Error ? error.message : String(error)}`);
+    const { message = String(error), stack } = error instanceof Error ? error : {};
+    say(process.argv.includes("--debug") && stack ? stack : `error: ${message}`);
     process.exit(1);
   });
-  for (const signal of ENDING) process.on(signal, endedBy);
+  // While nothing is written the system ends the process, at once even in the midst of a computation.
+  onMaking((making) => ENDING.forEach((signal) => (making ? process.on : process.off).call(process, signal, endedBy)));
   if (process.platform !== "win32") process.on("SIGXFSZ", () => {});
 }
 

@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { Command, Option } from "commander";
 
 import { BACKENDS, type BackendChoice, useBackend } from "../../src/backend.js";
+import { ownProcess } from "../../src/cli/own-process.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import { openFolder } from "../../weights/source.js";
+import { replaceFile } from "../../weights/write-file.js";
 import { committedReferences, readReference } from "./reference.js";
 import { hookTable, markdown, passes, type ReportEntry, summary } from "./report.js";
 import { EXACT, runParity } from "./run.js";
@@ -23,6 +24,8 @@ const flags = new Command("parity")
   .option("--out <file>", "Markdown file to write", "parity.md")
   .parse()
   .opts<Flags>();
+
+ownProcess();
 
 /** Pairs of model folder and reference folder: the one asked for, or all committed ones with the demo checkpoint's. */
 function pairs({ model, reference }: Flags): [model: string, reference: string][] {
@@ -47,7 +50,7 @@ async function main(): Promise<number> {
     console.log(`${hookTable(entry).join("\n")}\n`);
   }
   for (const entry of entries) console.log(summary(entry));
-  await writeFile(flags.out, markdown(entries));
+  await replaceFile(flags.out, [Buffer.from(markdown(entries))]);
   const failed = entries.filter((entry) => !passes(entry)).length;
   console.log(`${entries.length - failed} passed, ${failed} failed; every hook is in ${flags.out}`);
   return failed === 0 ? 0 : 1;
