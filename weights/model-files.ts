@@ -28,8 +28,9 @@ export const TOKENIZER_FILES: readonly string[] = [
 const USUAL_WEIGHTS = [INDEX, SINGLE, KERAS_SINGLE, KERAS_INDEX, KERAS_VOCABULARY, ADAPTER_WEIGHTS];
 
 /**
- * Names of the files in a folder that a model, its tokenizer, its masks or an adapter are read from, or would be: weights in every form, as an
- * index names them. Never throws for weights that are not what they should be: the files of a damaged model are listed as far as their names are known.
+ * Names of the files in a folder that a model, its tokenizer, its masks or an adapter are read from, or would be:
+ * weights in every form, as an index names them. Never throws for weights that are not what they should be: the files
+ * of a damaged model are listed as far as their names are known.
  */
 export async function modelFiles(folder: Folder): Promise<string[]> {
   const names = new Set([...SMALL_FILES, ...TOKENIZER_FILES, ...USUAL_WEIGHTS]);

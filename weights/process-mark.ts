@@ -2,13 +2,21 @@ import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 
-/** A process, told apart from every other: also from one that has the same number later, or on another machine that shares a folder. */
+/**
+ * A process, told apart from every other: also from one that has the same number later, or on another machine that
+ * shares a folder.
+ */
 export interface ProcessMark {
   readonly pid: number;
   readonly host: string;
-  /** When it began, in a spelling that only equality is asked of; "" where the system does not say, and anywhere but on Linux. */
+  /**
+   * When it began, in a spelling that only equality is asked of; "" where the system does not say, and anywhere but on
+   * Linux.
+   */
   readonly start: string;
-  /** The space that the number counts in: containers with one host name have one each. "" where the system does not say. */
+  /**
+   * The space that the number counts in: containers with one host name have one each. "" where the system does not say.
+   */
   readonly space: string;
 }
 
@@ -16,8 +24,9 @@ export interface ProcessMark {
 export const thisProcess = (): ProcessMark => ({ pid: process.pid, ...here(), start: startOf(process.pid) ?? "" });
 
 /**
- * Whether it is certain that a process has ended: it counts in the space of this one, and its number is free, belongs to a process that began at
- * another time, or to one that only waits to be reaped. Parts of a mark that are absent or "" say nothing.
+ * Whether it is certain that a process has ended: it counts in the space of this one, and its number is free, belongs
+ * to a process that began at another time, or to one that only waits to be reaped. Parts of a mark that are absent or
+ * "" say nothing.
  */
 export function hasEnded(mark: Pick<ProcessMark, "pid" | "host"> & Partial<ProcessMark>): boolean {
   const { host, space } = here();
@@ -41,7 +50,10 @@ function isThere(pid: number): boolean {
   }
 }
 
-/** Null for a process that has ended and was not reaped. Source: proc_pid_stat(5), fields 3 (state) and 22 (start in ticks since boot). */
+/**
+ * Null for a process that has ended and was not reaped. Source: proc_pid_stat(5), fields 3 (state) and 22 (start in
+ * ticks since boot).
+ */
 function startOf(pid: number): string | null {
   const stat = read(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
   if (stat === "") return "";

@@ -4,7 +4,10 @@ import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isOfEnded, markName, thisProcess } from "./process-mark.js";
 
-/** Longest part of a name that is kept: with the mark of the process it stays below the 255 bytes that file systems take. */
+/**
+ * Longest part of a name that is kept: with the mark of the process it stays below the 255 bytes that file systems
+ * take.
+ */
 const MAX_KEPT = 120;
 
 /** What is being made by this process, a file or a folder each. */
@@ -31,9 +34,10 @@ function nameBeside(path: string): string {
 const NAME = /^\..*\.part-(\d+-\w+-[0-9a-f]{8})\.[0-9a-f]{8}$/s;
 
 /**
- * Lets `make` create a file or folder with a hidden name beside `path`, on the same file system, and removes what is left there at its end, however
- * it ends: also with `process.exit` and, where `removeTemporaries` is called, with a signal. What processes that were killed have left in that
- * folder is removed first; what a living process makes is left alone. The hidden name holds the process's mark.
+ * Lets `make` create a file or folder with a hidden name beside `path`, on the same file system, and removes what is
+ * left there at its end, however it ends: also with `process.exit` and, where `removeTemporaries` is called, with a
+ * signal. What processes that were killed have left in that folder is removed first; what a living process makes is
+ * left alone. The hidden name holds the process's mark.
  */
 export async function withTemporary<T>(path: string, make: (temporary: string) => Promise<T>): Promise<T> {
   await clearAbandoned(dirname(path));
@@ -60,7 +64,7 @@ export function removeTemporaries(): void {
   }
 }
 
-/** Removes what processes that have ended were making in a folder. Never throws: what cannot be removed is in nobody's way. */
+/** Removes what processes that have ended were making in a folder. Never throws: what cannot be removed stays. */
 export async function clearAbandoned(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const mark = NAME.exec(name)?.[1];

@@ -7,8 +7,8 @@ import { withTemporary } from "./temporary.js";
 type Parts = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /**
- * Writes a file, part by part, as `replaceFile` does: on failure nothing is left and what was at `path` stays. Throws `WeightsError` naming
- * the path when writing fails, and as it is whatever making the parts throws.
+ * Writes a file, part by part, as `replaceFile` does: on failure nothing is left and what was at `path` stays. Throws
+ * `WeightsError` naming the path when writing fails, and as it is whatever making the parts throws.
  */
 export async function writeWholeFile(path: string, parts: Parts): Promise<void> {
   const making: { failed: boolean } = { failed: false };
@@ -21,9 +21,9 @@ export async function writeWholeFile(path: string, parts: Parts): Promise<void> 
 }
 
 /**
- * Writes a file, part by part, beside its place, and moves it there once it is on the disk: completely or not at all. A link stays, and what it
- * leads to is replaced; permissions of an earlier file are kept. What is no regular file (a device, a pipe) is written into. Throws
- * what the system throws, and what making the parts throws.
+ * Writes a file, part by part, beside its place, and moves it there once it is on the disk: completely or not at all. A
+ * link stays, and what it leads to is replaced; permissions of an earlier file are kept. What is no regular file (a
+ * device, a pipe) is written into. Throws what the system throws, and what making the parts throws.
  */
 export async function replaceFile(path: string, parts: Parts): Promise<void> {
   const place = await finalPlace(resolve(path));
@@ -48,7 +48,10 @@ export async function replaceFile(path: string, parts: Parts): Promise<void> {
 /** Most links that lead to one another. Source: Linux, include/linux/namei.h, MAXSYMLINKS. */
 const MAX_LINKS = 40;
 
-/** What a path leads to, which need not be there; null for one that a process has open, where a move would put another file. */
+/**
+ * What a path leads to, which need not be there; null for one that a process has open, where a move would put another
+ * file.
+ */
 async function finalPlace(path: string): Promise<string | null> {
   for (let place = path, links = 0; links < MAX_LINKS; links++) {
     if (/^\/(proc\/[^/]+|dev)\/fd\//.test(place)) return null;

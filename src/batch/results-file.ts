@@ -5,13 +5,18 @@ import { InputError } from "../errors.js";
 import type { BatchResult } from "./batch-result.js";
 import { type FileLine, readLines } from "./file-lines.js";
 
-/** The ids that have a line in a file of answers, each with the `promptMark` of its prompt; null where the line is an error. */
+/**
+ * The ids that have a line in a file of answers, each with the `promptMark` of its prompt; null where the line is an
+ * error.
+ */
 export type DoneLines = ReadonlyMap<string, number | null>;
 
 /** What is kept of a prompt to see that an answer is to the same one. */
 export const promptMark = (prompt: string): number => crc32(Buffer.from(prompt));
 
-/** A file of answers, one JSON object a line, to which lines are added and nothing else. Its user holds the file's lock. */
+/**
+ * A file of answers, one JSON object a line, to which lines are added and nothing else. Its user holds the file's lock.
+ */
 export class ResultsFile {
   private constructor(
     private readonly file: string,
@@ -23,8 +28,9 @@ export class ResultsFile {
   ) {}
 
   /**
-   * Opens or makes the file. A last line without its line break was not written to its end, and is cut off, where it begins as an answer
-   * does. Throws `InputError` where the file cannot be written, and where it holds anything but answers.
+   * Opens or makes the file. A last line without its line break was not written to its end, and is cut off, where it
+   * begins as an answer does. Throws `InputError` where the file cannot be written, and where it holds anything but
+   * answers.
    */
   static async open(file: string): Promise<ResultsFile> {
     const handle = await open(file, "a+").catch((error: unknown) => {
@@ -65,7 +71,10 @@ export class ResultsFile {
 /** What `JSON.stringify` begins every result with. */
 const BEGINNING = '{"id":"';
 
-/** Throws `InputError` unless the file's last, incomplete line may be a result: another file without a line break would be cut to nothing. */
+/**
+ * Throws `InputError` unless the file's last, incomplete line may be a result: another file without a line break would
+ * be cut to nothing.
+ */
 async function requireBegunResult(handle: FileHandle, end: number, file: string): Promise<void> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(BEGINNING.length), 0, BEGINNING.length, end);
   if (BEGINNING.startsWith(buffer.toString("latin1", 0, bytesRead))) return;

@@ -35,7 +35,10 @@ const writing = new WeakMap<Declared, Output>();
 /** Declares that an option or argument names a file that is read. */
 export const readsFile = <T extends Declared>(declared: T): T => reads(declared, { files: (value) => [pathOf(value)] });
 
-/** Declares that it names a model, a tokenizer or an adapter: a folder, one of its files, or `owner/name`; without a value `byDefault`. */
+/**
+ * Declares that it names a model, a tokenizer or an adapter: a folder, one of its files, or `owner/name`; without a
+ * value `byDefault`.
+ */
 export const readsModel = <T extends Declared>(declared: T, byDefault?: () => string): T =>
   reads(declared, { files: filesOfModel, byDefault });
 
@@ -55,8 +58,8 @@ function reads<T extends Declared>(declared: T, role: { files: FilesOf; byDefaul
 }
 
 /**
- * Checks what a command has declared to write, before it computes anything. Throws `InputError` for an ending that is not taken, a folder that
- * is not there, and where it would write what it reads, by whatever name (`requireApart`).
+ * Checks what a command has declared to write, before it computes anything. Throws `InputError` for an ending that is
+ * not taken, a folder that is not there, and where it would write what it reads, by whatever name (`requireApart`).
  */
 export async function checkDeclaredFiles(command: Command): Promise<void> {
   const flags = command.opts();
@@ -114,7 +117,10 @@ async function filesOfModel(value: string): Promise<string[]> {
   return here?.isFile() ? [place, ...files.flat()] : files.flat();
 }
 
-/** The folders of a repository on the Hub that are in the cache; none where the settings are no good, which loading says. */
+/**
+ * The folders of a repository on the Hub that are in the cache; none where the settings are no good, which loading
+ * says.
+ */
 const snapshotsOf = (repository: string): Promise<string[]> =>
   hubSettings().then(
     (settings) => new CachedRepository(settings, repository).snapshots(),

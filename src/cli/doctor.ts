@@ -6,7 +6,10 @@ import { describeDiagnosis } from "./describe-diagnosis.js";
 
 type Flags = { backend: BackendChoice; gpu?: boolean; json?: boolean };
 
-/** `doctor [--backend NAME] [--gpu] [--json]`: whether this machine is right; exit code 1 where something asked for is not. */
+/**
+ * `doctor [--backend NAME] [--gpu] [--json]`: whether this machine is right; exit code 1 where something asked for is
+ * not.
+ */
 export function addDoctor(program: Command): void {
   program
     .command("doctor")

@@ -1,7 +1,10 @@
 import { replaceFile } from "../../weights/write-file.js";
 import { InputError } from "../errors.js";
 
-/** Writes a file completely or not at all: what was there stays where that fails. Throws `InputError` where the system refuses it. */
+/**
+ * Writes a file completely or not at all: what was there stays where that fails. Throws `InputError` where the system
+ * refuses it.
+ */
 export async function writeOutput(file: string, content: string | Uint8Array): Promise<void> {
   try {
     await replaceFile(file, [typeof content === "string" ? Buffer.from(content) : content]);

@@ -5,9 +5,9 @@ import { controlsOf, guardTerminal } from "./terminal.js";
 const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Prepares a process that is this program's own, before anything else: terminals show no control characters of what is printed, also of warnings and
- * of errors that nothing has caught; a signal that comes while something is written removes it, and then ends the process as it always does; a
- * limit of the size of files is an error of writing.
+ * Prepares a process that is this program's own, before anything else: terminals show no control characters of what is
+ * printed, also of warnings and of errors that nothing has caught; a signal that comes while something is written
+ * removes it, and then ends the process as it always does; a limit of the size of files is an error of writing.
  */
 export function ownProcess(): void {
   guardTerminal(process.stdout);

@@ -1,12 +1,15 @@
 import { StringDecoder } from "node:string_decoder";
 
-/** Control characters but line feed and tab, and those that turn the direction of writing: what may make a terminal show or do what is not there. */
+/**
+ * Control characters but line feed and tab, and those that turn the direction of writing: what may make a terminal show
+ * or do what is not there.
+ */
 // eslint-disable-next-line no-control-regex
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 
 /**
- * Text as a terminal may show it: C0 controls and DEL as their pictures (U+2400 and on), C1 controls and marks of direction as "\u009b". Line feeds
- * and tabs stay.
+ * Text as a terminal may show it: C0 controls and DEL as their pictures (U+2400 and on), C1 controls and marks of
+ * direction as "\u009b". Line feeds and tabs stay.
  */
 export const visible = (text: string): string =>
   text.replace(UNSEEN, (unseen) => {
@@ -19,8 +22,9 @@ export const visible = (text: string): string =>
 const plain = new WeakMap<NodeJS.WriteStream, NodeJS.WriteStream["write"]>();
 
 /**
- * From here on everything that is written to `stream` is made `visible`, by whatever module, where it is a terminal: names and answers come from
- * files and models. A file or a pipe gets its bytes. A program's own colours and bars go through `controlsOf`.
+ * From here on everything that is written to `stream` is made `visible`, by whatever module, where it is a terminal:
+ * names and answers come from files and models. A file or a pipe gets its bytes. A program's own colours and bars go
+ * through `controlsOf`.
  */
 export function guardTerminal(stream: NodeJS.WriteStream): void {
   if (!stream.isTTY || plain.has(stream)) return;

@@ -11,9 +11,9 @@ const LABELS = "labels.png";
 export const isMaskFile = (name: string): boolean => name === LABELS || /^[1-9]\d*\.png$/.test(name);
 
 /**
- * Writes masks into a folder, which is made where it is missing: the mask of the n-th object as n.png, 0 outside and 255 inside, and
- * labels.png, whose pixels are the number of the last object that is there, or 0. Objects behind the 255th are in no map. All
- * files are there at the end, or none of them.
+ * Writes masks into a folder, which is made where it is missing: the mask of the n-th object as n.png, 0 outside and
+ * 255 inside, and labels.png, whose pixels are the number of the last object that is there, or 0. Objects behind the
+ * 255th are in no map. All files are there at the end, or none of them.
  */
 export async function writeMasks(
   folder: string,

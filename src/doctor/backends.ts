@@ -5,11 +5,13 @@ import { findNative } from "../native/load.js";
 import { mainLine, run as realRun, type Run } from "../native/process.js";
 import type { CheckedBackend, CheckRequest, CheckResult } from "./check-backend.js";
 
-/** What was found of one backend: it is right, gives wrong numbers, cannot be used although it is there, or is absent. */
+/**
+ * What was found of one backend: it is right, gives wrong numbers, cannot be used although it is there, or is absent.
+ */
 export type BackendReport = {
   backend: BackendName;
   state: "right" | "wrong" | "broken" | "absent";
-  /** Whether this is what was asked for: an absent backend that nobody asked for is no fault. */
+  /** Whether this is what was asked for: an absent backend that was not asked for is no fault. */
   fault: boolean;
   /** Why it is not right; null where it is. */
   reason: string | null;

@@ -6,7 +6,10 @@ import { availableBytes } from "../../weights/available-memory.js";
 /** Most bytes of a block: two of them are far beyond any processor's cache of its own. */
 const LARGEST = 2 ** 28;
 
-/** A thread's program: `memcmp` of two blocks again and again. They are written first, so that they are not one page of zeros. */
+/**
+ * A thread's program: `memcmp` of two blocks again and again. They are written first, so that they are not one page of
+ * zeros.
+ */
 const PROGRAM = `
 const { parentPort, workerData: { bytes, milliseconds, gate } } = require("node:worker_threads");
 const [a, b] = [Buffer.alloc(bytes, 1), Buffer.alloc(bytes, 1)];
@@ -23,8 +26,9 @@ parentPort.postMessage((blocks * bytes) / 1e6 / (performance.now() - from));
 `;
 
 /**
- * How fast all processors together read memory, in GB/s: a thread for each compares two large blocks again and again, which the C library does at
- * the memory's pace, all of them during the same `milliseconds`. It takes at most a quarter of the memory that is available.
+ * How fast all processors together read memory, in GB/s: a thread for each compares two large blocks again and again,
+ * which the C library does at the memory's pace, all of them during the same `milliseconds`. It takes at most a quarter
+ * of the memory that is available.
  */
 export async function memoryBandwidth(milliseconds: number): Promise<number> {
   const threads = availableParallelism();

@@ -77,7 +77,7 @@ async function parityOf(backend: BackendName, reference: Reference): Promise<Par
   }
 }
 
-/** Beyond this a first run is timed as it is: a second one would make nobody wiser. */
+/** Beyond this the first run is the one that is timed: warming up matters little. */
 const SLOW_MILLISECONDS = 500;
 
 /** As the demo is used: with weights and products of the default, and the picture as a file. */

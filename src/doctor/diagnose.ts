@@ -27,14 +27,17 @@ export type Diagnosis = {
   backends: BackendReport[];
 };
 
-/** Variables that TensorFlow, CUDA, Node and this project read; other programs keep secrets in names that begin with TF. */
+/**
+ * Variables that TensorFlow, CUDA, Node and this project read; other programs keep secrets in names that begin with TF.
+ */
 const VARIABLES =
   /^(PALIGEMMA|TF_(CPP|ENABLE|FORCE|GPU|NUM|XLA)|CUDA|NVIDIA|OMP|UV)_\w+$|^LD_LIBRARY_PATH$|^NODE_OPTIONS$/;
 
 /**
- * Looks at versions, processor, memory, GPUs and backends; compares each backend that is there with transformers on the demo checkpoint, and times it,
- * each in a process of its own: some ten seconds. What is wrong is said in the diagnosis, with what to do, and not thrown. Throws `InputError` for a
- * backend that there is not, and for `gpu` with another backend than tensorflow.
+ * Looks at versions, processor, memory, GPUs and backends; compares each backend that is there with transformers on the
+ * demo checkpoint, and times it, each in a process of its own: some ten seconds. What is wrong is said in the
+ * diagnosis, with what to do, and not thrown. Throws `InputError` for a backend that there is not, and for `gpu` with
+ * another backend than tensorflow.
  */
 export async function diagnose(
   { backend = "auto", gpu = false }: DiagnoseOptions = {},

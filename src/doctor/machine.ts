@@ -4,13 +4,19 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import { availableBytes } from "../../weights/available-memory.js";
 import { memoryBandwidth } from "./bandwidth.js";
 
-/** The processor. `features` are those that kernels are chosen by, in Linux's words; null where the system does not list them. */
+/**
+ * The processor. `features` are those that kernels are chosen by, in Linux's words; null where the system does not list
+ * them.
+ */
 export type Processor = { model: string; count: number; usable: number; features: string[] | null };
 
 /** Bytes, and how fast all processors together read them, in GB/s. */
 export type Memory = { totalBytes: number; availableBytes: number; bandwidth: number };
 
-/** What the project's kernels, TensorFlow and wasm are compiled for. Source: native/dispatch.cc; Linux, arch/arm64/kernel/cpuinfo.c. */
+/**
+ * What the project's kernels, TensorFlow and wasm are compiled for. Source: native/dispatch.cc; Linux,
+ * arch/arm64/kernel/cpuinfo.c.
+ */
 const FEATURES = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "i8mm", "sve"];
 
 /** Long enough for a figure that repeats within a few percent. */

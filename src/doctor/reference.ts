@@ -4,7 +4,9 @@ import type { RawImage } from "../image.js";
 import { packageRoot } from "../package-root.js";
 import { readReference, type Reference } from "../parity/reference.js";
 
-/** What transformers computes of the demo checkpoint for one picture and prompt: what leaves each block, and the answer. */
+/**
+ * What transformers computes of the demo checkpoint for one picture and prompt: what leaves each block, and the answer.
+ */
 export const demoReference = (): Promise<Reference> =>
   readReference(path.join(packageRoot(), "weights", "demo-reference"));
 

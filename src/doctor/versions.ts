@@ -15,7 +15,10 @@ export type Versions = {
   node: string;
   package: string;
   tfjs: string;
-  /** The native packages that are there, in the order in which they are tried; TensorFlow's own version is its backend's. */
+  /**
+   * The native packages that are there, in the order in which they are tried; TensorFlow's own version is its
+   * backend's.
+   */
   native: { name: string; version: string; folder: string }[];
   sharp: string;
   libvips: string;

@@ -9,8 +9,8 @@ export type ChildAnswer<Answer> = ({ ok: true } & Answer) | { ok: false; reason:
 const BEGINNING = '{"ok":';
 
 /**
- * Runs a module of this project in a child process, with a request for it, and gives its answer (`answerParent`); never throws: a native part can end
- * the process that loads it, or never return.
+ * Runs a module of this project in a child process, with a request for it, and gives its answer (`answerParent`); never
+ * throws: a native part can end the process that loads it, or never return.
  */
 export async function askChild<Answer>(
   moduleUrl: string,

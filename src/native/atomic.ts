@@ -5,8 +5,8 @@ import path from "node:path";
 import { withTemporary } from "../../weights/temporary.js";
 
 /**
- * Makes a folder completely or not at all: `fill` works in a hidden folder beside it (`withTemporary`), which takes the place of `folder` when it
- * is done. An older `folder` stays until then, and for ever if `fill` throws.
+ * Makes a folder completely or not at all: `fill` works in a hidden folder beside it (`withTemporary`), which takes the
+ * place of `folder` when it is done. An older `folder` stays until then, and for ever if `fill` throws.
  */
 export async function atomically(folder: string, fill: (partial: string) => Promise<void>): Promise<void> {
   await mkdir(path.dirname(folder), { recursive: true });

@@ -1,9 +1,12 @@
-/** The wheels that setup takes for Linux x64, by file name, each with the SHA-256 of its bytes in hexadecimal digits. */
+/**
+ * The wheels that setup takes for Linux x64, by file name, each with the SHA-256 of its bytes in hexadecimal digits.
+ */
 export type PinnedWheels = Readonly<Record<string, string>>;
 
 /**
- * TensorFlow's wheels for each Python that has one, and those of CUDA that its extra `and-cuda` asked for on 2026-11-30, with the hashes that
- * PyPI gives. Source: `pip install --dry-run --report`, for `tensorflow-cpu==2.21.0` and `tensorflow[and-cuda]==2.21.0`.
+ * TensorFlow's wheels for each Python that has one, and those of CUDA that its extra `and-cuda` asked for on
+ * 2026-11-30, with the hashes that PyPI gives. Source: `pip install --dry-run --report`, for `tensorflow-cpu==2.21.0`
+ * and `tensorflow[and-cuda]==2.21.0`.
  */
 export const PINNED_WHEELS: PinnedWheels = {
   "tensorflow_cpu-2.21.0-cp310-cp310-manylinux_2_27_x86_64.whl":

@@ -14,7 +14,9 @@ import type { Run } from "./process.js";
 /** The Python versions that TensorFlow 2.21 has wheels for. */
 const WHEEL_PYTHONS = ["3.10", "3.11", "3.12", "3.13"];
 
-/** What is taken from the TensorFlow wheel; the remaining 12 000 headers are not needed by a user of the C interface. */
+/**
+ * What is taken from the TensorFlow wheel; the remaining 12 000 headers are not needed by a user of the C interface.
+ */
 const TENSORFLOW_MEMBERS = [
   "tensorflow/libtensorflow_cc.so.2",
   "tensorflow/libtensorflow_framework.so.2",
@@ -40,8 +42,9 @@ with zipfile.ZipFile(wheel) as archive:
 `;
 
 /**
- * pip's arguments for the TensorFlow wheel. libtensorflow does not depend on the Python version, but wheels are sorted by
- * it: a Python that has a wheel takes its own (which a local mirror is likeliest to hold), any other asks for that of 3.12.
+ * pip's arguments for the TensorFlow wheel. libtensorflow does not depend on the Python version, but wheels are sorted
+ * by it: a Python that has a wheel takes its own (which a local mirror is likeliest to hold), any other asks for that
+ * of 3.12.
  */
 export function wheelArguments(requirement: string, python: Python, folder: string): string[] {
   const version = python.version.join(".");
@@ -78,7 +81,10 @@ export async function fetchTensorflow(
 const cachedOf = ({ wheels }: NativeLayout, { name, version }: PinnedDistribution): string | undefined =>
   cachedWheel(wheels, name, `${version}-`);
 
-/** A wheel whose bytes are the pinned ones: the cached one, else fetched with pip. Throws a BackendError for any other bytes. */
+/**
+ * A wheel whose bytes are the pinned ones: the cached one, else fetched with pip. Throws a BackendError for any other
+ * bytes.
+ */
 async function pinnedWheel(
   options: WheelOptions,
   distribution: PinnedDistribution,
@@ -126,7 +132,10 @@ async function requirePinned(wheel: string, wheels: PinnedWheels, advice: string
   throw new BackendError(`Native setup: ${wheel}: expected ${expected}, received ${received}; ${advice}.`);
 }
 
-/** Unpacks the libraries and headers, and for a GPU the libraries of CUDA. A wheel that cannot be read is removed, so that the next run fetches it again. */
+/**
+ * Unpacks the libraries and headers, and for a GPU the libraries of CUDA. A wheel that cannot be read is removed, so
+ * that the next run fetches it again.
+ */
 export async function unpackTensorflow(options: WheelOptions, wheel: string, python: Python): Promise<void> {
   const { layout, gpu, wheels, run } = options;
   await atomically(layout.libtensorflow, async (partial) => {

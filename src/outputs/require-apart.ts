@@ -6,12 +6,15 @@ import { InputError } from "../errors.js";
 /** Files that are read: what messages call them, and their paths, which need not exist. */
 export type Read = { name: string; files: readonly string[] };
 
-/** What is written: what messages call it, and the path of a file, or of a folder with the names of the files that may be written there. */
+/**
+ * What is written: what messages call it, and the path of a file, or of a folder with the names of the files that may
+ * be written there.
+ */
 export type Written = { name: string; path: string; holds?: ((file: string) => boolean) | undefined };
 
 /**
- * Throws `InputError` that names both, where what is written is a file that is read, or is written twice: also by another name of it, through a link,
- * or as a file of a folder. To be asked before anything is computed or written.
+ * Throws `InputError` that names both, where what is written is a file that is read, or is written twice: also by
+ * another name of it, through a link, or as a file of a folder. To be asked before anything is computed or written.
  */
 export async function requireApart(written: readonly Written[], read: readonly Read[]): Promise<void> {
   const taken = new Map<string, string>();
@@ -31,7 +34,10 @@ export async function requireApart(written: readonly Written[], read: readonly R
   }
 }
 
-/** What a file is known by: the path with every link in it followed, and, where it is there, its device and number, which all its names share. */
+/**
+ * What a file is known by: the path with every link in it followed, and, where it is there, its device and number,
+ * which all its names share.
+ */
 async function marksOf(file: string): Promise<string[]> {
   const found = await stat(file, { bigint: true }).catch(() => null);
   if (found === null) return [await realPlace(file)];
@@ -39,7 +45,10 @@ async function marksOf(file: string): Promise<string[]> {
   return found.isFile() ? [await realPlace(file), `${found.dev}:${found.ino}`] : [];
 }
 
-/** The marks of what may be written in a folder: of files that are there, and those of `paths` that lie in it, there or not. */
+/**
+ * The marks of what may be written in a folder: of files that are there, and those of `paths` that lie in it, there or
+ * not.
+ */
 async function marksWithin(
   folder: string,
   holds: (file: string) => boolean,

@@ -27,7 +27,10 @@ export type Reference = {
   versions: Record<string, string>;
 };
 
-/** Every tensor of a safetensors file, F32 and bytes as they are, integers as int32. Throws `WeightsError` as reading such a file does. */
+/**
+ * Every tensor of a safetensors file, F32 and bytes as they are, integers as int32. Throws `WeightsError` as reading
+ * such a file does.
+ */
 export async function readTensors(file: string): Promise<Map<string, ReferenceTensor>> {
   const source = await openFile(file);
   try {
@@ -44,7 +47,10 @@ export async function readTensors(file: string): Promise<Map<string, ReferenceTe
   }
 }
 
-/** Reads a reference folder as test/fixtures/make_fixtures.py writes it. Throws `WeightsError` for one that is incomplete or of another schema. */
+/**
+ * Reads a reference folder as test/fixtures/make_fixtures.py writes it. Throws `WeightsError` for one that is
+ * incomplete or of another schema.
+ */
 export async function readReference(folder: string): Promise<Reference> {
   const about = await readCase(path.join(folder, "case.json"));
   return {
@@ -67,8 +73,8 @@ async function readCase(file: string): Promise<Omit<Reference, "inputs" | "taps"
 }
 
 /**
- * The reference's inputs for the network; pixels become channels-last. A small reference has its pictures as bytes, of which the pixels are
- * made as the processor makes them: (b / 255 - 0.5) / 0.5. The caller disposes `pixelValues`.
+ * The reference's inputs for the network; pixels become channels-last. A small reference has its pictures as bytes, of
+ * which the pixels are made as the processor makes them: (b / 255 - 0.5) / 0.5. The caller disposes `pixelValues`.
  */
 export function modelInputs({ inputs }: Reference): ModelInputs & { pixelValues: tf.Tensor } {
   const rows = (name: string): number[][] => {

@@ -20,9 +20,10 @@ export type FolderBefore = {
 };
 
 /**
- * Lets `write` fill a new folder, and moves what it has written to `target` when it is done: on failure nothing is left, and what was there stays.
- * The new folder lies in `target`, or beside it where there is none yet, and has a hidden name (`withTemporary`). Throws
- * `InputError` that names `target` where it may not or cannot be written, and what `write` throws.
+ * Lets `write` fill a new folder, and moves what it has written to `target` when it is done: on failure nothing is
+ * left, and what was there stays. The new folder lies in `target`, or beside it where there is none yet, and has a
+ * hidden name (`withTemporary`). Throws `InputError` that names `target` where it may not or cannot be written, and
+ * what `write` throws.
  */
 export async function intoFolder<T>(
   target: string,

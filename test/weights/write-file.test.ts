@@ -24,7 +24,10 @@ async function child(script: string, before = "true"): Promise<{ code: number | 
   const source = `import { replaceFile } from ${module("write-file.ts")};
     import { withTemporary } from ${module("temporary.ts")}; ${script}`;
   const line = `${before}; exec "$0" --import tsx --input-type=module -e "$1"`;
-  const run = promisify(execFile)("bash", ["-c", line, process.execPath, source], { cwd: packageRoot() });
+  const run = promisify(execFile)("bash", ["-c", line, process.execPath, source], {
+    cwd: packageRoot(),
+    env: { ...process.env, TSX_DISABLE_CACHE: "1" }, // whose files would exceed a limit too
+  });
   return run.then(
     ({ stdout }) => ({ code: 0, stdout }),
     ({ code, stdout }: { code: number | string; stdout: string }) => ({ code, stdout }),

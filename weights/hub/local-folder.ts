@@ -5,6 +5,7 @@ import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
 import { type Destination, isWhole } from "./cache.js";
+import { replaceFile } from "../write-file.js";
 import { digestFor, feedFile } from "./checksum.js";
 import type { HubFile } from "./listing.js";
 
@@ -32,7 +33,7 @@ export async function localDestination(root: string, commit: string, signal?: Ab
   const write = async (file: HubFile): Promise<void> => {
     const path = note(file, "metadata");
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, `${commit}\n${file.etag}\n${Date.now() / 1000}\n`);
+    await replaceFile(path, [Buffer.from(`${commit}\n${file.etag}\n${Date.now() / 1000}\n`)]);
   };
   const others = new Map<string, number>(); // files that are known to be others, by their time
   return {

@@ -67,7 +67,12 @@ async function acquire(path: string, mine: Holder, { patience, signal, onWait }:
 async function create(path: string, mine: Holder): Promise<boolean> {
   try {
     const handle = await open(path, "wx");
-    await handle.writeFile(JSON.stringify(mine)).finally(() => handle.close());
+    try {
+      await handle.writeFile(JSON.stringify(mine)).finally(() => handle.close());
+    } catch (error) {
+      await rm(path, { force: true }).catch(() => {}); // an empty one would be waited for
+      throw error;
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;

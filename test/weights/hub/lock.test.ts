@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { packageRoot } from "../../../src/package-root.js";
 import { type LockOptions, withLock } from "../../../weights/hub/lock.js";
 import { weightsError } from "../helpers.js";
 
@@ -39,6 +41,19 @@ describe("weights/hub/lock", () => {
     await new Promise((resolve) => child.on("exit", resolve));
     return child.pid!;
   };
+
+  it("is not left behind empty where the disk has no room for the holder's name", async function () {
+    if (process.platform === "win32") this.skip();
+    const module = new URL("../../../weights/hub/lock.ts", import.meta.url).href;
+    const script = `import { withLock } from ${JSON.stringify(module)};
+      process.on("SIGXFSZ", () => {});
+      await withLock(${JSON.stringify(path)}, { patience: { now: () => 0, lockSilence: 60_000 } }, async () => {}).catch(({ message }) => console.log(message));`;
+    const args = ["-c", 'ulimit -f 0; exec "$0" --import tsx --input-type=module -e "$1"', process.execPath, script];
+    const env = { ...process.env, TSX_DISABLE_CACHE: "1" };
+    const { stdout } = await promisify(execFile)("bash", args, { cwd: packageRoot(), env });
+    assert.match(stdout, /a\.lock: cannot be written \(EFBIG/);
+    assert.deepEqual(await readdir(join(folder, "locks")), []);
+  });
 
   it("lets one after another in, and leaves nothing behind, whatever happens inside", async () => {
     let inside = 0;
