@@ -72,7 +72,7 @@ function checkedLines({ kernels, threads, native, cuda, parity, demo }: CheckedB
     native === null ? "" : `TensorFlow ${native.tensorflowVersion} on the ${native.gpu ? "GPU" : "CPU"}, `;
   const tokens = tokensEqual ? "tokens equal" : "tokens differ";
   const error = `${scaled.toExponential(1)} of at most ${limit.toExponential(0)}`;
-  const milliseconds = (value: number): string => `${value.toPrecision(value < 100 ? 2 : 3)} ms`;
+  const milliseconds = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
   return [
     `${version}kernels ${kernels}${on}`,
     ...(cuda.length === 0 ? [] : [cuda.join(" ")]),
