@@ -12,7 +12,7 @@ export type FileLine = {
   number: number;
   /** Without its line break; null where it is longer than `MAX_LINE_BYTES`. */
   bytes: Buffer | null;
-  /** Where the next line begins in the file, in bytes. */
+  /** Where the next line begins in the file (as it is recoded), in bytes. */
   end: number;
   /** Whether a line break ends it: the last line may have none. */
   complete: boolean;
@@ -21,17 +21,21 @@ export type FileLine = {
 const LINE_FEED = 0x0a;
 
 /**
- * The lines of a file, or of its first `size` bytes, one at a time; what is held is one line and one block of the file. Throws
- * `InputError` where it cannot be read.
+ * The lines of a file, or of its first `size` bytes, one at a time; what is held is one line and one block of the file. `recoded` may change
+ * the file's blocks before they are parted. Throws `InputError` where it cannot be read.
  */
-export async function* readLines(file: string, size = Infinity): AsyncGenerator<FileLine, void, void> {
+export async function* readLines(
+  file: string,
+  size = Infinity,
+  recoded: (blocks: AsyncIterable<Buffer>) => AsyncIterable<Buffer> = (blocks) => blocks,
+): AsyncGenerator<FileLine, void, void> {
   let [number, end, length] = [1, 0, 0];
   let pieces: Buffer[] = [];
   const line = (complete: boolean): FileLine => {
     const bytes = length > MAX_LINE_BYTES ? null : Buffer.concat(pieces);
     return { number, bytes, end, complete };
   };
-  for await (const block of blocksOf(file, size)) {
+  for await (const block of recoded(blocksOf(file, size))) {
     for (let from = 0; ;) {
       const found = block.indexOf(LINE_FEED, from);
       const to = found < 0 ? block.length : found;

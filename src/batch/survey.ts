@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { inUtf8 } from "../text-encoding.js";
 import { type BatchLine, isAsked, parseLine } from "./batch-lines.js";
 import { readLines, sizeOfFile } from "./file-lines.js";
 import { type DoneLines, promptMark } from "./results-file.js";
@@ -45,7 +46,7 @@ export async function surveyInput(input: string, shard: Shard, done: DoneLines):
 
 /** The lines of the first `bytes` bytes of an input, but those of white space. */
 export async function* batchLines(input: string, bytes: number): AsyncGenerator<BatchLine, void, void> {
-  for await (const line of readLines(input, bytes)) {
+  for await (const line of readLines(input, bytes, (blocks) => inUtf8(blocks, input))) {
     const parsed = parseLine(line);
     if (parsed !== null) yield parsed;
   }

@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { InputError } from "../errors.js";
 import { decodeImage, type RawImage } from "../image.js";
 import type { Edit } from "../inspection/edit.js";
+import { decodeText } from "../text-encoding.js";
 import { readUserFile } from "../user-file.js";
 import { readsFile } from "./declared-files.js";
 import { addLoadOptions, type LoadFlags, picturesArgument } from "./options.js";
@@ -41,8 +42,9 @@ export async function readEdits(file: string | undefined): Promise<Edit[]> {
   const bytes = await readUserFile(file, { where, what: "a JSON file", limit: MAX_EDITS_BYTES });
   let edits: unknown;
   try {
-    edits = JSON.parse(Buffer.from(bytes).toString("utf8"));
+    edits = JSON.parse(decodeText(bytes, where));
   } catch (error) {
+    if (error instanceof InputError) throw error;
     throw new InputError(`${where}: expected a JSON file, ${(error as Error).message}`);
   }
   if (!Array.isArray(edits)) throw new InputError(`${where}: expected a list of edits`);
