@@ -1,0 +1,36 @@
+import { faultOfOptions, type OptionKinds } from "../weights/options.js";
+import { InputError } from "./errors.js";
+
+export {
+  abortSignal,
+  anything,
+  callback,
+  described,
+  either,
+  flag,
+  list,
+  listOf,
+  number,
+  oneOf,
+  type OptionKinds,
+  text,
+  textOrTexts,
+} from "../weights/options.js";
+
+/**
+ * Checks the options of a public call, `where`: each is known, and of its kind. Throws `InputError` that names an unknown one with the
+ * nearest known one, or the value that is of another kind.
+ */
+export function checkOptions<Options extends object>(
+  where: string,
+  options: Options,
+  kinds: OptionKinds<Options>,
+): Options {
+  const fault = faultOfOptions(where, options, kinds);
+  if (fault !== null) throw new InputError(fault);
+  return options;
+}
+
+/** A value that stands for a list of one, or the list itself, as a list. */
+export const listed = <One>(value: One | readonly One[]): readonly One[] =>
+  Array.isArray(value) ? (value as readonly One[]) : [value as One];
