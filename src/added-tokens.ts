@@ -2,7 +2,7 @@
 export type AddedToken = {
   id: number;
   content: string;
-  /** Left out by `decode` with `skipSpecialTokens`, and text rather than a token under `specialTokens: "text"`. */
+  /** Left out by `decode` with `skipSpecialTokens`, and text rather than a token unless `specialTokens` is "ids". */
   special: boolean;
   /** Matched in the normalised text (U+2581 for spaces), after those that are not. */
   normalized: boolean;
@@ -48,7 +48,7 @@ const endsInWord = (text: string): boolean => /[\p{L}\p{M}\p{N}_]$/u.test(text);
 const beginsWithWord = (text: string): boolean => /^[\p{L}\p{M}\p{N}_]/u.test(text);
 
 /** Cuts `text` at the tokens of an index: the leftmost first, the longest of those. */
-function* cut(index: Index, text: string, specialAsText: boolean): Generator<string | AddedToken> {
+function* cut(index: Index, text: string, isText: (token: AddedToken) => boolean): Generator<string | AddedToken> {
   let pending = 0;
   for (let at = 0; at < text.length;) {
     const match = tokenAt(index, text, at);
@@ -60,7 +60,7 @@ function* cut(index: Index, text: string, specialAsText: boolean): Generator<str
     const before = text.slice(pending, at);
     const inWord = token.singleWord && (endsInWord(text.slice(0, at)) || beginsWithWord(text.slice(end)));
     at = end;
-    if (inWord || (specialAsText && token.special)) continue;
+    if (inWord || isText(token)) continue;
     const kept = token.lstrip ? before.trimEnd() : before;
     if (kept !== "") yield kept;
     yield token;
@@ -89,10 +89,10 @@ export class AddedTokenSplitter {
     );
   }
 
-  /** Stretches of normalised text, never empty, and the tokens between them. */
-  *split(text: string, specialAsText: boolean): Generator<string | AddedToken> {
-    for (const part of cut(this.raw, text, specialAsText)) {
-      if (typeof part === "string") yield* cut(this.normalised, normalise(part), specialAsText);
+  /** Stretches of normalised text, never empty, and the tokens between them, without those that `isText` leaves in the text. */
+  *split(text: string, isText: (token: AddedToken) => boolean): Generator<string | AddedToken> {
+    for (const part of cut(this.raw, text, isText)) {
+      if (typeof part === "string") yield* cut(this.normalised, normalise(part), isText);
       else yield part;
     }
   }

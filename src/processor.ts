@@ -2,7 +2,8 @@ import { ConfigError, InputError } from "./errors.js";
 import { decodeImage, type ImageInput, isPixelTensor, type PixelTensorInput, type RawImage } from "./image.js";
 import { DEFAULT_IMAGE_CONFIG, type ImageProcessorConfig } from "./processor-config.js";
 import { resize, resizeBilinearAntialias } from "./resize.js";
-import type { SpecialTokens, Tokenizer } from "./tokenizer.js";
+import { anything, checkOptions, either, list, number, oneOf, type OptionKinds, text } from "./options.js";
+import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /** What stands for a picture in a prompt. */
 export const IMAGE_MARK = "<image>";
@@ -24,7 +25,7 @@ export type ProcessorOptions = {
   resize?: "pillow-bicubic" | "bilinear-antialias" | undefined;
   /** Default: PaliGemma's. */
   imageConfig?: ImageProcessorConfig | undefined;
-  /** "text": special tokens typed into a prompt stay text. Default: what the tokenizer was loaded with. */
+  /** What becomes of special tokens typed into a prompt. Default: what the tokenizer was loaded with. */
   specialTokens?: SpecialTokens | undefined;
 };
 
@@ -49,6 +50,31 @@ export type ProcessedInputs = {
 
 /** Ids of one prompt with the places of its pictures, and of what follows it (empty where nothing does). */
 export type PromptRow = { prefix: number[]; suffix: number[] };
+
+/** How one prompt is laid out: what follows it, what errors call it, and what becomes of special tokens typed into it. */
+export type LayOutOptions = {
+  suffix?: string | undefined;
+  label?: string | undefined;
+  specialTokens?: SpecialTokens | undefined;
+};
+
+/** How prompts are processed: the wanted answer to each, and what becomes of special tokens typed into them. */
+export type ProcessOptions = { suffix?: string[] | undefined; specialTokens?: SpecialTokens | undefined };
+
+const PROCESSING: OptionKinds<ProcessOptions> = { suffix: either(text, list), specialTokens: oneOf(...SPECIAL_TOKENS) };
+const LAYING_OUT: OptionKinds<LayOutOptions> = { suffix: text, label: text, specialTokens: oneOf(...SPECIAL_TOKENS) };
+
+const PROCESSOR: OptionKinds<ProcessorOptions> = {
+  tokenizer: anything,
+  imageSize: number,
+  imageTokenId: number,
+  numImageTokens: number,
+  bosTokenId: number,
+  padTokenId: number,
+  resize: text,
+  imageConfig: anything,
+  specialTokens: oneOf(...SPECIAL_TOKENS),
+};
 
 /** One picture as the model takes it, and how large it was. */
 export type ProcessedPicture = {
@@ -83,7 +109,7 @@ export class Processor {
         `image_seq_length: ${imageSeqLength} in the processor's file but config.json gives ${numImageTokens} patches; ${advice}`,
       );
     }
-    this.options = options;
+    this.options = checkOptions("Processor", options, PROCESSOR);
     this.imageConfig = imageConfig;
   }
 
@@ -95,17 +121,18 @@ export class Processor {
   async process(
     images: ImageInput | ImageInput[] | ImageInput[][],
     prompts: string | string[],
-    { suffix }: { suffix?: string[] | undefined } = {},
+    options: ProcessOptions = {},
   ): Promise<ProcessedInputs> {
+    const { suffix, specialTokens = this.specialTokens } = checkOptions("process", options, PROCESSING);
     const texts = checkedTexts(prompts, "prompt");
-    const groups = this.grouped(images, texts);
+    const groups = grouped(images, texts, specialTokens);
     const suffixes = suffix === undefined ? undefined : checkedTexts(suffix, "suffix");
     if (suffixes && suffixes.length !== texts.length) {
       throw new InputError(`suffix: expected one for each of ${texts.length} prompts, got ${suffixes.length}`);
     }
     const rows = texts.map((text, i) => {
       const label = texts.length > 1 ? `prompt ${i + 1}` : "prompt";
-      return this.layOut(text, groups[i].length, { suffix: suffixes?.[i], label });
+      return this.layOut(text, groups[i].length, { suffix: suffixes?.[i], label, specialTokens });
     });
     const pictures: ProcessedPicture[] = [];
     for (const [i, image] of groups.flat().entries()) pictures.push(await this.readPicture(image, `image ${i + 1}`));
@@ -113,58 +140,37 @@ export class Processor {
   }
 
   /** One prompt about `pictures` pictures in ids, and what is to follow it. Throws `InputError` where they do not fit together. */
-  layOut(
-    prompt: string,
-    pictures: number,
-    { suffix, label = "prompt" }: { suffix?: string | undefined; label?: string } = {},
-  ): PromptRow {
-    return { prefix: this.prefix(prompt, pictures, label), suffix: suffix === undefined ? [] : this.suffix(suffix) };
+  layOut(prompt: string, pictures: number, options: LayOutOptions = {}): PromptRow {
+    const { suffix, label = "prompt", specialTokens } = checkOptions("layOut", options, LAYING_OUT);
+    const prefix = this.prefix(prompt, pictures, { label, specialTokens: specialTokens ?? this.specialTokens });
+    return { prefix, suffix: suffix === undefined ? [] : this.suffix(suffix) };
   }
 
-  /** The pictures of each prompt. */
-  private grouped(images: ImageInput | ImageInput[] | ImageInput[][], texts: string[]): ImageInput[][] {
-    const list: (ImageInput | ImageInput[])[] = Array.isArray(images) ? images : [images];
-    if (list.length !== texts.length) {
-      const flat = list.every((image): image is ImageInput => !Array.isArray(image));
-      if (flat && texts.length === 1 && this.marks(texts[0]).length - 1 === list.length) return [list];
-      const advice = "give one image, or a list of images, for each prompt";
-      throw new InputError(`images: ${list.length} for ${texts.length} prompts; ${advice}`);
-    }
-    return list.map((entry, i) => {
-      const group = Array.isArray(entry) ? entry : [entry];
-      if (group.length === 0) throw new InputError(`images: none for prompt ${i + 1}; PaliGemma needs at least one`);
-      return group;
-    });
-  }
-
-  /** A prompt cut at its `<image>` marks: one piece more than marks. */
-  private marks(text: string): string[] {
-    const { tokenizer, specialTokens = tokenizer.specialTokens } = this.options;
-    return specialTokens === "text" ? [text] : text.split(IMAGE_MARK);
-  }
-
-  private encode(text: string): number[] {
-    const { tokenizer, specialTokens } = this.options;
-    return tokenizer.encode(text, { specialTokens });
+  private get specialTokens(): SpecialTokens {
+    return this.options.specialTokens ?? this.options.tokenizer.specialTokens;
   }
 
   /**
    * Ids of pictures and prompt. transformers joins one string and tokenises that; cutting it at special tokens gives the
    * same ids, since no piece reaches across one, and keeps them apart from special tokens that are to be text.
    */
-  private prefix(prompt: string, imageCount: number, label: string): number[] {
-    const { imageTokenId, numImageTokens, bosTokenId } = this.options;
-    const pieces = this.marks(`${prompt}\n`);
-    const marks = pieces.length - 1;
-    if (marks > 0 && marks !== imageCount) {
+  private prefix(
+    prompt: string,
+    imageCount: number,
+    { label, specialTokens }: { label: string; specialTokens: SpecialTokens },
+  ): number[] {
+    const { imageTokenId, numImageTokens, bosTokenId, tokenizer } = this.options;
+    const encode = (text: string) => tokenizer.encode(text, { specialTokens });
+    const pieces = marks(`${prompt}\n`, specialTokens);
+    const given = pieces.length - 1;
+    if (given > 0 && given !== imageCount) {
       const advice = `write ${IMAGE_MARK} once for each image, or leave it out`;
-      throw new InputError(`${label}: holds ${marks} ${IMAGE_MARK} for ${imageCount} images; ${advice}`);
+      throw new InputError(`${label}: holds ${given} ${IMAGE_MARK} for ${imageCount} images; ${advice}`);
     }
     const picture = Array.from({ length: numImageTokens }, () => imageTokenId);
     const last = pieces.pop()!;
-    const before =
-      marks > 0 ? pieces.flatMap((piece) => [...this.encode(piece), ...picture]) : repeat(picture, imageCount);
-    const ids = [...before, bosTokenId, ...this.encode(last)];
+    const before = given > 0 ? pieces.flatMap((piece) => [...encode(piece), ...picture]) : repeat(picture, imageCount);
+    const ids = [...before, bosTokenId, ...encode(last)];
     // Last guard: the model would otherwise overwrite the wrong rows.
     const count = ids.filter((id) => id === imageTokenId).length;
     if (count === imageCount * numImageTokens) return ids;
@@ -177,7 +183,7 @@ export class Processor {
     if (eosTokenId === undefined) {
       throw new ConfigError("suffix: the tokenizer has no <eos>; add eos_token to tokenizer_config.json");
     }
-    const ids = this.encode(text);
+    const ids = tokenizer.encode(text, { specialTokens: this.specialTokens });
     if (!ids.includes(imageTokenId)) return [...ids, eosTokenId];
     throw new InputError(`suffix: holds ${IMAGE_MARK}, which stands for a picture; write it in the prompt`);
   }
@@ -266,6 +272,30 @@ export class Processor {
     return Float32Array.from(grey, (value, i) => (value * rescaleFactor - imageMean[i % 3]) / imageStd[i % 3]);
   }
 }
+
+/** The pictures of each prompt. */
+function grouped(
+  images: ImageInput | ImageInput[] | ImageInput[][],
+  texts: string[],
+  specialTokens: SpecialTokens,
+): ImageInput[][] {
+  const list: (ImageInput | ImageInput[])[] = Array.isArray(images) ? images : [images];
+  if (list.length !== texts.length) {
+    const flat = list.every((image): image is ImageInput => !Array.isArray(image));
+    if (flat && texts.length === 1 && marks(texts[0], specialTokens).length - 1 === list.length) return [list];
+    const advice = "give one image, or a list of images, for each prompt";
+    throw new InputError(`images: ${list.length} for ${texts.length} prompts; ${advice}`);
+  }
+  return list.map((entry, i) => {
+    const group = Array.isArray(entry) ? entry : [entry];
+    if (group.length === 0) throw new InputError(`images: none for prompt ${i + 1}; PaliGemma needs at least one`);
+    return group;
+  });
+}
+
+/** A prompt cut at its `<image>` marks: one piece more than marks. */
+const marks = (prompt: string, specialTokens: SpecialTokens): string[] =>
+  specialTokens === "ids" ? prompt.split(IMAGE_MARK) : [prompt];
 
 const repeat = (ids: number[], times: number): number[] => Array.from({ length: times }, () => ids).flat();
 

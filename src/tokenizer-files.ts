@@ -23,8 +23,8 @@ export type Encode = (text: string) => number[];
 export type Vocabulary = {
   kind: "sentencepiece" | "tokenizers";
   ids: Map<string, number>;
-  /** Starts the engine; it spells the `special` tokens out when it meets them. */
-  start(special: ReadonlySet<string>): Promise<Encode>;
+  /** Starts the engine; it spells the `spelt` tokens out when it meets them. */
+  start(spelt: ReadonlySet<string>): Promise<Encode>;
   /** Added tokens of the model file, taken where no other file lists any. */
   ownAddedTokens(): Promise<AddedToken[]> | AddedToken[];
 };
@@ -61,7 +61,7 @@ async function sentencePieceVocabulary(folder: TokenizerFolder): Promise<Vocabul
       : addedPieces(pieces);
   };
   const ids = new Map(pieces.map(({ piece }, id) => [piece, id]));
-  const start = (special: ReadonlySet<string>) => loadSentencePiece(withControlPieces(bytes, pieces, special), name);
+  const start = (spelt: ReadonlySet<string>) => loadSentencePiece(withControlPieces(bytes, pieces, spelt), name);
   return { kind: "sentencepiece", ids, start, ownAddedTokens };
 }
 
@@ -156,7 +156,7 @@ function addedTokenOf(entry: unknown, key: string | undefined): AddedToken | und
 const MAX_ID = 2 ** 31 - 1;
 
 /** Location and segment tokens: the processor of transformers adds them to every tokenizer that it is given. */
-const EXTRA_TOKEN = /^<(loc\d{4}|seg\d{3})>$/;
+export const EXTRA_TOKEN = /^<(loc\d{4}|seg\d{3})>$/;
 
 const ROLES = ["bos", "eos", "pad", "unk", "mask", "image"] as const;
 type Role = (typeof ROLES)[number];

@@ -1,6 +1,8 @@
 import { type AddedToken, AddedTokenSplitter, SPACE_MARK } from "./added-tokens.js";
 import { ConfigError, InputError } from "./errors.js";
+import { anything, checkOptions, described, flag, oneOf, type OptionKinds } from "./options.js";
 import {
+  EXTRA_TOKEN,
   type Encode,
   loadVocabulary,
   readTokenizerFiles,
@@ -10,8 +12,14 @@ import {
 
 export type { TokenizerFolder } from "./tokenizer-files.js";
 
-/** "ids": special tokens typed into a text become their ids, as in transformers. "text": they are spelled out like any text. */
-export type SpecialTokens = "ids" | "text";
+/**
+ * What becomes of tokens whose names are typed into a text. "ids": they become their ids, as in transformers. "text": special ones are spelled out
+ * like any text, locations and segments become their ids. "plain": those are spelled out too.
+ */
+export type SpecialTokens = "ids" | "text" | "plain";
+
+/** Every such choice. */
+export const SPECIAL_TOKENS: readonly SpecialTokens[] = ["ids", "text", "plain"];
 
 /** What `loadTokenizer` may be told. */
 export type TokenizerOptions = {
@@ -58,13 +66,12 @@ export interface StreamDecoder {
  * user-defined and control pieces. Throws `ConfigError` when neither file is there or one cannot be used.
  */
 export async function loadTokenizer(folder: TokenizerFolder, options: TokenizerOptions = {}): Promise<Tokenizer> {
-  const { addedTokens = {}, specialTokens = "ids" } = options;
-  checkSpecialTokens(specialTokens);
+  const { addedTokens = {}, specialTokens = "ids" } = checkOptions("loadTokenizer", options, LOADING);
   const vocabulary = await loadVocabulary(folder);
   const files = await readTokenizerFiles(folder, vocabulary);
   for (const [content, id] of Object.entries(addedTokens)) addGiven(files.added, vocabulary, content, id, folder.name);
-  const special = [...files.added.values()].filter((token) => token.special).map(({ content }) => content);
-  const encode = await vocabulary.start(new Set(special));
+  const spelt = [...files.added.values()].filter(IS_TEXT.plain).map(({ content }) => content);
+  const encode = await vocabulary.start(new Set(spelt));
   return new FolderTokenizer(vocabulary, encode, files.added, files.names, specialTokens);
 }
 
@@ -80,10 +87,16 @@ function addGiven(added: Map<string, AddedToken>, vocabulary: Vocabulary, conten
   added.set(content, { ...(added.get(content) ?? plain), id, content, special: true });
 }
 
-function checkSpecialTokens(value: unknown): void {
-  if (value === "ids" || value === "text") return;
-  throw new InputError(`specialTokens: expected "ids" or "text", got ${JSON.stringify(value)}`);
-}
+/** Which added tokens are left in the text. */
+const IS_TEXT: Readonly<Record<SpecialTokens, (token: AddedToken) => boolean>> = {
+  ids: () => false,
+  text: ({ special }) => special,
+  plain: ({ special, content }) => special || EXTRA_TOKEN.test(content),
+};
+
+const LOADING: OptionKinds<TokenizerOptions> = { addedTokens: anything, specialTokens: oneOf(...SPECIAL_TOKENS) };
+const ENCODING: OptionKinds<Pick<TokenizerOptions, "specialTokens">> = { specialTokens: LOADING.specialTokens };
+const DECODING = { skipSpecialTokens: flag };
 
 /** The names of the tokens with a role; undefined where the folder says that there is none. */
 type RoleNames = Partial<Record<"bos" | "eos" | "pad" | "unk" | "image", string>>;
@@ -128,21 +141,18 @@ class FolderTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: { specialTokens?: SpecialTokens | undefined } = {}): number[] {
-    if (typeof text !== "string") throw new InputError(`text: expected a string, got ${typeof text}`);
-    const { specialTokens = this.specialTokens } = options;
-    checkSpecialTokens(specialTokens);
+    if (typeof text !== "string") throw new InputError(`text: expected a string, received ${described(text)}`);
+    const { specialTokens = this.specialTokens } = checkOptions("encode", options, ENCODING);
     const ids: number[] = [];
-    for (const part of this.splitter.split(wellFormed(text), specialTokens === "text")) {
+    for (const part of this.splitter.split(wellFormed(text), IS_TEXT[specialTokens])) {
       if (typeof part !== "string") ids.push(part.id);
       else for (const id of this.encodeStretch(part)) ids.push(id);
     }
     return ids;
   }
 
-  decode(
-    ids: readonly number[],
-    { skipSpecialTokens = false }: { skipSpecialTokens?: boolean | undefined } = {},
-  ): string {
+  decode(ids: readonly number[], options: { skipSpecialTokens?: boolean | undefined } = {}): string {
+    const { skipSpecialTokens = false } = checkOptions("decode", options, DECODING);
     const stream = streamOf(this, skipSpecialTokens);
     return ids.map((id) => stream.push(id)).join("") + stream.end();
   }
@@ -203,7 +213,8 @@ function streamOf(tokenizer: Pick<Tokenizer, "idToToken" | "isSpecial">, skipSpe
  */
 export function createStreamDecoder(
   tokenizer: Tokenizer,
-  { skipSpecialTokens = true }: { skipSpecialTokens?: boolean | undefined } = {},
+  options: { skipSpecialTokens?: boolean | undefined } = {},
 ): StreamDecoder {
+  const { skipSpecialTokens = true } = checkOptions("createStreamDecoder", options, DECODING);
   return streamOf(tokenizer, skipSpecialTokens);
 }

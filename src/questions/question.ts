@@ -2,24 +2,52 @@ import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
 import { decodeImage, type ImageInput, isPixelTensor } from "../image.js";
+import { anything, checkOptions, described, oneOf, type OptionKinds, text } from "../options.js";
+import { requireTensor } from "../tensors.js";
+import { SPECIAL_TOKENS, type SpecialTokens } from "../tokenizer.js";
 import { EncodedPicture } from "./encoded-picture.js";
 
 /** A picture in any form; as a tensor [S, S, 3] in [-1, 1], which stays the caller's; or encoded before. */
 export type Picture = ImageInput | tf.Tensor3D | EncodedPicture;
 
 /** One picture, or several for one prompt, and what is asked of it. */
-export type Question = { image: Picture | Picture[]; prompt: string };
+export type Question = {
+  image: Picture | Picture[];
+  prompt: string;
+  /** What becomes of special tokens typed into the prompt. Default: what the model was loaded with. */
+  specialTokens?: SpecialTokens | undefined;
+};
 
-/** The pictures of a question, and its prompt. Throws `InputError` for a prompt that is no text. */
-export function partsOf(question: Question): { pictures: Picture[]; prompt: string } {
-  const { image, prompt } = question ?? {};
-  if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${typeof prompt}`);
-  return { pictures: Array.isArray(image) ? image : [image], prompt };
+/** Of each part; pictures are checked where they are read. */
+export const QUESTION_KINDS: OptionKinds<Question> = {
+  image: anything,
+  prompt: text,
+  specialTokens: oneOf(...SPECIAL_TOKENS),
+};
+
+/** A question with its pictures as a list. */
+export type QuestionParts = Omit<Question, "image"> & { pictures: Picture[] };
+
+/** The pictures of a question, and what else it has. Throws `InputError` without a picture, and for a prompt that is no text. */
+export function partsOf(question: Question): QuestionParts {
+  const { image, prompt, specialTokens } = checkOptions("question", question, QUESTION_KINDS);
+  if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${described(prompt)}`);
+  const pictures = Array.isArray(image) ? image : [image];
+  if (pictures.length === 0) throw new InputError("image: expected at least one picture, received an empty list");
+  return { pictures, prompt, specialTokens };
+}
+
+/** The only picture where one is asked for. Throws `InputError` for a list of none or several. */
+export function onlyPicture(image: Picture | readonly Picture[]): Picture {
+  const pictures = Array.isArray(image) ? (image as readonly Picture[]) : [image as Picture];
+  if (pictures.length === 1) return pictures[0]!;
+  throw new InputError(`image: expected one picture, received a list of ${pictures.length}`);
 }
 
 /** A picture that is not encoded yet, in a form that the processor reads. Throws `InputError` for a tensor of another shape. */
 export async function readable(picture: Exclude<Picture, EncodedPicture>): Promise<ImageInput> {
   if (!(picture instanceof tf.Tensor)) return picture;
+  requireTensor("image", picture);
   const [height, width, channels] = picture.shape;
   if (picture.rank !== 3 || channels !== 3) {
     throw new InputError(`image: expected a tensor [height, width, 3], received [${picture.shape.join(", ")}]`);
@@ -29,10 +57,11 @@ export async function readable(picture: Exclude<Picture, EncodedPicture>): Promi
 
 /** A picture decoded once for all that is done with it, and its size as it is seen upright, in pixels. Throws as `decodeImage` does. */
 export async function decodedPicture(
-  picture: Picture,
+  image: Picture,
 ): Promise<{ picture: Picture; size: { width: number; height: number } }> {
+  const picture = onlyPicture(image);
   if (picture instanceof EncodedPicture) return { picture, size: picture.size };
-  const image = await readable(picture);
-  const decoded = isPixelTensor(image) ? image : await decodeImage(image);
+  const read = await readable(picture);
+  const decoded = isPixelTensor(read) ? read : await decodeImage(read);
   return { picture: decoded, size: { width: decoded.width, height: decoded.height } };
 }

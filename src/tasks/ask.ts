@@ -1,6 +1,6 @@
 import type { Answer } from "../questions/answer.js";
 import type { Tokenizer } from "../tokenizer.js";
-import { type DetectionOptions, type Detections, readDetections } from "./detect.js";
+import { type Detections, readDetections, type ReadingOptions } from "./detect.js";
 import { promptHint, type TaskName, taskOf } from "./prompts.js";
 
 /** An answer to any prompt, and what can be read from it. */
@@ -27,7 +27,7 @@ export function readReply(
   return { ...answer, task: taskOf(prompt), hint: promptHint(prompt), found };
 }
 
-type ReplySource = Pick<DetectionOptions, "divisor" | "maxOverlap"> & {
+type ReplySource = ReadingOptions & {
   tokenizer: Tokenizer;
   size: { width: number; height: number };
 };

@@ -1,4 +1,5 @@
-import type { GenerationOptions } from "../decoding/text-options.js";
+import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
+import { checkOptions, number, oneOf, type OptionKinds } from "../options.js";
 import type { Tokenizer } from "../tokenizer.js";
 import { type Box, iou, type PixelBox, toPixels } from "./box.js";
 import { parseObjects } from "./parse-objects.js";
@@ -28,12 +29,19 @@ export type Detections = {
 };
 
 /** How detections are read. */
-export type DetectionOptions = GenerationOptions & {
+export type ReadingOptions = {
   /** What a location is divided by: 1024 (default) or 1023. */
   divisor?: 1024 | 1023 | undefined;
   /** Whether an object is dropped that another of the same label covers by more than this part (IoU). Default: only exact repetitions, 1. */
   maxOverlap?: number | undefined;
 };
+
+/** How an answer is generated, and detections are read in it. */
+export type DetectionOptions = GenerationOptions & ReadingOptions;
+
+/** Of each of them. */
+export const READING_KINDS: OptionKinds<ReadingOptions> = { divisor: oneOf(1024, 1023), maxOverlap: number };
+export const DETECTION_KINDS: OptionKinds<DetectionOptions> = { ...GENERATION_KINDS, ...READING_KINDS };
 
 /** An answer as tokens with log-probabilities, and the picture that it is about. */
 export type DetectionSource = {
@@ -49,9 +57,10 @@ export type DetectionSource = {
  */
 export function readDetections(
   source: DetectionSource,
-  { divisor, maxOverlap = 1 }: DetectionOptions = {},
+  options: DetectionOptions = {},
   { boxesAlone = false }: { boxesAlone?: boolean } = {},
 ): Detections {
+  const { divisor, maxOverlap = 1 } = checkOptions("readDetections", options, DETECTION_KINDS);
   const { text, spans } = spell(source);
   const { objects: parsed, texts, warnings } = parseObjects(text);
   const objects: Detection[] = [];

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { described } from "../options.js";
 
 /**
  * Language codes that captions and questions were trained with.
@@ -12,5 +13,5 @@ export const LANGUAGES =
 /** The code itself. Throws `InputError` with the list for one that no checkpoint was trained with. */
 export function checkLanguage(code: string): string {
   if (LANGUAGES.includes(code)) return code;
-  throw new InputError(`language: expected one of ${LANGUAGES.join(", ")}, received ${JSON.stringify(code)}`);
+  throw new InputError(`language: expected one of ${LANGUAGES.join(", ")}, received ${described(code)}`);
 }

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { described } from "../options.js";
 import { type Box, LOCATIONS } from "./box.js";
 import { checkLanguage, LANGUAGES } from "./languages.js";
 
@@ -9,7 +10,8 @@ const STYLES: readonly CaptionStyle[] = ["cap", "caption", "describe"];
 
 /** `{style} {language}`. Throws `InputError` for a language that is none of `LANGUAGES`. */
 export function captionPrompt(language = "en", style: CaptionStyle = "caption"): string {
-  if (!STYLES.includes(style)) throw new InputError(`style: expected one of ${STYLES.join(", ")}, received ${style}`);
+  if (!STYLES.includes(style))
+    throw new InputError(`style: expected one of ${STYLES.join(", ")}, received ${described(style)}`);
   return `${style} ${checkLanguage(language)}`;
 }
 
@@ -32,7 +34,8 @@ export const segmentPrompt = (...things: string[]): string => `segment ${listed(
 
 /** `caption <loc y0><loc x0><loc y1><loc x1>`: what is in a box, given in 1024ths of the picture's sides. */
 export function boxCaptionPrompt(box: Box): string {
-  const wrong = box.find((at) => !Number.isInteger(at) || at < 0 || at >= LOCATIONS);
+  if (!Array.isArray(box)) throw new InputError(`box: expected [y0, x0, y1, x1], received ${described(box)}`);
+  const wrong = (box as readonly number[]).find((at) => !Number.isInteger(at) || at < 0 || at >= LOCATIONS);
   if (box.length !== 4 || wrong !== undefined) {
     throw new InputError(`box: expected four whole numbers in [0, ${LOCATIONS}), received ${JSON.stringify(box)}`);
   }
@@ -41,7 +44,7 @@ export function boxCaptionPrompt(box: Box): string {
 
 function listed(things: readonly string[]): string {
   if (things.length === 0) throw new InputError("things: expected at least one, received none");
-  const separated = things.find((thing) => thing.includes(";"));
+  const separated = things.find((thing) => typeof thing === "string" && thing.includes(";"));
   if (separated !== undefined) {
     throw new InputError(`things: expected names without ";", which parts them, received ${JSON.stringify(separated)}`);
   }
@@ -49,6 +52,7 @@ function listed(things: readonly string[]): string {
 }
 
 function content(what: string, text: string): string {
+  if (typeof text !== "string") throw new InputError(`${what}: expected text, received ${described(text)}`);
   const trimmed = text.trim();
   if (trimmed === "") throw new InputError(`${what}: expected some text, received none`);
   if (trimmed.includes("\n")) throw new InputError(`${what}: expected one line, for a newline ends the prompt`);

@@ -1,8 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { notFinite } from "../decoding/finite-logits.js";
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
+import { abortSignal, checkOptions, described, listed, type OptionKinds } from "../options.js";
 import { IGNORED_LABEL } from "../processor.js";
 import type { Answerer } from "../questions/answer-batch.js";
 import { batchInputs, encodePicture } from "../questions/batch-inputs.js";
@@ -22,25 +24,35 @@ export type ScoredAnswer = {
   perplexity: number;
 };
 
+/** What may stop the scoring. */
+export type ScoreOptions = { signal?: AbortSignal | undefined };
+
+const SCORE_KINDS: OptionKinds<ScoreOptions> = { signal: abortSignal };
+
 /**
  * The log-likelihood of given answers to one question: each is read as what follows the prompt, `<eos>` included, and costs one pass;
  * the pictures are encoded once, and their rows are shared. (Keys and values of the prompt could not be: under the prefix
- * mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws `InputError` without answers.
+ * mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws `InputError` without answers, and
+ * `WeightsError` where a log-probability is not finite.
  */
 export async function scoreAnswers(
   question: Question,
-  answers: readonly string[],
+  asked: string | readonly string[],
   answerer: Answerer,
-  { signal }: { signal?: AbortSignal | undefined } = {},
+  options: ScoreOptions = {},
 ): Promise<ScoredAnswer[]> {
+  const { signal } = checkOptions("score", options, SCORE_KINDS);
+  const answers = listed(asked);
   if (answers.length === 0) throw new InputError("answers: expected at least one, received none");
-  const { pictures, prompt } = partsOf(question);
+  const wrong = answers.findIndex((answer) => typeof answer !== "string");
+  if (wrong >= 0) throw new InputError(`answers[${wrong}]: expected text, received ${described(answers[wrong])}`);
+  const { pictures, ...rest } = partsOf(question);
   const encoded: EncodedPicture[] = [];
   try {
     for (const picture of pictures) encoded.push(await encodePicture(picture, answerer));
     const scored: ScoredAnswer[] = [];
     for (const answer of answers) {
-      const { labels, ...inputs } = await batchInputs([{ image: encoded, prompt }], answerer, [answer]);
+      const { labels, ...inputs } = await batchInputs([{ image: encoded, ...rest }], answerer, [answer]);
       try {
         scored.push(await scoreOne(answerer.model, answer, inputs, labels![0]!, signal));
       } finally {
@@ -73,6 +85,13 @@ async function scoreOne(
   logits.dispose();
   const logProbabilities = Array.from(await chosen.data());
   chosen.dispose();
+  const lost = logProbabilities.findIndex((value) => !Number.isFinite(value));
+  if (lost >= 0) {
+    throw notFinite(
+      `score: expected a log-probability at token ${lost + 1} of ${described(answer)}`,
+      logProbabilities[lost]!,
+    );
+  }
   const logLikelihood = logProbabilities.reduce((sum, value) => sum + value, 0);
   return { answer, tokens, logProbabilities, logLikelihood, perplexity: Math.exp(-logLikelihood / tokens.length) };
 }

@@ -1,7 +1,9 @@
 import type { MaskCodec } from "../masks/codec.js";
 import { type Mask, maskArea } from "../masks/mask.js";
 import { pasteHard, pasteSoft } from "../masks/paste.js";
+import { checkOptions, flag, type OptionKinds } from "../options.js";
 import {
+  DETECTION_KINDS,
   type Detection,
   type DetectionOptions,
   type Detections,
@@ -21,6 +23,9 @@ export type SegmentationOptions = DetectionOptions & {
   soft?: boolean | undefined;
 };
 
+/** Of each of them. */
+export const SEGMENTATION_KINDS: OptionKinds<SegmentationOptions> = { ...DETECTION_KINDS, soft: flag };
+
 /**
  * Reads the objects of an answer with their masks, in the picture's own pixels. What the model has written never throws: an object
  * without sixteen codes has no mask, and a warning says so.
@@ -30,10 +35,11 @@ export async function readSegmentations(
   codec: MaskCodec,
   options: SegmentationOptions = {},
 ): Promise<Segmentations> {
-  const found = readDetections(source, options, { boxesAlone: true });
+  const { soft, ...reading } = checkOptions("readSegmentations", options, SEGMENTATION_KINDS);
+  const found = readDetections(source, reading, { boxesAlone: true });
   const coded = found.objects.filter(({ codes }) => codes !== null);
   const maps = await codec.decode(coded.map(({ codes }) => codes!));
-  const paste = options.soft ? pasteSoft : pasteHard;
+  const paste = soft ? pasteSoft : pasteHard;
   const objects = found.objects.map((object): Segmentation => {
     const map = maps[coded.indexOf(object)];
     return { ...object, mask: map ? paste(map, object.locations, source.size, options.divisor) : null };

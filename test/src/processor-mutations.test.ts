@@ -23,7 +23,7 @@ const inFile = (file: string, rows: [string, string, string][]): (Planted & { na
 
 const mistakes = [
   ...inFile("src/processor.ts", [
-    ["no newline behind the prompt", "this.marks(`${prompt}\\n`)", "this.marks(prompt)"],
+    ["no newline behind the prompt", "marks(`${prompt}\\n`, specialTokens)", "marks(prompt, specialTokens)"],
     ["the begin mark doubled", "[...before, bosTokenId,", "[...before, bosTokenId, bosTokenId,"],
     ["no begin mark", "[...before, bosTokenId,", "[...before,"],
     ["the begin mark before the pictures", "[...before, bosTokenId,", "[bosTokenId, ...before,"],

@@ -122,6 +122,31 @@ for (const [name, kind, load, reference] of layouts) {
       }
     });
 
+    it("spells every token with a name out where a text is plain: no id of any comes of it, and nothing is lost", () => {
+      const named = /^<(loc\d{4}|seg\d{3})>$/;
+      for (const text of [
+        ...references.strings,
+        "<loc0001>",
+        "a<loc1023><seg000>",
+        "<bos><loc0004> <eos>",
+        "<<loc0001>>",
+      ]) {
+        const ids = tokenizer.encode(text, { specialTokens: "plain" });
+        const found = ids.filter((id) => tokenizer.isSpecial(id) || named.test(tokenizer.idToToken(id)!));
+        assert.deepEqual(
+          found.filter((id) => id !== tokenizer.unkTokenId),
+          [],
+          JSON.stringify(text),
+        );
+        if (found.length === 0) assert.equal(tokenizer.decode(ids), tokenizer.decode(ids, { skipSpecialTokens: true }));
+        if (!/<(loc|seg)\d/.test(text)) assert.deepEqual(ids, tokenizer.encode(text, { specialTokens: "text" }));
+      }
+      assert.notDeepEqual(
+        tokenizer.encode("<loc0001>", { specialTokens: "plain" }),
+        tokenizer.encode("<loc0001>", { specialTokens: "text" }),
+      );
+    });
+
     it("decodes as transformers does, with special tokens and without", () => {
       for (const { ids, decoded, skipped } of reference.texts) {
         assert.equal(tokenizer.decode(ids), decoded, JSON.stringify(ids));
@@ -287,6 +312,6 @@ describe("tokenizer", () => {
     const folder = folderOf(part("hub", "tokenizer.model"));
     await assert.rejects(loadTokenizer(folder, { specialTokens: "no" as "ids" }), InputError);
     const tokenizer = await loadTokenizer(folder);
-    assert.throws(() => tokenizer.encode(undefined as unknown as string), /text: expected a string, got undefined/);
+    assert.throws(() => tokenizer.encode(undefined as unknown as string), /text: expected a string, received nothing/);
   });
 });
