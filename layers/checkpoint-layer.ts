@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { Matrix } from "./matrix.js";
+import { isPresent } from "./present.js";
 import { Weight } from "./weight.js";
 
 /**
@@ -113,6 +114,13 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
   override get nonTrainableWeights(): tf.LayerVariable[] {
     const rest = (child: tf.layers.Layer) => (this.trainable ? child.nonTrainableWeights : child.weights);
     return [...super.nonTrainableWeights, ...this.children.flatMap(rest)];
+  }
+
+  // For a variable that is disposed already tfjs would throw.
+  protected override disposeWeights(): number {
+    const present = this.weights.filter(isPresent);
+    for (const weight of present) weight.dispose();
+    return present.length;
   }
 
   override dispose(): ReturnType<tf.layers.Layer["dispose"]> {

@@ -2,6 +2,8 @@ import type * as tf from "@tensorflow/tfjs";
 
 import { type PaliGemmaConfig, numImageTokens } from "./config.js";
 import { InputError } from "./errors.js";
+import { anything, checkOptions, described, type OptionKinds } from "./options.js";
+import { requireTensor } from "./tensors.js";
 
 type Rows = readonly (readonly number[])[];
 
@@ -21,6 +23,24 @@ export type ModelInputs = {
   positionIds?: Rows;
 };
 
+/** Of each; `completeInputs` checks them further. What `Processor.process` gives besides may stand there too, and is not read. */
+const INPUT_KINDS: OptionKinds<ModelInputs> & Readonly<Record<string, typeof anything>> = {
+  pixelValues: anything,
+  imageRows: anything,
+  inputIds: anything,
+  attentionMask: anything,
+  tokenTypeIds: anything,
+  positionIds: anything,
+  labels: anything,
+  pixelShape: anything,
+  pixelBytes: anything,
+  imageSizes: anything,
+  dispose: anything,
+};
+
+/** Ready inputs as a caller hands them over. Throws `InputError` that names an unknown field. */
+export const checkedInputs = (inputs: ModelInputs): ModelInputs => checkOptions("inputs", inputs, INPUT_KINDS);
+
 /** Inputs with every default filled in. */
 export type CompleteInputs = Required<ModelInputs>;
 
@@ -35,7 +55,8 @@ export function completeInputs(
   positionOffset: number,
   { seen = [], cached = 0 }: { seen?: readonly number[]; cached?: number } = {},
 ): CompleteInputs {
-  const { inputIds, pixelValues } = inputs;
+  const { inputIds, pixelValues = null, imageRows = null } = inputs;
+  requireRows({ ...inputs, inputIds: inputIds ?? null });
   if (inputIds.length === 0 || inputIds[0].length === 0) throw new InputError("inputIds: expected at least one token");
   if (seen.length > 0 && seen.length !== inputIds.length) {
     throw new InputError(`inputIds: expected ${seen.length} rows, as in the state, received ${inputIds.length}`);
@@ -43,22 +64,31 @@ export function completeInputs(
   const { attentionMask, tokenTypeIds } = layoutOf(inputs);
   const positionIds = inputs.positionIds ?? countedPositions(attentionMask, positionOffset, seen);
   sameShape({ inputIds, attentionMask, tokenTypeIds, positionIds });
+  // Behind the prompt the model itself may choose the image token: a row of the table like any other, as in transformers.
+  const marked = cached === 0 || pixelValues !== null || imageRows !== null;
   for (const id of inputIds.flat()) {
-    if (id === config.imageTokenId) continue; // it may lie behind the vocabulary
+    if (marked && id === config.imageTokenId) continue; // it may lie behind the vocabulary
     if (!Number.isSafeInteger(id) || id < 0 || id >= config.text.vocabSize) {
-      throw new InputError(`inputIds: expected ids in [0, ${config.text.vocabSize}), received ${id}`);
+      throw new InputError(`inputIds: expected ids in [0, ${config.text.vocabSize}), received ${described(id)}`);
     }
   }
   tokenTypeIds.forEach(checkTypes);
-  checkPictures(config, inputs);
+  if (marked) checkPictures(config, inputs);
   checkContext(config, inputIds[0].length, cached);
-  return { pixelValues, imageRows: inputs.imageRows ?? null, inputIds, attentionMask, tokenTypeIds, positionIds };
+  return { pixelValues, imageRows, inputIds, attentionMask, tokenTypeIds, positionIds };
 }
 
 /** Which positions are real and which lie in the open block, with the defaults of `ModelInputs` filled in. */
 export function layoutOf(inputs: ModelInputs): { attentionMask: Rows; tokenTypeIds: Rows } {
   const filled = (value: number) => inputs.inputIds.map((row) => row.map(() => value));
   return { attentionMask: inputs.attentionMask ?? filled(1), tokenTypeIds: inputs.tokenTypeIds ?? filled(0) };
+}
+
+function requireRows({ inputIds, attentionMask, tokenTypeIds, positionIds }: Record<string, unknown>): void {
+  for (const [name, rows] of Object.entries({ inputIds, attentionMask, tokenTypeIds, positionIds })) {
+    if (rows === undefined || (Array.isArray(rows) && rows.every((row) => Array.isArray(row)))) continue;
+    throw new InputError(`${name}: expected rows of numbers [[...], ...], received ${described(rows)}`);
+  }
 }
 
 // Pads share the first position; transformers gives them one as well, and their rows are never used.
@@ -95,7 +125,7 @@ function checkContext(config: PaliGemmaConfig, added: number, cached: number): v
   }
 }
 
-function checkPictures(config: PaliGemmaConfig, { inputIds, pixelValues, imageRows = null }: ModelInputs): void {
+function checkPictures(config: PaliGemmaConfig, { inputIds, pixelValues = null, imageRows = null }: ModelInputs): void {
   const { imageSize, numChannels } = config.vision;
   if (pixelValues && imageRows) throw new InputError("inputs: expected pixelValues or imageRows, received both");
   requirePictures("pixelValues", pixelValues, [imageSize, imageSize, numChannels]);
@@ -111,6 +141,7 @@ function checkPictures(config: PaliGemmaConfig, { inputIds, pixelValues, imageRo
 
 function requirePictures(name: string, tensor: tf.Tensor | null, each: number[]): void {
   if (tensor === null) return;
+  requireTensor(name, tensor);
   const { shape } = tensor;
   if (shape.length !== each.length + 1 || each.some((size, axis) => size !== shape[axis + 1])) {
     throw new InputError(`${name}: expected [pictures, ${each.join(", ")}], received [${shape.join(", ")}]`);

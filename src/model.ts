@@ -11,8 +11,12 @@ import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 import { DecoderState } from "./decoder-state.js";
 import { InputError } from "./errors.js";
 import { GemmaDecoder, type LogitRows } from "./gemma.js";
+import { hookCatalogue } from "./hook-catalogue.js";
+import { requireFiring, requireFiringInEncoder } from "./hook-reach.js";
+import { checkedReplacement } from "./hook-replacement.js";
 import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.js";
-import { buildPart, namedWeights, type Part } from "./part.js";
+import { abortSignal, anything, callback, checkOptions, oneOf, type OptionKinds } from "./options.js";
+import { buildPart, hasWeights, namedWeights, type Part } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { SiglipTower } from "./siglip.js";
 import { atOnce, inTurns, replace, type Steps } from "./steps.js";
@@ -21,12 +25,20 @@ import { switchBackend } from "./switch-backend.js";
 /** What a forward pass may be asked for besides its logits. */
 export type ForwardOptions = {
   /** Sees, and may replace, every named activation. */
-  tap?: Tap;
+  tap?: Tap | undefined;
   /** Keys and values of earlier positions; the new ones are added. */
   state?: DecoderState | undefined;
   /** Logits of every position (default), or of the last of each row only. */
-  rows?: LogitRows;
+  rows?: LogitRows | undefined;
 };
+
+/** Of each of them. */
+export const FORWARD_KINDS: OptionKinds<ForwardOptions> = {
+  tap: callback,
+  state: anything,
+  rows: oneOf("all", "last"),
+};
+const FORWARD_ASYNC_KINDS = { ...FORWARD_KINDS, signal: abortSignal };
 
 /** The network: SigLIP, the projector and the Gemma decoder. The only place that knows both towers. */
 export class PaliGemmaModel {
@@ -43,6 +55,7 @@ export class PaliGemmaModel {
   private requireIntact: () => void = () => {};
   /** The backend that the weights are made on; where none was chosen yet, the one of the first run. */
   private backend: string | undefined = tf.getBackend();
+  private disposed = false;
 
   constructor(
     readonly config: PaliGemmaConfig,
@@ -94,6 +107,7 @@ export class PaliGemmaModel {
    * Throws `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties the state.
    */
   forward(inputs: ModelInputs, options: ForwardOptions = {}): tf.Tensor {
+    checkOptions("forward", options, FORWARD_KINDS);
     this.ready();
     return tf.tidy(() => atOnce(this.steps(inputs, options)));
   }
@@ -102,16 +116,17 @@ export class PaliGemmaModel {
    * The same without holding the event loop up: between blocks timers, sockets and `signal` have their turn, and on a backend
    * that computes beside JavaScript also while a block is computed. Rejects with the signal's reason when aborted.
    */
-  forwardAsync(
+  async forwardAsync(
     inputs: ModelInputs,
-    { signal, ...options }: ForwardOptions & { signal?: AbortSignal | undefined } = {},
+    given: ForwardOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<tf.Tensor> {
+    const { signal, ...options } = checkOptions("forward", given, FORWARD_ASYNC_KINDS);
     // A single token is a few milliseconds of JavaScript; a pause at each of its blocks would cost more than that.
-    const everyStep = (inputs.inputIds[0]?.length ?? 0) > 1;
+    const everyStep = !(inputs.inputIds?.[0]?.length === 1);
     const { revision } = this;
     const resume = () => {
-      if (this.revision !== revision) throw new InputError("adapters: they were changed while a run was under way");
       this.ready();
+      if (this.revision !== revision) throw new InputError("adapters: they were changed while a run was under way");
     };
     return inTurns(this.steps(inputs, options), { signal, everyStep, resume });
   }
@@ -126,6 +141,8 @@ export class PaliGemmaModel {
         "attentionMask: expected every row to end in a real token (pad on the left), received a pad",
       );
     }
+    // Of later passes every tap knows that no picture comes with them.
+    if (cached === 0 && !complete.pixelValues) requireFiring("tap", this.namesWanted(tap), complete);
     let finished = false;
     try {
       const logits = yield* this.run(complete, checkedTap(tap), state, rows);
@@ -148,10 +165,19 @@ export class PaliGemmaModel {
     return yield* this.language.forward(embeddings, layout, { tap: tapAt(tap, "language"), state, rows });
   }
 
+  /** The names that a tap says it wants; none where it takes whatever comes. */
+  private namesWanted({ wants }: Tap): string[] {
+    if (wants === undefined) return [];
+    return hookCatalogue(this.config)
+      .map(({ name }) => name)
+      .filter(wants);
+  }
+
   /** Pixels [I, S, S, 3] in [-1, 1] -> rows [I, P, D] as they enter the decoder; the caller owns them. */
   encodeImages(pixelValues: tf.Tensor, tap: Tap = noTap): tf.Tensor {
     this.ready();
-    return tf.tidy(() => atOnce(this.imageRows(pixelValues, tap)));
+    requireFiringInEncoder("tap", this.namesWanted(tap));
+    return tf.tidy(() => atOnce(this.imageRows(pixelValues, checkedTap(tap))));
   }
 
   /** Rows [..., D] that a residual stream of the vision tower [..., Dv] would give as its last; the caller owns them. */
@@ -174,20 +200,32 @@ export class PaliGemmaModel {
     this.requireIntact = requireIntact;
   }
 
-  /** Makes the backend of the weights the current one. */
+  /** Makes the backend of the weights the current one. Throws as `requireWeights` does. */
   activate(): void {
+    this.requireWeights();
     this.backend ??= tf.getBackend();
     switchBackend(this.backend);
   }
 
   /** The same before and after weights are read: throws `WeightsError` naming a mapped file that was cut or written to since it was opened. */
   ready(): void {
-    this.requireIntact();
     this.activate();
+    this.requireIntact();
+  }
+
+  /** Throws `InputError` once the network was disposed, or its variables were, which any code in the process can do. */
+  requireWeights(): void {
+    if (this.disposed) throw new InputError("model: it has been disposed; load it again");
+    const [{ layer }] = this.parts;
+    if (!layer.built || hasWeights(layer)) return;
+    throw new InputError(
+      "model: its weights were disposed by other code (tf.disposeVariables frees all variables of the process); load it again",
+    );
   }
 
   /** Frees every weight. */
   dispose(): void {
+    this.disposed = true;
     for (const { layer } of this.parts) if (layer.built) layer.dispose();
   }
 
@@ -203,7 +241,7 @@ export class PaliGemmaModel {
   }
 
   private rows(inputIds: CompleteInputs["inputIds"], images: tf.Tensor | null, tap: Tap): tf.Tensor {
-    const isImage = (id: number) => id === this.config.imageTokenId;
+    const isImage = (id: number) => images !== null && id === this.config.imageTokenId;
     const texts = inputIds.map((row) => row.filter((id) => !isImage(id)));
     const even = texts.every((row) => row.length === texts[0].length);
     const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
@@ -217,14 +255,7 @@ export class PaliGemmaModel {
 // A replacement of another shape would be broadcast, or fail far from the hook.
 function checkedTap(tap: Tap): Tap {
   if (tap === noTap) return noTap;
-  const checked: Tap = (name, value) => {
-    const result: unknown = tap(name, value);
-    const shape = result instanceof tf.Tensor ? `[${result.shape.join(", ")}]` : typeof result;
-    if (shape !== `[${value.shape.join(", ")}]`) {
-      throw new InputError(`tap: expected a tensor [${value.shape.join(", ")}] back for ${name}, received ${shape}`);
-    }
-    return result as tf.Tensor;
-  };
+  const checked: Tap = (name, value) => checkedReplacement("tap", name, value, tap(name, value));
   return tap.wants ? Object.assign(checked, { wants: tap.wants }) : checked;
 }
 

@@ -4,6 +4,7 @@ import type { Matrix } from "../../layers/matrix.js";
 import { openFolder } from "../../weights/source.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
+import { abortSignal, checkOptions } from "../options.js";
 import { Activation, type ActiveAdapter } from "./activation.js";
 import type { AdapterInfo } from "./adapter-info.js";
 import type { LoadedAdapter } from "./loaded-adapter.js";
@@ -46,8 +47,9 @@ export class Adapters {
   async load(
     name: string,
     pathOrUrl: string,
-    { signal }: { signal?: AbortSignal | undefined } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<AdapterInfo> {
+    const { signal } = checkOptions("adapters", options, { signal: abortSignal });
     this.requireFree(name);
     const adapter = await readAdapter(name, await openFolder(pathOrUrl, signal), this.network, signal);
     try {
@@ -120,7 +122,7 @@ export class Adapters {
   /** Frees every adapter; the network has then its own weights. */
   dispose(): void {
     if (this.isMerged) this.unmerge();
-    this.set([]);
+    this.replaceActivation(this.chosen([])); // also where the network's weights are gone
     for (const name of [...this.loaded.keys()]) this.unload(name);
   }
 

@@ -4,6 +4,7 @@ import type { Tap } from "../../layers/tap.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
 import { InputError } from "../errors.js";
 import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
+import { checkOptions, oneOf, type OptionKinds } from "../options.js";
 import { nearest } from "./hook-filter.js";
 import { type Pass, seenAt, WHOLE } from "./pass.js";
 import { type AxisIndices, cut, type KeptPart, selectKept } from "./selection.js";
@@ -14,6 +15,12 @@ export type Keeping = {
   device?: "backend" | "cpu" | undefined;
   /** Type of the numbers on the CPU; a backend keeps float32. Default "float32". */
   dtype?: "float32" | "bfloat16" | "float16" | undefined;
+};
+
+/** Of each of them. */
+export const KEEPING_KINDS: OptionKinds<Keeping> = {
+  device: oneOf("backend", "cpu"),
+  dtype: oneOf("float32", "bfloat16", "float16"),
 };
 
 /** What is known of an activation that was kept. */
@@ -37,7 +44,8 @@ export class ActivationCache {
   private readonly device: "backend" | "cpu";
   private readonly type: FloatDType;
 
-  constructor({ device, dtype = "float32" }: Keeping = {}) {
+  constructor(keeping: Keeping = {}) {
+    const { device, dtype = "float32" } = checkOptions("activation cache", keeping, KEEPING_KINDS);
     this.device = device ?? (dtype === "float32" ? "backend" : "cpu");
     this.type = TYPES[dtype];
     if (this.device === "backend" && dtype !== "float32") {

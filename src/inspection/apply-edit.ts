@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { MASKED } from "../../layers/axes.js";
 import { InputError } from "../errors.js";
 import type { HookPoint } from "../hook-catalogue.js";
+import { requireTensor } from "../tensors.js";
 import type { Edit, EditValue } from "./edit.js";
 import type { Pass } from "./pass.js";
 import { type AxisIndices, select } from "./selection.js";
@@ -50,7 +51,7 @@ function maskOf(x: tf.Tensor, selection: AxisIndices[]): tf.Tensor {
 
 /** A value for the selected part as one that broadcasts to the whole: each selected index finds its own element. */
 function spread(value: EditValue, x: tf.Tensor, selection: AxisIndices[], name: string): tf.Tensor {
-  const given = value instanceof tf.Tensor ? value : tensorOf(value, name);
+  const given = value instanceof tf.Tensor ? floats(value, name) : tensorOf(value, name);
   const part = x.shape.map((size, axis) => selection.find((one) => one.axis === axis)?.rows[0]!.length ?? size);
   const extra = part.length - given.rank;
   const fits = extra >= 0 && given.shape.every((size, i) => size === 1 || size === part[extra + i]);
@@ -67,6 +68,11 @@ function spread(value: EditValue, x: tf.Tensor, selection: AxisIndices[], name: 
     const places = Array.from({ length: x.shape[axis]! }, (_, i) => Math.max(0, rows[0]!.indexOf(i)));
     return tf.gather(whole, tf.tensor1d(places, "int32"), axis);
   }, aligned);
+}
+
+function floats(value: tf.Tensor, name: string): tf.Tensor {
+  requireTensor(`value for ${name}`, value, value.dtype);
+  return value.dtype === "float32" ? value : value.toFloat();
 }
 
 function tensorOf(value: Exclude<EditValue, tf.Tensor>, name: string): tf.Tensor {

@@ -2,6 +2,7 @@ import { patchGrid } from "../config.js";
 import { InputError } from "../errors.js";
 import type { DecodingOptions } from "../decoding/options.js";
 import type { ModelInputs } from "../inputs.js";
+import { abortSignal, anything, checkOptions, flag, list, number, type OptionKinds } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
 import type { Segment } from "../segments.js";
@@ -41,6 +42,14 @@ export type AttentionRequest = Pick<DecodingOptions, "maxNewTokens" | "signal"> 
   edits?: readonly Intervention[] | undefined;
 };
 
+const ATTENTION_KINDS: OptionKinds<AttentionRequest> = {
+  maxNewTokens: number,
+  signal: abortSignal,
+  queries: anything,
+  generate: flag,
+  edits: anything,
+};
+
 /**
  * The rows of every attention pattern of the decoder for some queries of the first batch row: 4 · layers · heads · keys bytes
  * each, and never whole patterns. Throws as `generateWithCache`.
@@ -48,16 +57,18 @@ export type AttentionRequest = Pick<DecodingOptions, "maxNewTokens" | "signal"> 
 export async function attentionRows(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { queries = "last", generate = false, maxNewTokens, edits, signal }: AttentionRequest = {},
+  request: AttentionRequest = {},
 ): Promise<AttentionRows> {
+  const checked = checkOptions("attentionRows", request, ATTENTION_KINDS);
+  const { queries = "last", generate = false, maxNewTokens, edits, signal } = checked;
   const { numHiddenLayers: layers, numAttentionHeads: heads } = model.config.text;
   const positions = generate ? [queries, "generated"].flat() : queries;
-  const request = { hooks: PATTERNS, positions, device: "cpu" } as const;
+  const capture = { hooks: PATTERNS, positions, device: "cpu" } as const;
   const options = { maxNewTokens: generate ? maxNewTokens : 1, edits, signal };
   return model.withInputs(question, async (inputs) => {
     const rows: QueryRows[] = [];
     const generated: AttentionRows["generated"] = [];
-    for await (const { cache, token, logProbability } of decodeAndKeep(model.network, inputs, options, request)) {
+    for await (const { cache, token, logProbability } of decodeAndKeep(model.network, inputs, options, capture)) {
       rows.push(await rowsOf(cache, layers));
       cache.dispose();
       if (generate) generated.push({ id: token, logProbability });
@@ -122,8 +133,9 @@ function assemble(rows: readonly QueryRows[], cells: number, keys: number): Floa
 export function meanRow(
   rows: AttentionRows,
   query: number,
-  { layers, heads }: { layers?: readonly number[] | undefined; heads?: readonly number[] | undefined } = {},
+  over: { layers?: readonly number[] | undefined; heads?: readonly number[] | undefined } = {},
 ): Float32Array {
+  const { layers, heads } = checkOptions("meanRow", over, { layers: list, heads: list });
   const [own, all] = [some("query", [query], rows.queries.length), (count: number) => Array.from(Array(count).keys())];
   const chosenLayers = some("layers", layers ?? all(rows.layers), rows.layers);
   const chosenHeads = some("heads", heads ?? all(rows.heads), rows.heads);

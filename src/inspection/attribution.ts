@@ -2,8 +2,10 @@ import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
+import { anything, checkOptions, flag, list, type OptionKinds } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
+import { checkIndices } from "./indices.js";
 import type { Positions } from "./positions.js";
 
 /** What adds to the residual stream: the embedded row, each block's attention or one head of it, each block's MLP. */
@@ -33,6 +35,9 @@ export type AttributionRequest = {
   heads?: boolean | undefined;
 };
 
+const WHERE_KINDS: OptionKinds<Omit<AttributionRequest, "tokens">> = { positions: anything, heads: flag };
+const ATTRIBUTION_KINDS: OptionKinds<AttributionRequest> = { ...WHERE_KINDS, tokens: list };
+
 /** The residual stream at one position as the sum of what was added to it. Dispose `rows` and `scale`. */
 export type Decomposition = {
   position: number;
@@ -52,8 +57,9 @@ export type Decomposition = {
 export async function residualDecomposition(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { positions = "last", heads = false }: Omit<AttributionRequest, "tokens"> = {},
+  where: Omit<AttributionRequest, "tokens"> = {},
 ): Promise<Decomposition> {
+  const { positions = "last", heads = false } = checkOptions("residualDecomposition", where, WHERE_KINDS);
   const { numHiddenLayers, postNorms } = model.config.text;
   const hooks = [
     "language.blocks.0.hook_resid_pre",
@@ -82,12 +88,12 @@ export async function residualDecomposition(
 export async function directLogitAttribution(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { tokens, ...where }: AttributionRequest,
+  request: AttributionRequest,
 ): Promise<Attribution> {
+  const { tokens, ...where } = checkOptions("directLogitAttribution", request, ATTRIBUTION_KINDS);
   const { vocabSize } = model.config.text;
-  const wrong = tokens.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabSize);
-  if (tokens.length === 0 || wrong !== undefined) {
-    throw new InputError(`tokens: expected ids in [0, ${vocabSize}), received ${wrong ?? "none"}`);
+  if (checkIndices("tokens", tokens, vocabSize, "ids").length === 0) {
+    throw new InputError(`tokens: expected ids in [0, ${vocabSize}), received none`);
   }
   const { position, components: parts, rows, stream, scale } = await residualDecomposition(model, question, where);
   const found = tf.tidy(() => {

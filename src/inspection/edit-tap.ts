@@ -2,12 +2,16 @@ import type * as tf from "@tensorflow/tfjs";
 
 import { listens, type Tap } from "../../layers/tap.js";
 import type { PaliGemmaConfig } from "../config.js";
+import { InputError } from "../errors.js";
 import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
+import { checkedReplacement } from "../hook-replacement.js";
+import { described } from "../options.js";
 import type { Segment } from "../segments.js";
 import { applyEdit } from "./apply-edit.js";
 import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
 import { type HookFilter, selectHooks } from "./hook-filter.js";
 import type { Pass } from "./pass.js";
+import { type NamedHooks, type Reach, requireReach } from "./reach.js";
 
 /** What a callback is told of the activation that it sees. */
 export type HookContext = {
@@ -32,18 +36,29 @@ export type Intervention = Edit | readonly [HookFilter, HookCallback] | Tap;
 /** Interventions ready for a run: the tap that makes them in a pass. */
 export type Interventions = (pass: Pass) => Tap | null;
 
-/** Checks interventions once, for every pass of a run. Throws `InputError` for what is wrong with one. */
-export function prepareInterventions(given: readonly Intervention[], config: PaliGemmaConfig): Interventions {
+/**
+ * Checks interventions once, for every pass of a run that reaches as far as `reach` says. Throws `InputError` for what is wrong with one, and
+ * for a hook that cannot fire in such a run.
+ */
+export function prepareInterventions(
+  given: readonly Intervention[],
+  config: PaliGemmaConfig,
+  reach?: Reach,
+): Interventions {
+  requireList(given);
   if (given.length === 0) return () => null; // no list of a thousand names for a run that changes none
   const catalogue = hookCatalogue(config);
-  const names = catalogue.map(({ name }) => name);
+  const prepared = given.map((one: Intervention, i) => preparedOf(one, `edits[${i}]`, catalogue));
+  if (reach)
+    requireReach(
+      prepared.flatMap(({ named }) => named ?? []),
+      reach,
+      config,
+    );
   const changes = new Map<string, Change[]>();
-  given.forEach((one, i) => {
-    for (const { name, change } of changesOf(one, i, catalogue, names)) {
-      changes.set(name, [...(changes.get(name) ?? []), change]);
-    }
-  });
-  if (changes.size === 0) return () => null;
+  for (const { names, changeOf } of prepared) {
+    for (const name of names) changes.set(name, [...(changes.get(name) ?? []), changeOf(name)]);
+  }
   return (pass) => {
     const tap: Tap = (name, value) =>
       (changes.get(name) ?? []).reduce((current, change) => change(current, pass), value);
@@ -51,31 +66,69 @@ export function prepareInterventions(given: readonly Intervention[], config: Pal
   };
 }
 
+/** The activations that interventions name; of taps that listen to whatever comes, none. Throws as `prepareInterventions` does. */
+export function namesOfInterventions(given: readonly Intervention[], config: PaliGemmaConfig): string[] {
+  requireList(given);
+  const catalogue = given.length === 0 ? [] : hookCatalogue(config);
+  return given.flatMap((one, i) => preparedOf(one, `edits[${i}]`, catalogue).named?.names ?? []);
+}
+
+function requireList(given: readonly Intervention[]): void {
+  if (!Array.isArray(given)) throw new InputError(`edits: expected a list of them, received ${described(given)}`);
+}
+
 type Change = (value: tf.Tensor, pass: Pass) => tf.Tensor;
 
-function changesOf(one: Intervention, i: number, catalogue: readonly HookPoint[], names: readonly string[]) {
-  if (typeof one === "function") {
-    const tap =
-      (name: string): Change =>
-      (value) =>
-        one(name, value);
-    return names.filter((name) => listens(one, name)).map((name) => ({ name, change: tap(name) }));
-  }
+/** One intervention: what it changes, how, and which hooks it names; null of a tap that listens to whatever comes. */
+type Prepared = { names: readonly string[]; changeOf: (name: string) => Change; named: NamedHooks | null };
+
+function preparedOf(one: Intervention, who: string, catalogue: readonly HookPoint[]): Prepared {
+  const known = catalogue.map(({ name }) => name);
+  if (typeof one === "function") return preparedTap(one, who, known);
   if (isCallback(one)) {
     const [filter, callback] = one;
-    return selectHooks(filter, names).map((name) => ({ name, change: called(name, callback) }));
+    const names = selectHooks(filter, known);
+    return { names, changeOf: (name) => called(who, name, callback), named: { who, names, all: false } };
   }
-  const checked = checkEdit(one, `edits[${i}]`, catalogue);
-  return checked.points.map((point) => ({ name: point.name, change: declared(checked, point) }));
+  const checked = checkEdit(one, who, catalogue);
+  const names = checked.points.map(({ name }) => name);
+  const points = new Map(checked.points.map((point) => [point.name, point]));
+  const changeOf = (name: string) => declared(checked, points.get(name)!);
+  return { names, changeOf, named: { who, names, all: true, inStep: checked.inStep } };
+}
+
+function preparedTap(tap: Tap, who: string, known: readonly string[]): Prepared {
+  const names = known.filter((name) => listens(tap, name));
+  if (names.length === 0)
+    throw new InputError(`${who}: this tap wants none of the model's activations; see hookCatalogue`);
+  const changeOf =
+    (name: string): Change =>
+    (value) =>
+      checkedReplacement(who, name, value, tap(name, value));
+  return { names, changeOf, named: tap.wants ? { who, names, all: false } : null };
 }
 
 const isCallback = (one: Intervention): one is readonly [HookFilter, HookCallback] =>
   Array.isArray(one) && one.length === 2 && typeof one[1] === "function";
 
-function called(name: string, callback: HookCallback): Change {
+function called(who: string, name: string, callback: HookCallback): Change {
   const block = /\.blocks\.(\d+)\./.exec(name);
   const layer = block ? Number(block[1]) : null;
-  return (value, { step, segments }) => callback(value, { name, layer, step, segments }) ?? value;
+  return (value, { step, segments }) => {
+    const result = answerOf(() => callback(value, { name, layer, step, segments }), `${who}: the callback for ${name}`);
+    return checkedReplacement(who, name, value, result ?? value);
+  };
+}
+
+// What a callback throws is the caller's own fault, and says nothing of the hook.
+function answerOf(call: () => unknown, what: string): unknown {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(`${what} threw: ${reason}`, { cause: error });
+  }
 }
 
 const declared =

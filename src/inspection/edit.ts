@@ -2,6 +2,7 @@ import type * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
 import { type HookPoint } from "../hook-catalogue.js";
+import { anything, checkOptions, type OptionKinds } from "../options.js";
 import { selectHooks } from "./hook-filter.js";
 import type { Selector } from "./selection.js";
 
@@ -33,16 +34,22 @@ export type CheckedEdit = { edit: Edit; points: HookPoint[]; inStep: (step: numb
 /** Passes: a number of one, a half-open range such as "1:4" or "2:", or a list of these. 0 is the prompt's. */
 export type Steps = number | string | readonly (number | string)[];
 
-const KEYS = ["hook", "op", "factor", "value", "positions", "keys", "heads", "units", "steps"];
+/** Of each part of an edit; they are checked together below. */
+const EDIT_KINDS: OptionKinds<Edit> = {
+  hook: anything,
+  op: anything,
+  factor: anything,
+  value: anything,
+  positions: anything,
+  keys: anything,
+  heads: anything,
+  units: anything,
+  steps: anything,
+};
 
 /** Checks an edit as it comes from outside; `where` names it in errors. Throws `InputError` that says what is wrong with it. */
 export function checkEdit(received: unknown, where: string, catalogue: readonly HookPoint[]): CheckedEdit {
-  if (typeof received !== "object" || received === null || Array.isArray(received)) {
-    throw new InputError(`${where}: expected an object such as {"hook", "op"}, received ${JSON.stringify(received)}`);
-  }
-  const unknown = Object.keys(received).find((key) => !KEYS.includes(key));
-  if (unknown !== undefined) throw new InputError(`${where}: unknown key "${unknown}"; there are ${KEYS.join(", ")}`);
-  const edit = received as Edit;
+  const edit = checkOptions(where, received as Edit, EDIT_KINDS);
   if (typeof edit.hook !== "string")
     throw new InputError(`${where}.hook: expected a name or glob, received ${typeof edit.hook}`);
   if (!OPERATIONS.includes(edit.op)) {

@@ -1,3 +1,4 @@
+import { anything, checkOptions, list, type OptionKinds, text } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import { describeSegments, type Segment } from "../segments.js";
 import { packageVersion } from "../version.js";
@@ -25,6 +26,17 @@ export type RunDescription = {
   edits?: readonly Edit[] | undefined;
 };
 
+const DESCRIPTION_KINDS: OptionKinds<RunDescription> = {
+  prompt: text,
+  imageSizes: list,
+  tokens: list,
+  segments: list,
+  grid: list,
+  positions: anything,
+  keys: anything,
+  edits: list,
+};
+
 /** The activations of one pass: `step` 0 is the prompt's. */
 export type KeptPass = { step: number; cache: ActivationCache };
 
@@ -40,6 +52,7 @@ export async function exportRun(
   passes: readonly KeptPass[],
   about: RunDescription,
 ): Promise<void> {
+  checkOptions("exportRun", about, DESCRIPTION_KINDS);
   await writeRun(path, await tensorsOf(passes), metadata(model, passes, about));
 }
 

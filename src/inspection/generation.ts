@@ -2,8 +2,9 @@ import { decode } from "../decoding/decode.js";
 import type { DecodingOptions, FinishReason } from "../decoding/options.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
+import { checkOptions } from "../options.js";
 import { ActivationCache } from "./activation-cache.js";
-import { capturePoints, captureTap, type CaptureRequest } from "./run.js";
+import { CAPTURE_KINDS, capturePoints, captureTap, type CaptureRequest } from "./run.js";
 
 /** One token of a single answer, with what its pass has shown. */
 export type CapturedPiece = {
@@ -25,12 +26,13 @@ export async function* decodeAndKeep(
   request: CaptureRequest,
 ): AsyncGenerator<CapturedPiece, void, void> {
   const images = inputs.pixelValues?.shape[0] ?? 0;
-  const points = capturePoints(model, request);
+  const { device, dtype } = checkOptions("capture", request, CAPTURE_KINDS);
+  const points = capturePoints(model, request, { inputs, generates: true });
   let cache: ActivationCache | null = null;
   let step = 0;
   try {
     const passes = decode(model, inputs, { ...options, logProbabilities: true }, (pass) => {
-      cache = new ActivationCache(request);
+      cache = new ActivationCache({ device, dtype });
       return captureTap(cache, points, request, { pass, images });
     });
     for await (const { tokens, finished, logProbabilities } of passes) {

@@ -1,17 +1,29 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
+import { requireWhole } from "../decoding/options.js";
+import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
+import { anything, callback, checkOptions, number, type OptionKinds, text } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
+import { requireTensor } from "../tensors.js";
 import { ActivationCache } from "./activation-cache.js";
 import type { HookFilter } from "./hook-filter.js";
-import { type Metric, measure } from "./metric.js";
+import { type Metric, measure, valueOf } from "./metric.js";
 import { capturePoints, runAndKeep } from "./run.js";
 
 /** A metric, the activations of its run, and its derivative with respect to each. Dispose both caches. */
 export type GradientRun = { value: number; activations: ActivationCache; gradients: ActivationCache };
+
+/** Which activations a metric is differentiated with respect to. */
+export type GradientRequest = { hooks: HookFilter; metric: Metric };
+
+const GRADIENT_KINDS: OptionKinds<GradientRequest> = { hooks: anything, metric: callback };
+const QUESTIONS_KINDS: OptionKinds<Questions> = { clean: anything, corrupted: anything };
+
+type Questions = { clean: Question | ModelInputs; corrupted: Question | ModelInputs };
 
 /**
  * d metric / d activation of every hook that the filter selects: zeros are added at each hook, and the metric is differentiated
@@ -20,8 +32,9 @@ export type GradientRun = { value: number; activations: ActivationCache; gradien
 export async function gradientsOf(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { hooks, metric }: { hooks: HookFilter; metric: Metric },
+  request: GradientRequest,
 ): Promise<GradientRun> {
+  const { hooks, metric } = checkOptions("gradientsOf", request, GRADIENT_KINDS);
   return model.withInputs(question, async (inputs) => {
     const { cache: activations, logits } = await runAndKeep(model.network, inputs, { hooks });
     try {
@@ -47,7 +60,8 @@ function differentiate(
   const gradients = new ActivationCache();
   try {
     tf.tidy(() => {
-      const value = (...deltas: tf.Tensor[]) => metric(network.forward(inputs, { tap: adding(names, deltas) }));
+      const value = (...deltas: tf.Tensor[]) =>
+        valueOf(metric, network.forward(inputs, { tap: adding(names, deltas) }));
       const found = tf.grads(value)(zeros);
       const keep = gradients.capture(capturePoints(network, { hooks: names }));
       names.forEach((name, i) => keep(name, found[i]!));
@@ -78,9 +92,11 @@ function adding(names: readonly string[], deltas: readonly tf.Tensor[]): Tap {
  */
 export async function attributionPatching(
   model: PaliGemma,
-  questions: { clean: Question | ModelInputs; corrupted: Question | ModelInputs },
-  { hooks, metric }: { hooks: HookFilter; metric: Metric },
+  questions: Questions,
+  request: GradientRequest,
 ): Promise<Map<string, tf.Tensor>> {
+  checkOptions("questions", questions, QUESTIONS_KINDS);
+  const { hooks, metric } = checkOptions("attributionPatching", request, GRADIENT_KINDS);
   const { activations, gradients } = await gradientsOf(model, questions.corrupted, { hooks, metric });
   try {
     const { cache: clean } = await model.runWithCache(questions.clean, { hooks, stopAt: "needed" });
@@ -100,6 +116,28 @@ export async function attributionPatching(
   }
 }
 
+/** Along which activation, in how many pieces (default 16) and from where (default zero) gradients are integrated. */
+export type IntegratedGradientsRequest = {
+  hook: string;
+  metric: Metric;
+  steps?: number | undefined;
+  /** Of the activation's shape; it stays the caller's. */
+  baseline?: tf.Tensor | undefined;
+};
+
+const INTEGRATED_KINDS: OptionKinds<IntegratedGradientsRequest> = {
+  hook: text,
+  metric: callback,
+  steps: number,
+  baseline: anything,
+};
+
+function requireBaseline(baseline: tf.Tensor, { shape }: tf.Tensor): void {
+  requireTensor("baseline", baseline);
+  if (baseline.shape.join() === shape.join()) return;
+  throw new InputError(`baseline: expected [${shape.join(", ")}], received [${baseline.shape.join(", ")}]`);
+}
+
 /**
  * Integrated gradients of a metric along the straight way from a baseline to an activation, (x - baseline) · mean of the
  * gradients at the midpoints of `steps` pieces; its sum approaches metric(x) - metric(baseline). Shape of the activation; the
@@ -108,12 +146,15 @@ export async function attributionPatching(
 export async function integratedGradients(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { hook, metric, steps = 16, baseline }: { hook: string; metric: Metric; steps?: number; baseline?: tf.Tensor },
+  request: IntegratedGradientsRequest,
 ): Promise<tf.Tensor> {
+  const { hook, metric, steps = 16, baseline } = checkOptions("integratedGradients", request, INTEGRATED_KINDS);
+  requireWhole("steps", steps, 1);
   return model.withInputs(question, async (inputs) => {
     const { cache } = await runAndKeep(model.network, inputs, { hooks: hook, stopAt: "needed" });
     const x = cache.get(hook);
     try {
+      if (baseline) requireBaseline(baseline, x);
       return tf.tidy(() => {
         const from = baseline ?? tf.zerosLike(x);
         const along = (part: number) => {
@@ -124,7 +165,7 @@ export async function integratedGradients(
           let moving: tf.Tensor = point;
           const value = (at: tf.Tensor) => {
             moving = at;
-            return metric(model.network.forward(inputs, { tap: set }));
+            return valueOf(metric, model.network.forward(inputs, { tap: set }));
           };
           return tf.grad(value)(point);
         };
@@ -140,6 +181,11 @@ export async function integratedGradients(
   });
 }
 
+/** Which activation of patches is mapped (default "projector.hook_out"), and for which metric. */
+export type GradientMapRequest = { hook?: string | undefined; metric: Metric };
+
+const MAP_KINDS: OptionKinds<GradientMapRequest> = { hook: text, metric: callback };
+
 /**
  * A map over patches in the manner of Grad-CAM, relu(Σ activation · gradient) over the last axis of `projector.hook_out` or of
  * a stream of the vision tower: [I, P]. The caller disposes it.
@@ -148,8 +194,9 @@ export async function integratedGradients(
 export async function gradientMap(
   model: PaliGemma,
   question: Question | ModelInputs,
-  { hook = "projector.hook_out", metric }: { hook?: string; metric: Metric },
+  request: GradientMapRequest,
 ): Promise<tf.Tensor> {
+  const { hook = "projector.hook_out", metric } = checkOptions("gradientMap", request, MAP_KINDS);
   const { activations, gradients } = await gradientsOf(model, question, { hooks: hook, metric });
   try {
     return tf.tidy(() => activations.get(hook).mul(gradients.get(hook)).sum(-1).relu());

@@ -1,6 +1,7 @@
 import picomatch from "picomatch";
 
 import { InputError } from "../errors.js";
+import { described, listed } from "../options.js";
 
 /**
  * Which activations are wanted: a glob, several, or a predicate over names. `*` matches within one dotted part, `**` any
@@ -8,23 +9,30 @@ import { InputError } from "../errors.js";
  */
 export type HookFilter = string | readonly string[] | ((name: string) => boolean);
 
-/** The names that the filter selects, in catalogue order. Throws `InputError` for a glob that matches nothing. */
+/** The names that the filter selects, in catalogue order. Throws `InputError` for a glob or a predicate that matches nothing. */
 export function selectHooks(filter: HookFilter, names: readonly string[]): string[] {
-  if (typeof filter === "function") return names.filter(filter);
-  const globs = typeof filter === "string" ? [filter] : filter;
-  if (globs.length === 0) throw new InputError("hooks: expected at least one glob, received none");
-  const chosen = new Set<string>();
-  for (const glob of globs) {
-    const matching = names.filter(globMatcher(glob));
-    if (matching.length === 0) {
-      const near = nearest(glob, names).join(", ");
-      throw new InputError(
-        `hooks: "${glob}" matches no activation; near it are ${near} (the command \`hooks\` lists all)`,
-      );
-    }
-    for (const name of matching) chosen.add(name);
-  }
+  const chosen = new Set(selectEach(filter, names).flat());
   return names.filter((name) => chosen.has(name));
+}
+
+/** The same for each glob of the filter by itself. */
+export function selectEach(filter: HookFilter, names: readonly string[]): string[][] {
+  if (typeof filter === "function") {
+    const matching = names.filter((name) => filter(name));
+    if (matching.length > 0) return [matching];
+    throw new InputError("hooks: the predicate selects no activation (the command `hooks` lists all)");
+  }
+  const globs = listed(filter);
+  if (globs.length === 0) throw new InputError("hooks: expected at least one glob, received none");
+  return globs.map((glob) => {
+    if (typeof glob !== "string") throw new InputError(`hooks: expected a glob, received ${described(glob)}`);
+    const matching = names.filter(globMatcher(glob));
+    if (matching.length > 0) return matching;
+    const near = nearest(glob, names).join(", ");
+    throw new InputError(
+      `hooks: "${glob}" matches no activation; near it are ${near} (the command \`hooks\` lists all)`,
+    );
+  });
 }
 
 // Dotted names become paths, so that a well-known glob engine sees the parts.

@@ -5,6 +5,8 @@ import type { ModelInputs } from "../inputs.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
 import type { Intervention } from "./edit-tap.js";
+import { notFinite } from "../decoding/finite-logits.js";
+import { anything, checkOptions, number, oneOf, type OptionKinds } from "../options.js";
 import { checkIndices } from "./indices.js";
 import type { Positions } from "./positions.js";
 
@@ -19,6 +21,14 @@ export type LensRequest = {
   /** How many tokens are named. Default 5. */
   topK?: number | undefined;
   edits?: readonly Intervention[] | undefined;
+};
+
+const LENS_KINDS: OptionKinds<LensRequest> = {
+  tower: oneOf("language", "vision"),
+  layers: anything,
+  positions: anything,
+  topK: number,
+  edits: anything,
 };
 
 /** One token that a lens names. */
@@ -49,14 +59,15 @@ const CHUNK = 2 ** 26;
 /**
  * The logit lens: unembed(ln_final(hook_resid_post)) of each block, with the model's own final norm and cap, as tokens and as
  * statistics of the way to the answer. For the vision tower unembed(ln_final(project(vision.ln_final(x)))), an extrapolation, and
- * compared with the decoder's answer at the same image row. Only what is named leaves the backend, never whole logits.
+ * compared with the decoder's answer at the same image row. Only what is named leaves the backend, never whole logits. Throws
+ * `WeightsError` where a probability is not a number.
  */
 export async function logitLens(
   model: PaliGemma,
   question: Question | ModelInputs,
   request: LensRequest = {},
 ): Promise<LensCell[]> {
-  const { tower = "language", topK = 5, edits } = request;
+  const { tower = "language", topK = 5, edits } = checkOptions("logitLens", request, LENS_KINDS);
   const V = model.config.text.vocabSize;
   if (!Number.isSafeInteger(topK) || topK < 1 || topK > V) {
     throw new InputError(`topK: expected a whole number in [1, ${V}], received ${topK}`);
@@ -67,7 +78,7 @@ export async function logitLens(
   const positions = request.positions ?? (tower === "language" ? "last" : "image");
   const hooks = [...new Set([...own, last])];
   // Patches of a vision hook and image rows of the decoder go by the same numbers only where one picture comes first.
-  const { cache } = await model.runWithCache(question, { hooks, positions, edits, stopAt: "needed" });
+  const { cache } = await model.runWithCache(question, { hooks, positions, edits, stopAt: last });
   try {
     const final = cache.get(last);
     const cells: LensCell[] = [];
@@ -106,9 +117,12 @@ async function readRows(model: PaliGemma, stream: tf.Tensor, final: tf.Tensor, t
   for (let from = 0; from < count; from += step) {
     const size = Math.min(step, count - from);
     const part = (x: tf.Tensor) => x.reshape([count, D]).slice([from, 0], [size, D]);
+    model.network.ready(); // while numbers were read, other code may have chosen another backend or disposed the model
     const read = tf.tidy(() => statistics(model, part(stream), part(final), topK));
     const [probability, ids, entropy, rank, finalProbability, kl] = await Promise.all(read.map((one) => one.data()));
     tf.dispose(read);
+    const lost = entropy!.findIndex((value) => !Number.isFinite(value));
+    if (lost >= 0) throw notFinite(`lens: expected probabilities in row ${from + lost}`, entropy![lost]!);
     for (let i = 0; i < size; i++) {
       const top = Array.from({ length: topK }, (_, k) => {
         const id = ids![i * topK + k]!;

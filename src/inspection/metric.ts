@@ -1,5 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { InputError } from "../errors.js";
+import { described } from "../options.js";
+import { faultOfTensor } from "../tensors.js";
+import { checkIndices } from "./indices.js";
+
 /** A number that says how a run answers, as a scalar tensor of its logits [B, T, V]; differentiable where it is built of such operations. */
 export type Metric = (logits: tf.Tensor) => tf.Scalar;
 
@@ -9,27 +14,62 @@ const last = (logits: tf.Tensor): tf.Tensor1D => {
   return logits.slice([0, T - 1, 0], [1, 1, V]).reshape([V]) as tf.Tensor1D;
 };
 
-/** The logit of one token at the last position less that of another. */
-export const logitDifference =
-  (token: number, against: number): Metric =>
-  (logits) =>
+// One of the numbers [V]: of a token outside of them a backend would give whatever lies there.
+function at(values: tf.Tensor, token: number): tf.Tensor {
+  checkIndices("token", [token], values.shape[0]!, "ids");
+  return values.slice([token], [1]);
+}
+
+// The vocabulary is known when there are logits.
+function requireToken(name: string, id: number): void {
+  if (Number.isSafeInteger(id) && id >= 0) return;
+  throw new InputError(`${name}: expected a token id (tokenizer.encode gives them), received ${described(id)}`);
+}
+
+/**
+ * The logit of one token at the last position less that of another. Throws `InputError` for what is no token id, and its metric for ids outside of
+ * the vocabulary.
+ */
+export function logitDifference(token: number, against: number): Metric {
+  requireToken("token", token);
+  requireToken("against", against);
+  return (logits) =>
     tf.tidy(
       () =>
-        last(logits)
-          .slice([token], [1])
-          .sub(last(logits).slice([against], [1]))
+        at(last(logits), token)
+          .sub(at(last(logits), against))
           .sum() as tf.Scalar,
     );
+}
 
-/** The log-probability of one token at the last position, in nats. */
-export const logProbability =
-  (token: number): Metric =>
-  (logits) =>
-    tf.tidy(() => last(logits).logSoftmax().slice([token], [1]).sum() as tf.Scalar);
+/**
+ * The log-probability of one token at the last position, in nats. Throws `InputError` for what is no token id, and its metric for an id outside of
+ * the vocabulary.
+ */
+export function logProbability(token: number): Metric {
+  requireToken("token", token);
+  return (logits) => tf.tidy(() => at(last(logits).logSoftmax(), token).sum() as tf.Scalar);
+}
 
-/** The value of a metric; the logits stay the caller's. */
+/** What a metric says of logits. Throws `InputError` for a metric that is no function, or does not return a scalar tensor. */
+export function valueOf(metric: Metric, logits: tf.Tensor): tf.Scalar {
+  if (typeof metric !== "function") {
+    throw new InputError(`metric: expected a function of logits, received ${described(metric)}`);
+  }
+  const value: unknown = metric(logits);
+  if (value instanceof Promise) value.catch(() => {}); // it may reject, which would end the process
+  const fault = faultOfTensor(value) ?? faultOfSize(value as tf.Tensor);
+  if (fault === null) return value as tf.Scalar;
+  if (value instanceof tf.Tensor && value !== logits) value.dispose();
+  throw new InputError(`metric: expected a float32 scalar tensor of the logits, ${fault}`);
+}
+
+const faultOfSize = ({ size, shape }: tf.Tensor): string | null =>
+  size === 1 ? null : `received a tensor [${shape.join(", ")}]`;
+
+/** The value of a metric; the logits stay the caller's. Throws as `valueOf` does. */
 export async function measure(metric: Metric, logits: tf.Tensor): Promise<number> {
-  const value = metric(logits);
+  const value = valueOf(metric, logits);
   try {
     return (await value.data())[0]!;
   } finally {

@@ -3,9 +3,11 @@ import type * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
 import type { ModelInputs } from "../inputs.js";
+import { abortSignal, anything, callback, checkOptions, list, oneOf, type OptionKinds, text } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
 import type { Edit } from "./edit.js";
+import { checkIndices } from "./indices.js";
 import { type Metric, measure } from "./metric.js";
 import { type Pass, promptPass } from "./pass.js";
 import type { Positions } from "./positions.js";
@@ -25,6 +27,15 @@ export type PatchingSweep = {
   /** Called after each patched run. */
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
+};
+
+const SWEEP_KINDS: OptionKinds<PatchingSweep> = {
+  leaf: text,
+  layers: list,
+  positions: list,
+  by: oneOf("position", "head"),
+  onProgress: callback,
+  signal: abortSignal,
 };
 
 /** What patching found: the metric of the two runs, and of every patched one. */
@@ -50,17 +61,20 @@ export async function activationPatching(
   metric: Metric,
   sweep: PatchingSweep,
 ): Promise<PatchingResult> {
+  checkOptions("questions", questions, { clean: anything, corrupted: anything });
+  checkOptions("activationPatching", sweep, SWEEP_KINDS);
   return model.withInputs(questions.clean, (clean) =>
     model.withInputs(questions.corrupted, async (corrupted) => {
       const lengths = [clean, corrupted].map(({ inputIds }) => inputIds[0]!.length);
       if (lengths[0] !== lengths[1]) {
         throw new InputError(`patching: expected prompts of equal length, received ${lengths.join(" and ")} positions`);
       }
-      const imageRows = corrupted.pixelValues && model.network.encodeImages(corrupted.pixelValues);
+      if (!corrupted.pixelValues) return sweepOver(model, clean, corrupted, metric, sweep);
+      const imageRows = model.network.encodeImages(corrupted.pixelValues);
       try {
         return await sweepOver(model, clean, { ...corrupted, pixelValues: null, imageRows }, metric, sweep);
       } finally {
-        imageRows?.dispose();
+        imageRows.dispose();
       }
     }),
   );
@@ -73,7 +87,9 @@ async function sweepOver(
   metric: Metric,
   { leaf, layers: asked, positions, by = "position", onProgress, signal }: PatchingSweep,
 ): Promise<PatchingResult> {
-  const layers = asked ? [...asked] : Array.from({ length: model.config.text.numHiddenLayers }, (_, i) => i);
+  const layers = asked
+    ? [...checkIndices("layers", asked, model.config.text.numHiddenLayers, "blocks")]
+    : Array.from({ length: model.config.text.numHiddenLayers }, (_, i) => i);
   const name = (layer: number) => `language.blocks.${layer}.${leaf}`;
   const catalogue = new Map(hookCatalogue(model.config).map((point) => [point.name, point]));
   const pointOf = (hook: string) => catalogue.get(hook)!;

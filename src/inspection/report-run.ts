@@ -1,4 +1,5 @@
 import type { RawImage } from "../image.js";
+import { abortSignal, checkOptions, list, number, type OptionKinds, text } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { ReportData, ReportEdit, ReportLens } from "../pictures/report-data.js";
 import { attentionRows, type AttentionRows } from "./attention.js";
@@ -18,6 +19,14 @@ export type ReportRequest = {
   signal?: AbortSignal | undefined;
 };
 
+const REPORT_KINDS: OptionKinds<ReportRequest> = {
+  image: list,
+  prompt: text,
+  maxNewTokens: number,
+  edits: list,
+  signal: abortSignal,
+};
+
 /** Every position of a prompt that is no patch. */
 const TEXT = ["bos", "prefix", "newline"];
 
@@ -26,7 +35,7 @@ const TEXT = ["bos", "prefix", "newline"];
  * generated position, the logit lens over the prompt's text, and what knock-outs of the picture do to the answer.
  */
 export async function reportRun(model: PaliGemma, request: ReportRequest): Promise<ReportData> {
-  const { image, prompt, maxNewTokens, edits = [], signal } = request;
+  const { image, prompt, maxNewTokens, edits = [], signal } = checkOptions("reportRun", request, REPORT_KINDS);
   const question = { image: [...image], prompt };
   const rows = await attentionRows(model, question, { queries: TEXT, generate: true, maxNewTokens, edits, signal });
   const cells = await logitLens(model, question, { positions: TEXT, edits });

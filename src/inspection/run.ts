@@ -5,11 +5,13 @@ import { InputError } from "../errors.js";
 import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
-import { ActivationCache, type Keeping } from "./activation-cache.js";
-import { type Intervention, prepareInterventions } from "./edit-tap.js";
-import { type HookFilter, selectHooks } from "./hook-filter.js";
+import { abortSignal, anything, checkOptions, described, number, type OptionKinds, text } from "../options.js";
+import { ActivationCache, type Keeping, KEEPING_KINDS } from "./activation-cache.js";
+import { type Intervention, namesOfInterventions, prepareInterventions } from "./edit-tap.js";
+import { type HookFilter, selectEach } from "./hook-filter.js";
 import { bytesNeeded, DEFAULT_BUDGET, requireBudget } from "./memory-needed.js";
 import { type Pass, promptPass } from "./pass.js";
+import { lastOf, type Reach, requireReach } from "./reach.js";
 import type { KeptPart } from "./selection.js";
 
 /** What is kept of a run: which activations, which part of each, and how. */
@@ -22,22 +24,43 @@ export type CaptureRequest = KeptPart &
 
 /** What a run that keeps activations may be asked for. */
 export type RunRequest = CaptureRequest & {
-  /** Ends the run behind that activation, or with "needed" behind the last one that is kept; there are no logits then. */
+  /** Ends the run behind that activation, or with "needed" behind the last one that is kept or that `edits` name; there are no logits then. */
   stopAt?: string | undefined;
   /** Changes made on the way; what is kept is what they have made. */
   edits?: readonly Intervention[] | undefined;
   signal?: AbortSignal | undefined;
 };
 
-/** The activations that a request names. Throws `InputError` where it names none, or keys of none that has any. */
-export function capturePoints(model: PaliGemmaModel, request: CaptureRequest): HookPoint[] {
+/** Of each of them; what selects something is checked where it selects. */
+export const CAPTURE_KINDS: OptionKinds<CaptureRequest> = {
+  hooks: anything,
+  positions: anything,
+  keys: anything,
+  ...KEEPING_KINDS,
+  budget: number,
+};
+export const RUN_KINDS: OptionKinds<RunRequest> = {
+  ...CAPTURE_KINDS,
+  stopAt: text,
+  edits: anything,
+  signal: abortSignal,
+};
+
+/**
+ * The activations that a request names. Throws `InputError` where it names none, one that a run which reaches as far as `reach` says does not
+ * show, or keys of none that has any.
+ */
+export function capturePoints(model: PaliGemmaModel, request: CaptureRequest, reach?: Reach): HookPoint[] {
   const catalogue = hookCatalogue(model.config);
-  const names = new Set(
-    selectHooks(
-      request.hooks,
-      catalogue.map(({ name }) => name),
-    ),
+  const each = selectEach(
+    request.hooks,
+    catalogue.map(({ name }) => name),
   );
+  if (reach) {
+    const asked = each.map((names) => ({ who: "hooks", names, all: false }));
+    requireReach(asked, reach, model.config);
+  }
+  const names = new Set(each.flat());
   const points = catalogue.filter(({ name }) => names.has(name));
   if (request.keys !== undefined && !points.some(({ name }) => /hook_(attn_scores|pattern)$/.test(name))) {
     throw new InputError("keys: only hook_attn_scores and hook_pattern have keys, and none of them is asked for");
@@ -63,15 +86,18 @@ export async function runAndKeep(
   inputs: ModelInputs,
   request: RunRequest,
 ): Promise<{ logits: tf.Tensor | null; cache: ActivationCache }> {
+  const { edits = [], device, dtype, signal } = checkOptions("runWithCache", request, RUN_KINDS);
   const pass = promptPass(model.config, inputs);
   const images = inputs.pixelValues?.shape[0] ?? 0;
-  const points = capturePoints(model, request);
-  const intervene = prepareInterventions(request.edits ?? [], model.config);
-  const cache = new ActivationCache(request);
+  const stopAt = request.stopAt === "needed" ? lastNeeded(model, request) : request.stopAt;
+  const stop = stopBehind(stopAt, model);
+  const reach = { inputs, generates: false, stopAt };
+  const points = capturePoints(model, request, reach);
+  const intervene = prepareInterventions(edits, model.config, reach);
+  const cache = new ActivationCache({ device, dtype });
   try {
-    const stop = stopBehind(request.stopAt === "needed" ? points.at(-1)?.name : request.stopAt, model);
     const tap = inTurn(intervene(pass), captureTap(cache, points, request, { pass, images }), stop);
-    const logits = await model.forwardAsync(inputs, { tap, signal: request.signal }).catch(enough);
+    const logits = await model.forwardAsync(inputs, { tap, signal }).catch(enough);
     return { logits, cache };
   } catch (error) {
     cache.dispose();
@@ -80,12 +106,12 @@ export async function runAndKeep(
 }
 
 /** Logits of one forward pass with interventions; the caller owns them. */
-export function editedForward(
+export async function editedForward(
   model: PaliGemmaModel,
   inputs: ModelInputs,
   edits: readonly Intervention[],
 ): Promise<tf.Tensor> {
-  const intervene = prepareInterventions(edits, model.config);
+  const intervene = prepareInterventions(edits, model.config, { inputs, generates: false });
   const tap = intervene(promptPass(model.config, inputs));
   return model.forwardAsync(inputs, tap ? { tap } : {});
 }
@@ -98,10 +124,17 @@ function enough(error: unknown): null {
   throw error;
 }
 
+// Where a run has shown all that is kept of it, and all that its edits name.
+function lastNeeded(model: PaliGemmaModel, request: RunRequest): string | undefined {
+  const { edits = [] } = request;
+  const kept = capturePoints(model, request).map(({ name }) => name);
+  return lastOf([...kept, ...namesOfInterventions(edits, model.config)], model.config);
+}
+
 function stopBehind(name: string | undefined, model: PaliGemmaModel): Tap | null {
   if (name === undefined) return null;
   if (!hookCatalogue(model.config).some((point) => point.name === name)) {
-    throw new InputError(`stopAt: expected "needed" or the name of an activation, received "${name}"`);
+    throw new InputError(`stopAt: expected "needed" or the name of an activation, received ${described(name)}`);
   }
   const stop: Tap = () => {
     throw new Enough();

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { anything, checkOptions, type OptionKinds } from "../options.js";
 import type { JumpReluSae } from "./sae.js";
 
 /** A change of one feature where it is spliced: to 0, times `factor`, or to `value`. */
@@ -7,6 +8,15 @@ export type FeatureEdit =
   | { feature: number; op: "scale"; factor: number }
   | { feature: number; op: "set"; value: number };
 
+type AnyFeatureEdit = { feature: number; op: string; factor?: number | undefined; value?: number | undefined };
+
+const FEATURE_EDIT_KINDS: OptionKinds<AnyFeatureEdit> = {
+  feature: anything,
+  op: anything,
+  factor: anything,
+  value: anything,
+};
+
 /** Edits in one step: each feature once, its activation becoming factor · activation + value. */
 export type FeatureEdits = { features: number[]; factors: number[]; values: number[] };
 
@@ -14,7 +24,7 @@ export type FeatureEdits = { features: number[]; factors: number[]; values: numb
 export function compileFeatureEdits(edits: readonly FeatureEdit[], sae: JumpReluSae): FeatureEdits | null {
   const maps = new Map<number, [factor: number, value: number]>();
   edits.forEach((edit, i) => {
-    const { feature } = edit;
+    const { feature } = checkOptions<AnyFeatureEdit>(`sae: edits[${i}]`, edit, FEATURE_EDIT_KINDS);
     if (!Number.isSafeInteger(feature) || feature < 0 || feature >= sae.features) {
       const range = `[0, ${sae.features}) of ${sae.name}`;
       throw new InputError(`sae: edits[${i}].feature: expected a feature in ${range}, received ${String(feature)}`);

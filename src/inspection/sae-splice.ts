@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
 import { InputError } from "../errors.js";
+import { checkOptions, flag, list, type OptionKinds } from "../options.js";
 import { compileFeatureEdits, type FeatureEdit, type FeatureEdits } from "./sae-edits.js";
 import { measure, type ReconstructionError, readMeasured } from "./sae-error.js";
 import type { JumpReluSae } from "./sae.js";
@@ -15,6 +16,8 @@ export type SpliceOptions = {
   /** Changes of features, in this order. */
   edits?: readonly FeatureEdit[] | undefined;
 };
+
+const SPLICE_KINDS: OptionKinds<SpliceOptions> = { positions: list, keepError: flag, edits: list };
 
 /** A tap that splices one hook, and tells how well the autoencoder fits what passed there. */
 export type SaeSplice = Tap & {
@@ -34,6 +37,7 @@ export type SaeSplice = Tap & {
  * Throws `InputError` for an edit of a feature that is not there; its tap throws one where hook and autoencoder differ in width.
  */
 export function spliceSae(sae: JumpReluSae, hook: string, options: SpliceOptions = {}): SaeSplice {
+  checkOptions("spliceSae", options, SPLICE_KINDS);
   const edits = compileFeatureEdits(options.edits ?? [], sae);
   const measured: { rows: number; figures: tf.Tensor }[] = [];
   const splice = (rows: tf.Tensor2D): tf.Tensor => {

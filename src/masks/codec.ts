@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { MASK_SIDE, MaskVae } from "../../layers/mask-vae.js";
 import type { ByteSource } from "../../weights/source.js";
 import { InputError } from "../errors.js";
-import { buildPart } from "../part.js";
+import { buildPart, hasWeights } from "../part.js";
 import { switchBackend } from "../switch-backend.js";
 import { CODEBOOK, MASK_CODES } from "../tasks/parse-objects.js";
 import { readMaskWeights, scopeOf } from "./weights.js";
@@ -55,6 +55,9 @@ export class MaskCodec {
   private async inPieces<T>(all: readonly T[], run: (some: readonly T[]) => tf.Tensor): Promise<tf.TypedArray[]> {
     const rows: tf.TypedArray[] = [];
     for (let at = 0; at < all.length; at += AT_ONCE) {
+      if (!hasWeights(this.vae)) {
+        throw new InputError("masks: their weights have been disposed; load the model, or the codec, again");
+      }
       switchBackend(this.backend);
       const some = all.slice(at, at + AT_ONCE);
       const output = tf.tidy(() => run(some));

@@ -270,11 +270,15 @@ onEachBackend("inputs that do not fit", () => {
       const nothing = tapped(() => undefined);
       assert.throws(
         nothing,
-        /expected a tensor \[1, 2, 4, 16\] back for language\.blocks\.1\.attn\.hook_z, received undefined/,
+        /expected a tensor \[1, 2, 4, 16\] back for language\.blocks\.1\.attn\.hook_z, received nothing/,
       );
       assert.throws(
         tapped(() => tf.scalar(1)),
         /received \[\]/,
+      );
+      assert.throws(
+        tapped(() => tf.zeros([1, 2, 4, 16], "int32")),
+        /back for language\.blocks\.1\.attn\.hook_z, received one of the type int32/,
       );
     });
   });

@@ -146,7 +146,7 @@ onEachBackend("keeping activations", () => {
         assert.equal(stopped.logits, null);
         for (const hook of hooks)
           assert.deepEqual(stopped.cache.get(hook).dataSync(), whole.cache.get(hook).dataSync());
-        const early = await keep({ hooks, stopAt: "projector.hook_out" });
+        const early = await keep({ hooks: "{vision,language}.blocks.1.attn.hook_z", stopAt: "projector.hook_out" });
         assert.deepEqual(early.cache.names, [hooks[1]]);
         const shown: string[] = [];
         const spy = await keep({ hooks, stopAt: hooks[0], edits: [["**", (_x, { name }) => void shown.push(name)]] });
