@@ -29,8 +29,8 @@ export function addDecodingOptions(command: Command): Command {
   const number = (flag: string, description: string) =>
     command.option(`${flag} <n>`, description, numberFor(flag.split(" ")[0]));
   command.option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"), DEFAULT_MAX_NEW_TOKENS);
-  number("--temperature", "sample, with logits divided by n");
-  number("--top-k", "sample among the n most likely tokens");
+  number("--temperature", "sample, with logits divided by n (0: the most likely token)");
+  number("--top-k", "sample among the n most likely tokens (0: no limit)");
   number("--top-p", "sample among the most likely tokens that make up n");
   command.option("--seed <seed>", "make sampling repeatable");
   number("--best-of", "sample n answers, and take the one with the highest mean log-probability");

@@ -4,6 +4,7 @@ import type { PaliGemmaModel } from "../model.js";
 import type { BeamOptions, Hypothesis } from "./beam-row.js";
 import { beamSearch } from "./beam-search.js";
 import { decode } from "./decode.js";
+import { isSampling } from "./sampling.js";
 import type { LikelyToken } from "./log-probabilities.js";
 import { type DecodingOptions, type FinishReason } from "./options.js";
 
@@ -34,9 +35,9 @@ export async function decodeAnswers(
     const found = await beamSearch(model, inputs, { ...rest, numBeams, lengthPenalty, earlyStopping }, onFirst);
     return found.map((ranked) => best(ranked, rest.logProbabilities === true));
   }
-  const { copies = 1, temperature, topK, topP } = rest;
+  const { copies = 1 } = rest;
   if (!(copies > 1)) return collect(model, inputs, rest, onFirst);
-  if (temperature === undefined && topK === undefined && topP === undefined) {
+  if (!isSampling(rest)) {
     throw new InputError("bestOf: expected temperature, topK or topP beside it; without them all answers are the same");
   }
   const all = await collect(model, inputs, { ...rest, logProbabilities: true }, onFirst);

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { checkOptions, either, flag, number, oneOf, type OptionKinds } from "../options.js";
 import { largest } from "./log-probabilities.js";
 import { type Ending, type FinishReason, finishOf, requireWhole } from "./options.js";
 import type { Row } from "./rows.js";
@@ -14,6 +15,13 @@ export type BeamOptions = {
    * scored at its present length, is behind the worst of them; "never" asks for the best that it could still reach.
    */
   earlyStopping?: boolean | "never" | undefined;
+};
+
+/** Of each of them. */
+export const BEAM_KINDS: OptionKinds<BeamOptions> = {
+  numBeams: number,
+  lengthPenalty: number,
+  earlyStopping: either(flag, oneOf("never")),
 };
 
 /** A finished answer. */
@@ -49,7 +57,7 @@ export class BeamRow {
   done = false;
 
   constructor(
-    readonly row: Pick<Row, "prompt" | "limit">,
+    readonly row: Pick<Row, "prompt" | "limit"> & Partial<Pick<Row, "place">>,
     options: BeamOptions,
     private readonly ending: Ending,
   ) {
@@ -106,13 +114,10 @@ export class BeamRow {
 export function checkedBeamOptions(
   options: BeamOptions,
 ): Required<{ [K in keyof BeamOptions]: NonNullable<BeamOptions[K]> }> {
-  const { numBeams = 1, lengthPenalty = 1, earlyStopping = false } = options;
+  const { numBeams = 1, lengthPenalty = 1, earlyStopping = false } = checkOptions("beams", options, BEAM_KINDS);
   requireWhole("numBeams", numBeams, 1);
   if (!Number.isFinite(lengthPenalty)) {
     throw new InputError(`lengthPenalty: expected a finite number, received ${String(lengthPenalty)}`);
-  }
-  if (typeof earlyStopping !== "boolean" && earlyStopping !== "never") {
-    throw new InputError(`earlyStopping: expected true, false or "never", received ${String(earlyStopping)}`);
   }
   return { numBeams, lengthPenalty, earlyStopping };
 }

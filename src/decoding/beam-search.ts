@@ -4,18 +4,21 @@ import { noTap } from "../../layers/tap.js";
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
-import { type BeamOptions, BeamRow, type Hypothesis } from "./beam-row.js";
+import { checkOptions } from "../options.js";
+import { BEAM_KINDS, type BeamOptions, BeamRow, type Hypothesis } from "./beam-row.js";
 import { lastLogits } from "./decode.js";
+import { requireFiniteLogits } from "./finite-logits.js";
 import { logSumExp } from "./log-probabilities.js";
-import type { DecodingOptions } from "./options.js";
+import { DECODING_KINDS, type DecodingOptions } from "./options.js";
 import { followUp, startRows } from "./rows.js";
-import { type TokenRule, tokenRule } from "./rules.js";
+import { isSampling } from "./sampling.js";
+import { rulesOf, type TokenRule, tokenRule } from "./rules.js";
 
 /**
  * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded on the left; a
  * row that is decided leaves the batch. Rules change log-probabilities, which are not normalised again. The inputs stay the caller's.
  * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here
- * (sampling, copies, edits, other likely tokens), and the signal's reason when aborted.
+ * (sampling, copies, edits, other likely tokens), `WeightsError` where the largest logit is not finite, and the signal's reason when aborted.
  */
 export async function beamSearch(
   model: PaliGemmaModel,
@@ -23,12 +26,14 @@ export async function beamSearch(
   options: DecodingOptions & BeamOptions,
   onFirst: () => void = () => {},
 ): Promise<Hypothesis[][]> {
+  checkOptions("beamSearch", options, { ...DECODING_KINDS, ...BEAM_KINDS });
   requireOnlyBeams(options);
-  const { signal, stopRules } = options;
+  const { signal, stopRules, numBeams, lengthPenalty, earlyStopping } = options;
   const { eosTokenIds, text } = model.config;
-  const rule = tokenRule(options, text.vocabSize);
+  const rule = tokenRule(rulesOf(options), text.vocabSize);
+  const beams = { numBeams, lengthPenalty, earlyStopping };
   const rows = startRows(model.config, inputs, options).map(
-    (row) => new BeamRow(row, options, { eosTokenIds, stopRules }),
+    (row) => new BeamRow(row, beams, { eosTokenIds, stopRules }),
   );
   const longest = Math.max(...rows.map(({ row }) => row.limit));
   const state = model.newState((inputs.inputIds[0]?.length ?? 0) + longest);
@@ -63,6 +68,7 @@ async function scoresAndFree(
   return rows.map(({ row, running }) =>
     running.map(({ generated }) => {
       const scores = values.subarray(place * V, ++place * V);
+      requireFiniteLogits(scores, { prompt: row.place ?? 0, token: generated.length });
       const total = logSumExp(scores);
       for (let id = 0; id < V; id++) scores[id] -= total;
       rule?.(scores, { prompt: row.prompt, generated });
@@ -91,7 +97,8 @@ function advanceAll(rows: readonly BeamRow[], scores: readonly Float32Array[][])
 
 function requireOnlyBeams(options: DecodingOptions): void {
   const { temperature, topK, topP, seed, copies, edits, topLogProbabilities } = options;
-  const given = { temperature, topK, topP, seed, bestOf: copies, edits, topLogProbabilities };
+  const drawn = isSampling(options) ? { temperature, topK, topP } : {};
+  const given = { ...drawn, seed, bestOf: copies, edits, topLogProbabilities };
   const wrong = Object.entries(given).find(([, value]) => value !== undefined);
   if (wrong) throw new InputError(`${wrong[0]}: expected to be left out, for beam search (numBeams) has no use for it`);
 }

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
+import { requireFiniteLogits } from "./finite-logits.js";
 import { type LikelyToken, likeliest, logSumExp } from "./log-probabilities.js";
 import type { Row } from "./rows.js";
 import type { TokenRule } from "./rules.js";
@@ -22,13 +23,16 @@ export type Chooser = {
 };
 
 /**
- * The next token of each row of logits [B, V], which stay the caller's. Only where somebody needs all V numbers of a row do they leave
- * the backend; a greedy choice reads B numbers.
+ * The next token of each row of logits [B, V], which stay the caller's. Only where all V numbers of a row are needed do they leave
+ * the backend; a greedy choice reads 2 · B numbers. Throws `WeightsError` where the largest logit of a row that goes on is not finite.
  */
 export async function choose(logits: tf.Tensor2D, rows: readonly Row[], chooser: Chooser): Promise<Chosen[]> {
   const { rule, top } = chooser;
   if (rule || top > 0 || rows.some(({ sampler }) => sampler)) return chooseOnHost(logits, rows, chooser);
-  const tokens = await readAndFree(logits.argMax(-1));
+  const best = () => tf.stack([logits.argMax(-1).toFloat(), logits.sum(-1)]);
+  const read = await readAndFree(tf.tidy(best));
+  const [tokens, sums] = [read.slice(0, rows.length), read.slice(rows.length)];
+  if (!sums.every(Number.isFinite)) return chooseOnHost(logits, rows, chooser); // finds out which of the logits is not
   const values = chooser.logProbabilities ? await readAndFree(logProbabilitiesOf(logits, tokens)) : null;
   return tokens.map((token, row) => ({ token, logProbability: values?.[row] ?? null, likeliest: [] }));
 }
@@ -42,6 +46,7 @@ async function chooseOnHost(
   const values = (await logits.data()) as Float32Array;
   return rows.map((row, i) => {
     const own = values.subarray(i * V, (i + 1) * V);
+    if (row.finished === null) requireFiniteLogits(own, { prompt: row.place, token: row.generated.length });
     const scores = rule ? own.slice() : own; // a backend may have handed out its own memory
     rule?.(scores, row);
     const token = row.sampler ? row.sampler(scores) : indexOfLargest(scores);

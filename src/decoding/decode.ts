@@ -6,11 +6,12 @@ import { type Interventions as Observer, prepareInterventions } from "../inspect
 import { laterPass, type Pass, promptPass, repeatedRows } from "../inspection/pass.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
+import { checkOptions } from "../options.js";
 import { type Chosen, type Chooser, choose } from "./choose.js";
 import type { LikelyToken } from "./log-probabilities.js";
-import { type DecodingOptions, type FinishReason, requireWhole } from "./options.js";
+import { DECODING_KINDS, type DecodingOptions, type FinishReason, requireWhole } from "./options.js";
 import { extendRow, followUp, type Row, startRows } from "./rows.js";
-import { tokenRule } from "./rules.js";
+import { rulesOf, tokenRule } from "./rules.js";
 
 /** One decoding step of every row; rows that ended before have the pad id, no log-probability (NaN) and no likeliest tokens. */
 export type Step = {
@@ -27,7 +28,8 @@ export type Step = {
  * Rows may be of unequal length, padded on the left; each decodes as it would alone, and one that has ended leaves the batch,
  * unless somebody watches: `observe` gives a tap for each pass, which sees what `edits` have made, of all rows. A row ends with
  * "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
- * Throws `InputError` for options out of range or a prompt that leaves no room, and the signal's reason when aborted.
+ * Throws `InputError` for options out of range or a prompt that leaves no room, `WeightsError` where the largest logit is not finite, and
+ * the signal's reason when aborted.
  */
 export async function* decode(
   model: PaliGemmaModel,
@@ -35,9 +37,9 @@ export async function* decode(
   options: DecodingOptions = {},
   observe: Observer = () => null,
 ): AsyncGenerator<Step, void, void> {
-  const { signal, copies = 1, stopRules } = options;
+  const { signal, copies = 1, stopRules, edits = [] } = checkOptions("decode", options, DECODING_KINDS);
   const { eosTokenIds, padTokenId } = model.config;
-  const intervene = prepareInterventions(options.edits ?? [], model.config);
+  const intervene = prepareInterventions(edits, model.config, { inputs, generates: true });
   const rows = startRows(model.config, inputs, options);
   const chooser = chooserFor(options, model.config.text.vocabSize);
   let prompt: Pass = { ...promptPass(model.config, inputs), lastRowOnly: true };
@@ -69,7 +71,7 @@ export async function* decode(
 function chooserFor(options: DecodingOptions, vocabSize: number): Chooser {
   const { logProbabilities = false, topLogProbabilities: top = 0 } = options;
   requireWhole("topLogProbabilities", top, 0);
-  return { rule: tokenRule(options, vocabSize), logProbabilities, top };
+  return { rule: tokenRule(rulesOf(options), vocabSize), logProbabilities, top };
 }
 
 // The rows that go on, which then are all that the state holds.

@@ -1,7 +1,8 @@
 import { InputError } from "../errors.js";
 import type { Intervention } from "../inspection/edit-tap.js";
-import type { TokenRules } from "./rules.js";
-import type { SamplingOptions } from "./sampling.js";
+import { abortSignal, anything, callback, flag, listOf, number, type OptionKinds } from "../options.js";
+import { RULE_KINDS, type TokenRules } from "./rules.js";
+import { SAMPLING_KINDS, type SamplingOptions } from "./sampling.js";
 
 /** Says of one answer, after each of its tokens, whether it ends there. */
 export type StopRule = (generated: readonly number[]) => boolean;
@@ -24,6 +25,19 @@ export type DecodingOptions = SamplingOptions &
     /** Stops between two tokens; the iteration then throws the signal's reason. */
     signal?: AbortSignal | undefined;
   };
+
+/** Of each of them; interventions are checked where they are prepared. */
+export const DECODING_KINDS: OptionKinds<DecodingOptions> = {
+  ...SAMPLING_KINDS,
+  ...RULE_KINDS,
+  maxNewTokens: number,
+  logProbabilities: flag,
+  topLogProbabilities: number,
+  copies: number,
+  stopRules: listOf(callback, "a list of functions"),
+  edits: anything,
+  signal: abortSignal,
+};
 
 /** Why an answer ended: an end-of-sequence token came, a stop rule said so, or the limit was reached. */
 export type FinishReason = "eos" | "stop" | "length";

@@ -15,6 +15,8 @@ import { createSampler, type Sampler } from "./sampling.js";
 
 /** One answer on its way. */
 export type Row = History & {
+  /** The place of its prompt in the batch. */
+  place: number;
   generated: number[];
   finished: FinishReason | null;
   /** The most tokens it may have. */
@@ -43,10 +45,12 @@ export function startRows(
     each: Math.max(numBeams, copies),
     positions: lengths.reduce((most, length, b) => Math.max(most, length + limits[b]!), 0),
   });
-  const sampler = (copy: number) =>
-    createSampler(seed === undefined || copy === 0 ? options : { ...options, seed: `${seed}/${copy}` });
+  const { temperature, topK, topP } = options;
+  const seedOf = (copy: number) => (seed === undefined || copy === 0 ? seed : `${seed}/${copy}`);
+  const sampler = (copy: number) => createSampler({ temperature, topK, topP, seed: seedOf(copy) });
   return prompts.flatMap((prompt, b) =>
     Array.from({ length: copies }, (_, copy) => ({
+      place: b,
       prompt,
       generated: [],
       finished: null,

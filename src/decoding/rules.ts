@@ -1,4 +1,6 @@
 import { InputError } from "../errors.js";
+import { checkIndices } from "../inspection/indices.js";
+import { anything, checkOptions, list, number, type OptionKinds } from "../options.js";
 
 /** Tokens that an answer may go on with: a list for every step, or a function of what has been generated (null: anything). */
 export type AllowedTokens = readonly number[] | ((generated: readonly number[]) => readonly number[] | null);
@@ -18,6 +20,22 @@ export type TokenRules = {
   forcedPrefix?: readonly number[] | undefined;
 };
 
+/** Of each of them; ids are checked against the vocabulary. */
+export const RULE_KINDS: OptionKinds<TokenRules> = {
+  repetitionPenalty: number,
+  badWords: list,
+  allowedTokens: anything,
+  forcedPrefix: list,
+};
+
+/** The rules among the options of a run. */
+export const rulesOf = ({ repetitionPenalty, badWords, allowedTokens, forcedPrefix }: TokenRules): TokenRules => ({
+  repetitionPenalty,
+  badWords,
+  allowedTokens,
+  forcedPrefix,
+});
+
 /** What a row holds so far: the prompt's ids without pads, and what has been generated. */
 export type History = { prompt: readonly number[]; generated: readonly number[] };
 
@@ -30,12 +48,19 @@ export type TokenRule = (scores: Float32Array, history: History) => void;
  * Source: huggingface/transformers, generation/logits_process.py (RepetitionPenalty-, NoBadWords-, PrefixConstrainedLogitsProcessor).
  */
 export function tokenRule(options: TokenRules, vocabSize: number): TokenRule | null {
-  const { repetitionPenalty = 1, badWords = [], allowedTokens, forcedPrefix = [] } = options;
+  const {
+    repetitionPenalty = 1,
+    badWords = [],
+    allowedTokens,
+    forcedPrefix = [],
+  } = checkOptions("rules", options, RULE_KINDS);
   if (!(Number.isFinite(repetitionPenalty) && repetitionPenalty > 0)) {
     throw new InputError(`repetitionPenalty: expected a number above 0, received ${repetitionPenalty}`);
   }
   badWords.forEach((ids, i) => checkIds(`badWords[${i}]`, ids, vocabSize));
-  if (Array.isArray(allowedTokens)) checkIds("allowedTokens", allowedTokens as number[], vocabSize);
+  if (allowedTokens !== undefined && typeof allowedTokens !== "function") {
+    checkIds("allowedTokens", allowedTokens, vocabSize);
+  }
   if (forcedPrefix.length > 0) checkIds("forcedPrefix", forcedPrefix, vocabSize);
   const rules: TokenRule[] = [];
   if (repetitionPenalty !== 1) rules.push(penalised(repetitionPenalty));
@@ -93,7 +118,6 @@ const beginning =
   };
 
 function checkIds(name: string, ids: readonly number[], vocabSize: number): void {
+  checkIndices(name, ids, vocabSize, "ids");
   if (ids.length === 0) throw new InputError(`${name}: expected at least one token id, received none`);
-  const wrong = ids.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= vocabSize);
-  if (wrong !== undefined) throw new InputError(`${name}: expected ids in [0, ${vocabSize}), received ${wrong}`);
 }

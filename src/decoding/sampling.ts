@@ -1,12 +1,13 @@
 import seedrandom from "seedrandom";
 
 import { InputError } from "../errors.js";
+import { checkOptions, either, number, type OptionKinds, text } from "../options.js";
 
 /** How the next token is chosen. Everything left out: the most likely one. */
 export type SamplingOptions = {
-  /** Divides the logits; above 0. Giving it, or `topK` or `topP`, turns sampling on (default then 1). */
+  /** Divides the logits; 0 takes the most likely token, whatever else is given. Giving it, or `topK` or `topP`, turns sampling on (default then 1). */
   temperature?: number | undefined;
-  /** Only the k most likely tokens; a whole number >= 1. */
+  /** Only the k most likely tokens, a whole number; 0 is no limit, as if it were left out. */
   topK?: number | undefined;
   /** Only the smallest set of most likely tokens whose probabilities reach p, in (0, 1]. */
   topP?: number | undefined;
@@ -14,21 +15,36 @@ export type SamplingOptions = {
   seed?: number | string | undefined;
 };
 
+/** Of each of them. */
+export const SAMPLING_KINDS: OptionKinds<SamplingOptions> = {
+  temperature: number,
+  topK: number,
+  topP: number,
+  seed: either(text, number),
+};
+
+/** Whether tokens are drawn; else the most likely one is taken. */
+export const isSampling = ({ temperature, topK, topP }: SamplingOptions): boolean =>
+  temperature === undefined ? (topK !== undefined && topK !== 0) || topP !== undefined : temperature !== 0;
+
 /** Chooses a token id from one row of logits [V]. */
 export type Sampler = (logits: Float32Array) => number;
 
 /** A sampler for the options, or null when the most likely token is wanted. Throws `InputError` for values out of range. */
-export function createSampler({ temperature, topK, topP, seed }: SamplingOptions): Sampler | null {
-  if (temperature === undefined && topK === undefined && topP === undefined) return null;
+export function createSampler(options: SamplingOptions): Sampler | null {
+  const { temperature, topK, topP, seed } = checkOptions("sampling", options, SAMPLING_KINDS);
   const require = (ok: boolean, name: string, expected: string, value: unknown) => {
     if (!ok) throw new InputError(`${name}: expected ${expected}, received ${String(value)}`);
   };
   const t = temperature ?? 1;
-  require(Number.isFinite(t) && t > 0, "temperature", "a number above 0 (leave it out for the most likely token)", t);
-  require(topK === undefined || (Number.isSafeInteger(topK) && topK >= 1), "topK", "a whole number >= 1", topK);
+  require(Number.isFinite(t) && t >= 0, "temperature", "a number of at least 0 (0: the most likely token)", t);
+  const whole = topK === undefined || (Number.isSafeInteger(topK) && topK >= 0);
+  require(whole, "topK", "a whole number of at least 0 (0: no limit)", topK);
   require(topP === undefined || (topP > 0 && topP <= 1), "topP", "a number in (0, 1]", topP);
+  if (!isSampling(options)) return null;
+  const limit = topK === 0 ? undefined : topK;
   const random = seedrandom(seed === undefined ? undefined : String(seed));
-  return (logits) => draw(warpedProbabilities(logits, t, topK, topP), random());
+  return (logits) => draw(warpedProbabilities(logits, t, limit, topP), random());
 }
 
 /** A token id and its probability. */

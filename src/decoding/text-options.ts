@@ -1,9 +1,24 @@
 import { InputError } from "../errors.js";
+import {
+  abortSignal,
+  anything,
+  checkOptions,
+  described,
+  either,
+  flag,
+  list,
+  listed,
+  number,
+  type OptionKinds,
+  text,
+  textOrTexts,
+} from "../options.js";
 import { parseObjects } from "../tasks/parse-objects.js";
 import type { Tokenizer } from "../tokenizer.js";
-import type { BeamOptions } from "./beam-row.js";
+import { BEAM_KINDS, type BeamOptions } from "./beam-row.js";
 import type { DecodingOptions, StopRule } from "./options.js";
 import type { AllowedTokens } from "./rules.js";
+import { SAMPLING_KINDS } from "./sampling.js";
 
 /** How far and how to decode, where text may stand for token ids. */
 export type GenerationOptions = Omit<
@@ -11,14 +26,14 @@ export type GenerationOptions = Omit<
   "badWords" | "allowedTokens" | "forcedPrefix" | "stopRules" | "copies"
 > &
   BeamOptions & {
-    /** What never appears in an answer: ids, or text, which is meant at the beginning of a word and inside of one. */
-    badWords?: readonly (string | readonly number[])[] | undefined;
+    /** What never appears in an answer: runs of ids, or text, which is meant at the beginning of a word and inside of one. */
+    badWords?: string | readonly (string | readonly number[])[] | undefined;
     /** What an answer may hold: whole `choices`, "locations" (`<loc>` tokens) until it ends, ids, or ids by what has been generated. */
-    allowedTokens?: AllowedTokens | "locations" | { choices: readonly string[] } | undefined;
+    allowedTokens?: AllowedTokens | "locations" | { choices: string | readonly string[] } | undefined;
     /** What the answer begins with. */
     forcedPrefix?: string | readonly number[] | undefined;
     /** End the answer where one of these texts is complete; it is not part of the answer's text. */
-    stopStrings?: readonly string[] | undefined;
+    stopStrings?: string | readonly string[] | undefined;
     /** End the answer when a box with its label comes a second time: pretrained checkpoints repeat the last one up to the limit. */
     stopAtRepeatedBox?: boolean | undefined;
     /** Draw so many answers and rank them by their mean log-probability; needs sampling. Default 1. */
@@ -27,20 +42,44 @@ export type GenerationOptions = Omit<
     numReturnSequences?: number | undefined;
   };
 
+/** Of each of them; ids, and what may be a list, are checked where they are read. */
+export const GENERATION_KINDS: OptionKinds<GenerationOptions> = {
+  ...SAMPLING_KINDS,
+  ...BEAM_KINDS,
+  maxNewTokens: number,
+  logProbabilities: flag,
+  topLogProbabilities: number,
+  repetitionPenalty: number,
+  badWords: either(text, list),
+  allowedTokens: anything,
+  forcedPrefix: either(text, list),
+  stopStrings: textOrTexts,
+  stopAtRepeatedBox: flag,
+  bestOf: number,
+  numReturnSequences: number,
+  edits: anything,
+  signal: abortSignal,
+};
+
 /** The options in token ids. Throws `InputError` for text that gives no ids. */
 export function inTokens(
   options: GenerationOptions,
   { tokenizer, eosTokenIds }: { tokenizer: Tokenizer; eosTokenIds: readonly number[] },
 ): DecodingOptions & BeamOptions {
-  const { badWords, allowedTokens, forcedPrefix, stopStrings, stopAtRepeatedBox, bestOf, ...same } = options;
+  const { badWords, allowedTokens, forcedPrefix, stopStrings, stopAtRepeatedBox, bestOf, ...rest } = checkOptions(
+    "options",
+    options,
+    GENERATION_KINDS,
+  );
+  const { numReturnSequences, ...same } = rest;
   const textOf = (ids: readonly number[]) => tokenizer.decode([...ids], { skipSpecialTokens: true });
   const stopRules: StopRule[] = [];
-  if (stopStrings) stopRules.push(stopsAt(checkedStops(stopStrings), textOf));
+  if (stopStrings !== undefined) stopRules.push(stopsAt(checkedStops(stopStrings), textOf));
   if (stopAtRepeatedBox) stopRules.push((generated) => repeatsBox(textOf(generated)));
   return {
     ...same,
     copies: bestOf,
-    badWords: badWords?.flatMap((word) => (typeof word === "string" ? spellings(word, tokenizer) : [word])),
+    badWords: badWords === undefined ? undefined : listed(badWords).flatMap((word) => unwanted(word, tokenizer)),
     allowedTokens: allowedIds(allowedTokens, tokenizer, eosTokenIds),
     forcedPrefix: typeof forcedPrefix === "string" ? encoded("forcedPrefix", forcedPrefix, tokenizer) : forcedPrefix,
     stopRules,
@@ -48,13 +87,16 @@ export function inTokens(
 }
 
 /** A text up to the first of the stop strings that is in it. */
-export function beforeStop(text: string, stopStrings: readonly string[] = []): string {
-  const places = stopStrings.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+export function beforeStop(text: string, stopStrings: string | readonly string[] = []): string {
+  const places = listed(stopStrings)
+    .map((stop) => text.indexOf(stop))
+    .filter((at) => at >= 0);
   return places.length === 0 ? text : text.slice(0, Math.min(...places));
 }
 
-function checkedStops(stopStrings: readonly string[]): readonly string[] {
-  if (!stopStrings.includes("")) return stopStrings;
+function checkedStops(stopStrings: string | readonly string[]): readonly string[] {
+  const stops = listed(stopStrings);
+  if (!stops.includes("")) return stops;
   throw new InputError("stopStrings: expected some text in each, received an empty one");
 }
 
@@ -72,7 +114,8 @@ function repeatsBox(text: string): boolean {
   return seen.length > 0 && seen.indexOf(seen.at(-1)!) < seen.length - 1;
 }
 
-function spellings(word: string, tokenizer: Tokenizer): number[][] {
+function unwanted(word: string | readonly number[], tokenizer: Tokenizer): (readonly number[])[] {
+  if (typeof word !== "string") return [word];
   const inside = encoded("badWords", word, tokenizer);
   return word.startsWith(" ") ? [inside] : [inside, encoded("badWords", ` ${word}`, tokenizer)];
 }
@@ -89,14 +132,22 @@ function allowedIds(
   eosTokenIds: readonly number[],
 ): AllowedTokens | undefined {
   if (allowed === "locations") return [...locationIds(tokenizer), ...eosTokenIds];
-  if (typeof allowed !== "object" || !("choices" in allowed)) return allowed;
-  if (allowed.choices.length === 0) throw new InputError("allowedTokens: expected at least one choice, received none");
-  const choices = allowed.choices.map((choice) => encoded("allowedTokens", choice, tokenizer));
+  if (allowed === undefined || typeof allowed === "function" || isIds(allowed)) return allowed;
+  if (typeof allowed === "string") {
+    const expected = 'expected ids, a function, "locations" or { choices }';
+    throw new InputError(`allowedTokens: ${expected}, received ${described(allowed)}`);
+  }
+  const { choices: asked = [] } = checkOptions("allowedTokens", allowed, { choices: textOrTexts });
+  const given = listed(asked);
+  if (given.length === 0) throw new InputError("allowedTokens: expected at least one choice, received none");
+  const choices = given.map((choice) => encoded("allowedTokens", choice, tokenizer));
   return (generated) => {
     const begun = choices.filter((ids) => generated.every((id, i) => ids[i] === id));
     return begun.flatMap((ids) => (ids.length === generated.length ? eosTokenIds : [ids[generated.length]]));
   };
 }
+
+const isIds = (allowed: object | string): allowed is readonly number[] => Array.isArray(allowed);
 
 function locationIds(tokenizer: Tokenizer): number[] {
   const ids = Array.from({ length: 1024 }, (_, i) => tokenizer.tokenToId(`<loc${String(i).padStart(4, "0")}>`));

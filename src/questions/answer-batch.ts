@@ -1,8 +1,9 @@
 import { type Decoded, decodeAnswers } from "../decoding/answers.js";
 import { requireWhole } from "../decoding/options.js";
-import { type GenerationOptions, inTokens } from "../decoding/text-options.js";
+import { GENERATION_KINDS, type GenerationOptions, inTokens } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
+import { listed, number, type OptionKinds } from "../options.js";
 import type { Processor } from "../processor.js";
 import type { Tokenizer } from "../tokenizer.js";
 import { inWords } from "./answer.js";
@@ -17,6 +18,9 @@ export type BatchOptions = GenerationOptions & {
   batchSize?: number | undefined;
 };
 
+/** Of each of them. */
+export const BATCH_KINDS: OptionKinds<BatchOptions> = { ...GENERATION_KINDS, batchSize: number };
+
 /** What it takes to answer. */
 export type Answerer = { model: PaliGemmaModel; processor: Processor; tokenizer: Tokenizer };
 
@@ -27,15 +31,16 @@ export type BareAnswer = Omit<Answer, "backend" | "dtype">;
 export const DEFAULT_BATCH_SIZE = 8;
 
 /**
- * Answers questions in their order, `batchSize` at a time; each answer is the one that its question gets alone. A picture that is the
+ * Answers questions, or a single one, in their order, `batchSize` at a time; each answer is the one that its question gets alone. A picture that is the
  * same object, or the same path, in several questions is encoded once, unless `edits` may want to change what the vision tower does.
  * Throws `InputError` where one of the questions cannot be asked, and the signal's reason when aborted.
  */
 export async function answerQuestions(
-  questions: readonly Question[],
+  asked: Question | readonly Question[],
   answerer: Answerer,
   { batchSize = DEFAULT_BATCH_SIZE, ...options }: BatchOptions,
 ): Promise<BareAnswer[]> {
+  const questions = listed(asked);
   requireWhole("batchSize", batchSize, 1);
   checkReturned(options);
   const shared = options.edits ? new Map<Picture, number>() : picturesOfSeveral(questions);
@@ -49,9 +54,9 @@ export async function answerQuestions(
         options.signal?.throwIfAborted();
         if (shared.has(picture) && !encoded.has(picture)) encoded.set(picture, await encodePicture(picture, answerer));
       }
-      const ready = group.map(({ pictures, prompt }) => ({
+      const ready = group.map(({ pictures, ...rest }) => ({
         image: pictures.map((one) => encoded.get(one) ?? one),
-        prompt,
+        ...rest,
       }));
       answers.push(...(await answerGroup(ready, answerer, options, timer)));
     }

@@ -1,10 +1,12 @@
+import { listed } from "../options.js";
 import { createStreamDecoder, type StreamDecoder, type Tokenizer } from "../tokenizer.js";
 
 /**
  * Decodes an answer as it is generated, without its stop strings: what may be the beginning of one is held back until that is
  * decided, and nothing comes behind one. All texts joined are the answer's text.
  */
-export function createAnswerStream(tokenizer: Tokenizer, stopStrings: readonly string[] = []): StreamDecoder {
+export function createAnswerStream(tokenizer: Tokenizer, stops: string | readonly string[] = []): StreamDecoder {
+  const stopStrings = listed(stops);
   const plain = createStreamDecoder(tokenizer);
   let held = "";
   let stopped = false;

@@ -4,7 +4,7 @@ import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
 import type { ProcessedPicture, Processor } from "../processor.js";
 import { EncodedPicture } from "./encoded-picture.js";
-import { partsOf, type Picture, type Question, readable } from "./question.js";
+import { onlyPicture, partsOf, type Picture, type Question, readable } from "./question.js";
 
 /** Inputs whose pictures, as pixels or as rows, are the holder's to dispose. */
 export type OwnedInputs = ModelInputs & { dispose: () => void };
@@ -19,9 +19,9 @@ export async function batchInputs(
   suffixes?: readonly string[],
 ): Promise<OwnedInputs & { labels?: number[][] }> {
   const asked = questions.map(partsOf);
-  const rows = asked.map(({ pictures, prompt }, i) => {
+  const rows = asked.map(({ pictures, prompt, specialTokens }, i) => {
     const label = questions.length > 1 ? `prompt ${i + 1}` : "prompt";
-    return processor.layOut(prompt, pictures.length, { suffix: suffixes?.[i], label });
+    return processor.layOut(prompt, pictures.length, { suffix: suffixes?.[i], label, specialTokens });
   });
   const pictures = await Promise.all(
     asked.flatMap(({ pictures }) => pictures).map((picture, i) => processed(picture, processor, `image ${i + 1}`)),
@@ -36,7 +36,7 @@ export async function encodePicture(
   picture: Picture,
   { processor, model }: { processor: Processor; model: PaliGemmaModel },
 ): Promise<EncodedPicture> {
-  const read = await processed(picture, processor, "image");
+  const read = await processed(onlyPicture(picture), processor, "image");
   if (read instanceof EncodedPicture) return read;
   const pixels = pixelsOf([read], processor);
   try {

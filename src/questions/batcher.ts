@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 
+import { WeightsError } from "../../weights/errors.js";
 import { requireWhole } from "../decoding/options.js";
-import type { GenerationOptions } from "../decoding/text-options.js";
+import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
+import { checkOptions, number, type OptionKinds } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "./answer.js";
 import { DEFAULT_BATCH_SIZE } from "./answer-batch.js";
@@ -13,6 +15,8 @@ export type BatcherOptions = {
   /** The most questions that are decoded at once. Default 8. */
   maxBatchSize?: number | undefined;
 };
+
+const BATCHER_KINDS: OptionKinds<BatcherOptions> = { maxBatchSize: number };
 
 type Call = {
   question: Question;
@@ -37,16 +41,17 @@ export class Batcher {
   /** The model stays the caller's. Throws `InputError` for a size below 1. */
   constructor(
     private readonly model: PaliGemma,
-    { maxBatchSize = DEFAULT_BATCH_SIZE }: BatcherOptions = {},
+    options: BatcherOptions = {},
   ) {
+    const { maxBatchSize = DEFAULT_BATCH_SIZE } = checkOptions("batcher", options, BATCHER_KINDS);
     requireWhole("maxBatchSize", maxBatchSize, 1);
     this.maxBatchSize = maxBatchSize;
   }
 
   /** `PaliGemma.generate`, in a batch with others where there are any. */
   generate(question: Question, options: GenerationOptions = {}): Promise<Answer> {
-    const { signal } = options;
     return new Promise((resolve, reject) => {
+      const { signal } = checkOptions("generate", options, GENERATION_KINDS);
       if (signal?.aborted) return reject(signal.reason as Error);
       const over = new AbortController(); // a signal may outlive its calls, which then must not listen to it
       const call: Call = {
@@ -95,8 +100,9 @@ export class Batcher {
       const answers = await this.model.generateBatch(questions, { ...options, signal, batchSize: calls.length });
       calls.forEach(({ resolve }, i) => resolve(answers[i]));
     } catch (error) {
-      // One question that cannot be asked must not be another's error.
-      if (calls.length > 1 && error instanceof InputError) for (const call of calls) await this.answer([call]);
+      // One question that cannot be asked, or whose logits are not finite, must not be another's error.
+      const isOfOne = error instanceof InputError || error instanceof WeightsError;
+      if (calls.length > 1 && isOfOne) for (const call of calls) await this.answer([call]);
       else for (const { reject } of calls) reject(error);
     } finally {
       over.abort();

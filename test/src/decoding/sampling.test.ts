@@ -65,12 +65,27 @@ describe("sampling", () => {
     assert.notDeepEqual(draws(3), draws(4));
   });
 
-  it("is off when nothing asks for it", () => assert.equal(createSampler({ seed: 3 }), null));
+  it("is off when nothing asks for it, and at temperature 0, whatever else is given", () => {
+    for (const options of [{ seed: 3 }, { temperature: 0 }, { temperature: 0, topK: 4, topP: 0.5 }, { topK: 0 }]) {
+      assert.equal(createSampler(options), null, JSON.stringify(options));
+    }
+  });
+
+  it("topK 0 is no limit: the draws are those without it", () => {
+    const [limited, free] = [
+      createSampler({ temperature: 3, topK: 0, seed: 5 }),
+      createSampler({ temperature: 3, seed: 5 }),
+    ];
+    const logits = Float32Array.from({ length: 40 }, (_, i) => Math.sin(i));
+    const draws = Array.from({ length: 200 }, () => [limited!(logits), free!(logits)]);
+    assert.ok(draws.every(([a, b]) => a === b));
+    assert.ok(new Set(draws.map(([a]) => a)).size > 20);
+  });
 
   for (const options of [
-    { temperature: 0 },
+    { temperature: -1 },
     { temperature: NaN },
-    { topK: 0 },
+    { topK: -1 },
     { topK: 1.5 },
     { topP: 0 },
     { topP: 1.1 },

@@ -8,6 +8,7 @@ import type { Answer } from "../../../src/questions/answer.js";
 import { Batcher } from "../../../src/questions/batcher.js";
 import type { BatchOptions } from "../../../src/questions/answer-batch.js";
 import type { Question } from "../../../src/questions/question.js";
+import { WeightsError } from "../../../weights/errors.js";
 import { tinyFolder } from "../../support/tiny.js";
 
 const image = { data: new Uint8Array(7 * 5 * 3).fill(90), width: 7, height: 5 };
@@ -79,6 +80,19 @@ describe("the batcher", () => {
     }
     await Promise.all(calls);
     assert.deepEqual(seen, [["a", "c"], ["b"], ["d"], ["e"]]);
+  });
+
+  it("logits of one call that are not finite are not another's error", async () => {
+    const { model, nextBatch } = pretending();
+    const batcher = new Batcher(model);
+    const outcomes = Promise.allSettled(["good", "bad"].map((prompt) => batcher.generate(ask(prompt))));
+    (await nextBatch()).settle(new WeightsError("logits: at token 1 of the answer to prompt 2"));
+    (await nextBatch()).settle();
+    (await nextBatch()).settle(new WeightsError("logits: at token 1 of the answer to prompt 1"));
+    assert.deepEqual(
+      (await outcomes).map(({ status }) => status),
+      ["fulfilled", "rejected"],
+    );
   });
 
   it("gives an error to the call that it belongs to, and to all where it is nobody's", async () => {
