@@ -9,6 +9,7 @@ import { type DtypeChoice, weightHolder } from "./dtypes.js";
 import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
 import { whenIdle } from "./native/kernels.js";
+import { abortSignal, callback, checkOptions, type OptionKinds, text } from "./options.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
 import { switchBackend } from "./switch-backend.js";
@@ -28,6 +29,14 @@ export type NetworkLoadOptions = {
   signal?: AbortSignal | undefined;
 };
 
+const NETWORK_KINDS: OptionKinds<NetworkLoadOptions> = {
+  backend: text,
+  dtype: text,
+  onProgress: callback,
+  onNotice: callback,
+  signal: abortSignal,
+};
+
 /** The typed config of a model folder. Throws `ConfigError` when there is none or it does not describe a PaliGemma. */
 export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
   const { json, where } = await readConfigFile(folder);
@@ -44,8 +53,10 @@ export async function loadNetwork(
   folder: Folder,
   written: PaliGemmaConfig,
   settings: Settings = hf5,
-  { backend = tf.getBackend(), dtype = "auto", onProgress, onNotice = warn, signal }: NetworkLoadOptions = {},
+  options: NetworkLoadOptions = {},
 ): Promise<PaliGemmaModel> {
+  const checked = checkOptions("loadNetwork", options, NETWORK_KINDS);
+  const { backend = tf.getBackend(), dtype = "auto", onProgress, onNotice = warn, signal } = checked;
   switchBackend(backend);
   const { checkpoint, config } = await openCheckpoint(folder, written, { holder: weightHolder(backend, dtype) });
   let network: PaliGemmaModel | null = null;

@@ -9,11 +9,12 @@ import { tokenizerFolder } from "./keras-preset.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import { MaskCodecLoader } from "./masks/codec-loader.js";
 import type { PaliGemmaModel } from "./model.js";
-import { type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
+import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
+import { abortSignal, anything, callback, oneOf, type OptionKinds, text, textOrTexts } from "./options.js";
 import { Processor } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import { type Settings, settingsWith } from "./settings.js";
-import { loadTokenizer, type Tokenizer } from "./tokenizer.js";
+import { loadTokenizer, SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /** What `PaliGemma.load` may be told. */
 export type LoadOptions = HubOptions & {
@@ -22,8 +23,8 @@ export type LoadOptions = HubOptions & {
   dtype?: DtypeChoice | undefined;
   /** Where implementations disagree; default: what transformers 5.x computes. */
   settings?: Partial<Settings> | undefined;
-  /** "text": special tokens typed into a prompt stay text, for prompts from strangers. Default: they become their ids. */
-  specialTokens?: "ids" | "text" | undefined;
+  /** What becomes of special tokens typed into a prompt: "text" or "plain" for prompts from strangers. Default "ids". */
+  specialTokens?: SpecialTokens | undefined;
   /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
   tokenizer?: string | undefined;
   /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
@@ -32,6 +33,20 @@ export type LoadOptions = HubOptions & {
   maskWeights?: string | undefined;
   onProgress?: ((progress: ModelProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
+};
+
+/** Of each of them; names of backends and types, and settings, are checked where they are used. */
+export const LOAD_KINDS: OptionKinds<LoadOptions> = {
+  ...HUB_KINDS,
+  backend: text,
+  dtype: text,
+  settings: anything,
+  specialTokens: oneOf(...SPECIAL_TOKENS),
+  tokenizer: text,
+  adapter: textOrTexts,
+  maskWeights: text,
+  onProgress: callback,
+  signal: abortSignal,
 };
 
 /** What a `PaliGemma` is made of. */

@@ -11,6 +11,7 @@ import { type Folder, openFolder } from "../weights/source.js";
 import { InputError } from "./errors.js";
 import type { LoadProgress } from "./load-network.js";
 import { warn } from "./notice.js";
+import { callback, either, oneOf, type OptionKinds, text } from "./options.js";
 
 /** Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as `google/paligemma2-3b-mix-224`. */
 export type HubOptions = {
@@ -20,6 +21,13 @@ export type HubOptions = {
   token?: string | false | undefined;
   /** Hears what does not stop the call: retries, a cached copy in place of the Hub, what of the files is not used. Default: a warning of the process. */
   onNotice?: ((text: string) => void) | undefined;
+};
+
+/** Of each of them. */
+export const HUB_KINDS: OptionKinds<HubOptions> = {
+  revision: text,
+  token: either(text, oneOf(false)),
+  onNotice: callback,
 };
 
 /** Bytes that have come, and in all: first of the files that are missing of a model on the Hub, then of its weights. */

@@ -7,35 +7,42 @@ import type { BackendName } from "./backend.js";
 import { type PaliGemmaConfig, patchGrid } from "./config.js";
 import { decode } from "./decoding/decode.js";
 import type { DecodingOptions, FinishReason } from "./decoding/options.js";
-import { type GenerationOptions, inTokens } from "./decoding/text-options.js";
+import { GENERATION_KINDS, type GenerationOptions, inTokens } from "./decoding/text-options.js";
 import type { Dtype } from "./dtypes.js";
 import { InputError } from "./errors.js";
-import type { ModelInputs } from "./inputs.js";
+import { checkedInputs, type ModelInputs } from "./inputs.js";
 import type { ActivationCache } from "./inspection/activation-cache.js";
-import type { Intervention } from "./inspection/edit-tap.js";
+import { type Intervention, prepareInterventions } from "./inspection/edit-tap.js";
 import { type CapturedPiece, decodeAndKeep } from "./inspection/generation.js";
 import { promptPass } from "./inspection/pass.js";
 import { type CaptureRequest, editedForward, type RunRequest, runAndKeep } from "./inspection/run.js";
-import { type LoadOptions, loadParts, type ModelParts } from "./load-parts.js";
+import { LOAD_KINDS, type LoadOptions, loadParts, type ModelParts } from "./load-parts.js";
 import type { MaskCodec } from "./masks/codec.js";
 import type { MaskCodecLoader } from "./masks/codec-loader.js";
-import type { ForwardOptions, PaliGemmaModel } from "./model.js";
-import { type HubOptions, placeOf } from "./model-place.js";
+import { FORWARD_KINDS, type ForwardOptions, type PaliGemmaModel } from "./model.js";
+import { HUB_KINDS, type HubOptions, placeOf } from "./model-place.js";
+import { abortSignal, anything, checkOptions, described, type OptionKinds } from "./options.js";
 import type { ProcessedInputs, Processor } from "./processor.js";
 import type { Answer } from "./questions/answer.js";
-import { type Answerer, answerQuestions, type BatchOptions } from "./questions/answer-batch.js";
+import { type Answerer, answerQuestions, BATCH_KINDS, type BatchOptions } from "./questions/answer-batch.js";
 import { createAnswerStream } from "./questions/answer-stream.js";
 import { batchInputs, encodePicture, type OwnedInputs } from "./questions/batch-inputs.js";
 import { Batcher, type BatcherOptions } from "./questions/batcher.js";
 import { EncodedPicture } from "./questions/encoded-picture.js";
 import { partsOf, type Picture, type Question, readable } from "./questions/question.js";
 import type { Segment } from "./segments.js";
-import { scoreAnswers, type ScoredAnswer } from "./tasks/score.js";
+import { scoreAnswers, type ScoredAnswer, type ScoreOptions } from "./tasks/score.js";
 import { TaskMethods } from "./tasks/task-methods.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** Which version of an adapter on the Hub is meant, and who may stop its loading. */
 export type AdapterLoadOptions = HubOptions & { signal?: AbortSignal | undefined };
+
+const ADAPTER_LOAD_KINDS: OptionKinds<AdapterLoadOptions> = { ...HUB_KINDS, signal: abortSignal };
+const CAPTURED_KINDS: OptionKinds<GenerationOptions & { capture: CaptureRequest }> = {
+  ...GENERATION_KINDS,
+  capture: anything,
+};
 
 /** A piece of an answer: one new id, and the text that became certain with it (it may be empty). */
 export type AnswerPiece = {
@@ -103,6 +110,10 @@ export class PaliGemma extends TaskMethods {
    * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
+    checkOptions("load", options, LOAD_KINDS);
+    if (name !== undefined && typeof name !== "string") {
+      throw new InputError(`load: expected a path, an address or owner/name, received ${described(name)}`);
+    }
     const { adapters, ...parts } = await loadParts(name, options);
     const model = new PaliGemma(parts);
     await model.addAdapters(adapters, { onNotice: options.onNotice, signal: options.signal });
@@ -130,8 +141,9 @@ export class PaliGemma extends TaskMethods {
    * of your own, for `setAdapters`. Throws `InputError` for a name that is taken, and `WeightsError` that lists whatever does not fit.
    */
   async loadAdapter(name: string, place: string, options: AdapterLoadOptions = {}): Promise<AdapterInfo> {
+    const { signal } = checkOptions("loadAdapter", options, ADAPTER_LOAD_KINDS);
     this.checkAlive();
-    return this.lora.load(name, await placeOf(place, options), options);
+    return this.lora.load(name, await placeOf(place, options), { signal });
   }
 
   /**
@@ -163,15 +175,17 @@ export class PaliGemma extends TaskMethods {
 
   /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
   async generate(question: Question, options: GenerationOptions = {}): Promise<Answer> {
+    checkOptions("generate", options, GENERATION_KINDS);
     const [answer] = await this.generateBatch([question], options);
     return answer;
   }
 
   /**
-   * Answers questions with prompts of any length, `batchSize` at a time; each answer is the one that its question gets alone, and
+   * Answers questions, or a single one, with prompts of any length, `batchSize` at a time; each answer is the one that its question gets alone, and
    * a picture of several questions is encoded once. Throws as `generate` does, for any of them.
    */
-  async generateBatch(questions: readonly Question[], options: BatchOptions = {}): Promise<Answer[]> {
+  async generateBatch(questions: Question | readonly Question[], options: BatchOptions = {}): Promise<Answer[]> {
+    checkOptions("generateBatch", options, BATCH_KINDS);
     this.checkAlive();
     const answers = await answerQuestions(questions, this.answerer, options);
     return answers.map(({ timings, ...rest }) => ({ ...rest, backend: this.backend, dtype: this.dtype, timings }));
@@ -192,13 +206,13 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * The log-likelihood of given answers to a question, in their order: for multiple choice, or for a perplexity. The picture is
+   * The log-likelihood of given answers, or of one, to a question, in their order: for multiple choice, or for a perplexity. The picture is
    * encoded once.
    */
   async score(
     question: Question,
-    answers: readonly string[],
-    options: { signal?: AbortSignal | undefined } = {},
+    answers: string | readonly string[],
+    options: ScoreOptions = {},
   ): Promise<ScoredAnswer[]> {
     this.checkAlive();
     return scoreAnswers(question, answers, this.answerer, options);
@@ -212,10 +226,10 @@ export class PaliGemma extends TaskMethods {
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
   async *stream(question: Question, options: GenerationOptions = {}): AsyncGenerator<AnswerPiece, void, void> {
-    requireOneAnswer(options);
+    const decoding = this.oneAnswer(checkOptions("stream", options, GENERATION_KINDS));
     const inputs = await this.inputsOf(question);
     try {
-      yield* this.pieces(inputs, options);
+      yield* this.pieces(inputs, decoding, options.stopStrings);
     } finally {
       inputs.dispose();
     }
@@ -226,6 +240,8 @@ export class PaliGemma extends TaskMethods {
    * Options: a tap that sees and may replace activations, a decoding state, the last row only.
    */
   async forward(inputs: Question | ModelInputs, options: ForwardOptions = {}): Promise<tf.Tensor> {
+    const { tap } = checkOptions("forward", options, FORWARD_KINDS);
+    if (tap) prepareInterventions([tap], this.config); // refuses a tap that no activation of this model will reach
     return this.withInputs(inputs, (ready) => this.network.forwardAsync(ready, options));
   }
 
@@ -258,12 +274,13 @@ export class PaliGemma extends TaskMethods {
    */
   async *generateWithCache(
     question: Question,
-    { capture, ...options }: GenerationOptions & { capture: CaptureRequest },
+    request: GenerationOptions & { capture: CaptureRequest },
   ): AsyncGenerator<CapturedPiece, void, void> {
-    requireOneAnswer(options);
+    const { capture, ...options } = checkOptions("generateWithCache", request, CAPTURED_KINDS);
+    const decoding = this.oneAnswer(options);
     const inputs = await this.inputsOf(question);
     try {
-      yield* decodeAndKeep(this.network, inputs, this.inTokens(options), capture);
+      yield* decodeAndKeep(this.network, inputs, decoding, capture);
     } finally {
       inputs.dispose();
     }
@@ -271,12 +288,12 @@ export class PaliGemma extends TaskMethods {
 
   /** Picture and prompt as the network takes them. */
   async process(question: Question): Promise<ProcessedInputs> {
-    const { pictures, prompt } = partsOf(question);
+    const { pictures, prompt, specialTokens } = partsOf(question);
     const images = pictures.map((picture) => {
       if (!(picture instanceof EncodedPicture)) return readable(picture);
       throw new InputError("image: an encoded picture has no pixels to process; give the picture itself");
     });
-    return this.processor.process([await Promise.all(images)], [prompt]);
+    return this.processor.process([await Promise.all(images)], [prompt], { specialTokens });
   }
 
   /** Frees the weights. The object cannot be used afterwards. */
@@ -295,9 +312,13 @@ export class PaliGemma extends TaskMethods {
     return { tokens: ready.inputIds.map((row) => [...row]), segments, grid: [side, side] };
   }
 
-  private async *pieces(inputs: ModelInputs, options: GenerationOptions): AsyncGenerator<AnswerPiece, void, void> {
-    const text = createAnswerStream(this.tokenizer, options.stopStrings);
-    for await (const step of decode(this.network, inputs, this.inTokens(options))) {
+  private async *pieces(
+    inputs: ModelInputs,
+    decoding: DecodingOptions,
+    stopStrings: GenerationOptions["stopStrings"],
+  ): AsyncGenerator<AnswerPiece, void, void> {
+    const text = createAnswerStream(this.tokenizer, stopStrings);
+    for await (const step of decode(this.network, inputs, decoding)) {
       const [token] = step.tokens;
       const [finishReason] = step.finished;
       const logProbability = step.logProbabilities?.[0];
@@ -309,9 +330,9 @@ export class PaliGemma extends TaskMethods {
 
   /** Runs with a question as the network takes it, and frees its pixels afterwards; ready inputs stay the caller's. */
   async withInputs<R>(inputs: Question | ModelInputs, run: (ready: ModelInputs) => Promise<R>): Promise<R> {
-    if ("inputIds" in inputs) {
+    if (isReady(inputs)) {
       this.checkAlive();
-      return run(inputs);
+      return run(checkedInputs(inputs));
     }
     const ready = await this.inputsOf(inputs);
     try {
@@ -330,17 +351,18 @@ export class PaliGemma extends TaskMethods {
     return { model: this.network, processor: this.processor, tokenizer: this.tokenizer };
   }
 
-  private inTokens(options: GenerationOptions): DecodingOptions {
-    return inTokens(options, { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
+  // What is streamed cannot be taken back for a better answer.
+  private oneAnswer(options: GenerationOptions): DecodingOptions {
+    const asked = inTokens(options, { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
+    const { numBeams = 1, lengthPenalty, earlyStopping, ...decoding } = asked;
+    if (numBeams === 1 && (decoding.copies ?? 1) === 1) return decoding;
+    throw new InputError("numBeams, bestOf: expected 1 where tokens are shown as they come; use generate");
   }
 
   private checkAlive(): void {
-    if (this.disposed) throw new InputError("model: it has been disposed; load it again");
+    this.network.requireWeights();
   }
 }
 
-// What is streamed cannot be taken back for a better answer.
-function requireOneAnswer({ numBeams = 1, bestOf = 1 }: GenerationOptions): void {
-  if (numBeams === 1 && bestOf === 1) return;
-  throw new InputError("numBeams, bestOf: expected 1 where tokens are shown as they come; use generate");
-}
+const isReady = (inputs: Question | ModelInputs): inputs is ModelInputs =>
+  typeof inputs === "object" && inputs !== null && "inputIds" in inputs;

@@ -1,4 +1,4 @@
-import { InputError } from "./errors.js";
+import { checkOptions, oneOf, type OptionKinds } from "./options.js";
 
 /** Where implementations of PaliGemma disagree: one named switch each. No switch is decided by a model's name. */
 export type Settings = {
@@ -37,24 +37,16 @@ export const bigVision: Settings = {
   resize: "bilinear-antialias",
 };
 
-const ALLOWED: { [K in keyof Settings]: readonly Settings[K][] } = {
-  finalLogitSoftcapping: ["off", "config"],
-  slidingWindow: ["hf", "off"],
-  positionOffset: [0, 1],
-  resize: ["pillow-bicubic", "bilinear-antialias"],
-  products: ["fast", "exact"],
+const SWITCHES: OptionKinds<Settings> = {
+  finalLogitSoftcapping: oneOf("off", "config"),
+  slidingWindow: oneOf("hf", "off"),
+  positionOffset: oneOf(0, 1),
+  resize: oneOf("pillow-bicubic", "bilinear-antialias"),
+  products: oneOf("fast", "exact"),
 };
 
 /** The given switches over the defaults (`hf5`). Throws `InputError` for an unknown switch or value. */
 export function settingsWith(changes: Partial<Settings> = {}): Settings {
-  for (const [name, value] of Object.entries(changes)) {
-    const allowed = Object.hasOwn(ALLOWED, name) ? (ALLOWED[name as keyof Settings] as readonly unknown[]) : null;
-    if (allowed === null) {
-      throw new InputError(`settings: unknown switch "${name}"; there are ${Object.keys(ALLOWED).join(", ")}`);
-    }
-    if (value !== undefined && !allowed.includes(value)) {
-      throw new InputError(`settings.${name}: expected one of ${allowed.join(", ")}, received ${String(value)}`);
-    }
-  }
-  return { ...hf5, ...Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined)) };
+  const given = Object.entries(checkOptions("settings", changes, SWITCHES));
+  return { ...hf5, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
 }

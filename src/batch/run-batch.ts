@@ -4,6 +4,7 @@ import path from "node:path";
 import { numImageTokens } from "../config.js";
 import { DEFAULT_MAX_NEW_TOKENS, requireWhole } from "../decoding/options.js";
 import { InputError } from "../errors.js";
+import { abortSignal, anything, callback, checkOptions, number, type OptionKinds, text } from "../options.js";
 import { requireApart } from "../outputs/require-apart.js";
 import { askGroup, type BatchModel } from "./ask-group.js";
 import type { AskedLine, BatchLine } from "./batch-lines.js";
@@ -37,6 +38,17 @@ export type RunBatchOptions = {
   onNotice?: ((text: string) => void) | undefined;
 };
 
+const BATCH_KINDS: OptionKinds<RunBatchOptions> = {
+  input: text,
+  out: text,
+  shard: anything,
+  batchSize: number,
+  maxNewTokens: number,
+  signal: abortSignal,
+  onProgress: callback,
+  onNotice: callback,
+};
+
 /** How far a run is, in lines of its shard. */
 export type BatchProgress = {
   lines: number;
@@ -55,12 +67,19 @@ const DEFAULT_BATCH_SIZE = 8;
  * Answers the lines of a file that belong to a shard and have no answer yet, and adds the answers to the shard's file, in any order. A
  * line that cannot be asked gives an error as its line. Run again after whatever has ended it, it goes on with the lines that are left;
  * all shards together give the lines of one run. A function as `model` is called when there is something to answer. Throws
- * `InputError` where the files cannot be used, what the model throws but `InputError`, and the signal's reason.
+ * `InputError` where the files cannot be used, what the model throws but `InputError` (`WeightsError` where its logits are not finite), and the
+ * signal's reason.
  */
 export async function runBatch(
   model: BatchModel | (() => Promise<BatchModel>),
-  { batchSize = DEFAULT_BATCH_SIZE, maxNewTokens = DEFAULT_MAX_NEW_TOKENS, ...options }: RunBatchOptions,
+  asked: RunBatchOptions,
 ): Promise<BatchSummary> {
+  const checked = checkOptions("runBatch", asked, BATCH_KINDS);
+  const { batchSize = DEFAULT_BATCH_SIZE, maxNewTokens = DEFAULT_MAX_NEW_TOKENS, ...options } = checked;
+  for (const name of ["input", "out"] as const) {
+    if (options[name] === undefined)
+      throw new InputError(`runBatch: ${name}: expected the path of a file, received nothing`);
+  }
   const { input, signal, onNotice } = options;
   const shard = checkedShard(options.shard ?? WHOLE);
   requireWhole("batchSize", batchSize, 1);

@@ -2,9 +2,12 @@ import path from "node:path";
 
 import { crc32 } from "../../weights/crc32.js";
 import { InputError } from "../errors.js";
+import { checkOptions, number, type OptionKinds } from "../options.js";
 
 /** Part `index` of `count` parts of a file's lines; 0 <= index < count. */
 export type Shard = { readonly index: number; readonly count: number };
+
+const SHARD_KINDS: OptionKinds<Shard> = { index: number, count: number };
 
 /** A run without shards. */
 export const WHOLE: Shard = { index: 0, count: 1 };
@@ -16,11 +19,13 @@ export function parseShard(text: string): Shard {
 }
 
 /** The shard itself. Throws `InputError` unless it is one; `text` is what was received. */
-export function checkedShard(shard: Shard, text = `${shard.index}/${shard.count}`): Shard {
-  const { index, count } = shard;
+export function checkedShard(shard: Shard, text?: string): Shard {
+  const { index, count } = checkOptions("shard", shard, SHARD_KINDS);
   const whole = Number.isSafeInteger(index) && Number.isSafeInteger(count);
   if (whole && index >= 0 && index < count && count <= 2 ** 32) return shard;
-  throw new InputError(`shard: expected i/N with whole numbers and 0 <= i < N, received ${JSON.stringify(text)}`);
+  throw new InputError(
+    `shard: expected i/N with whole numbers and 0 <= i < N, received ${JSON.stringify(text ?? `${index}/${count}`)}`,
+  );
 }
 
 /**

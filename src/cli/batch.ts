@@ -58,8 +58,9 @@ async function run(flags: Flags, display: BatchDisplay, signal: AbortSignal): Pr
     return model;
   };
   try {
+    const { input, out, shard, batchSize, maxNewTokens } = flags;
     return await runBatch(load, {
-      ...flags,
+      ...{ input, out, shard, batchSize, maxNewTokens },
       signal,
       onProgress: (progress) => display.show(progress),
       onNotice: (text) => display.note(text),

@@ -30,7 +30,7 @@ export function addGenerate(program: Command): void {
     .addArgument(picturesArgument("picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF)"))
     .option("--prompt <text>", 'what is asked, such as "caption en" or "detect circle"')
     .addOption(
-      readsFile(new Option("--prompts <file>", "ask every line of a text file; the pictures are encoded once")),
+      readsFile(new Option("--prompts <file>", "ask every line of a text file (UTF-8, or UTF-16 by its mark)")),
     )
     .option("--frames <n>", "n evenly spaced frames of an animation, or of the pictures", numberFor("--frames"));
   addDecodingOptions(command)

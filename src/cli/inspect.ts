@@ -56,7 +56,12 @@ export function addInspect(program: Command): void {
       try {
         const part = { positions: selector(flags.positions), keys: selector(flags.keys) };
         const request = { hooks: splitGlobs(flags.hooks), ...part };
-        const run = await keep(model, question, { request, edits, generate: flags.generate }, passes);
+        const { text: answer, ...run } = await keep(
+          model,
+          question,
+          { request, edits, generate: flags.generate },
+          passes,
+        );
         await exportRun(out, model, passes, {
           ...run,
           ...part,
@@ -65,10 +70,10 @@ export function addInspect(program: Command): void {
           edits,
         });
         const names = passes.flatMap(({ cache }) => cache.names);
-        const text = run.text === undefined ? "" : `; the answer: ${run.text}`;
+        const text = answer === undefined ? "" : `; the answer: ${answer}`;
         process.stdout.write(
           flags.json
-            ? `${JSON.stringify({ out, activations: names.length, passes: passes.length, text: run.text }, null, 2)}\n`
+            ? `${JSON.stringify({ out, activations: names.length, passes: passes.length, text: answer }, null, 2)}\n`
             : `${names.length} activations -> ${out}${text}\n`,
         );
       } finally {

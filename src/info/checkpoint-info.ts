@@ -8,8 +8,9 @@ import { describeVariant, numImageTokens, type PaliGemmaConfig } from "../config
 import { loadConfig } from "../load-network.js";
 import { memoryByDtype, type MemoryByDtype } from "../memory.js";
 import { expectedTensors } from "../model.js";
-import { type HubOptions, openPlace } from "../model-place.js";
+import { HUB_KINDS, type HubOptions, openPlace } from "../model-place.js";
 import { openCheckpoint } from "../open-checkpoint.js";
+import { checkOptions, either, flag, listOf, oneOf, type OptionKinds, text } from "../options.js";
 import { type AdapterSummary, adapterSummary } from "./adapter-summary.js";
 import { type FilesFound, filesOf } from "./files.js";
 import { type NamesLayout, layoutOf } from "./layout.js";
@@ -56,13 +57,21 @@ export type InfoOptions = HubOptions & {
   check?: boolean | undefined;
 };
 
+const INFO_KINDS: OptionKinds<InfoOptions> = {
+  ...HUB_KINDS,
+  adapters: listOf(text, "a list of folders"),
+  tokenizer: flag,
+  tensors: either(text, oneOf(null)),
+  check: flag,
+};
+
 /**
  * Looks a model folder over without loading it; a model on the Hub is not downloaded. Throws as `PaliGemma.load` does when
  * the folder is unusable, and as `AdapterFile.open` for an adapter that does not fit.
  */
 export async function checkpointInfo(model: string, options: InfoOptions = {}): Promise<CheckpointInfo> {
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
-  const { revision, token, onNotice } = options;
+  const { revision, token, onNotice } = checkOptions("checkpointInfo", options, INFO_KINDS);
   const folder = await openPlace(model, { revision, token, onNotice });
   const { checkpoint, config } = await openCheckpoint(folder, await loadConfig(folder), {
     compareHead: options.check === true,

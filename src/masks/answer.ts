@@ -1,5 +1,6 @@
 import { MASK_SIDE } from "../../layers/mask-vae.js";
 import { InputError } from "../errors.js";
+import { checkOptions, oneOf } from "../options.js";
 import { resizeFloats } from "../resize-plane.js";
 import { LOCATIONS, type PixelBox } from "../tasks/box.js";
 import type { MaskCodec } from "./codec.js";
@@ -19,8 +20,9 @@ export type MaskedObject = { mask: Mask; label: string; box?: PixelBox | undefin
 export async function maskAnswer(
   codec: MaskCodec,
   objects: readonly MaskedObject[],
-  { divisor = 1023 }: { divisor?: 1024 | 1023 | undefined } = {},
+  options: { divisor?: 1024 | 1023 | undefined } = {},
 ): Promise<string> {
+  const { divisor = 1023 } = checkOptions("maskAnswer", options, { divisor: oneOf(1024, 1023) });
   if (objects.length === 0) throw new InputError("objects: expected at least one, received none");
   const parts = objects.map(({ mask, label, box }, i) => {
     checkMask(mask, `objects[${i}].mask`);

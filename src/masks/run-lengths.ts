@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { checkOptions, flag } from "../options.js";
 import { MAX_IMAGE_PIXELS } from "../image.js";
 import { isInside, type Mask } from "./mask.js";
 
@@ -6,7 +7,8 @@ import { isInside, type Mask } from "./mask.js";
 export type RunLengths = { size: [height: number, width: number]; counts: number[] | string };
 
 /** A mask as run lengths: `counts` as numbers, or, where `compressed`, as the text that COCO's results hold. */
-export function encodeRunLengths(mask: Mask, { compressed = true }: { compressed?: boolean } = {}): RunLengths {
+export function encodeRunLengths(mask: Mask, options: { compressed?: boolean | undefined } = {}): RunLengths {
+  const { compressed = true } = checkOptions("encodeRunLengths", options, { compressed: flag });
   const counts = countsOf(mask);
   return { size: [mask.height, mask.width], counts: compressed ? textOf(counts) : counts };
 }

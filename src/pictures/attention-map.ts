@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../options.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, INK, LINE, svgDocument } from "./markup.js";
@@ -34,6 +35,20 @@ export type AttentionMapData = {
   side?: number;
 };
 
+const KINDS: OptionKinds<AttentionMapData> = {
+  values: anything,
+  grid: list,
+  picture: anything,
+  title: text,
+  masses: list,
+  normalisation: anything,
+  high: number,
+  exclude: list,
+  undoSquash: flag,
+  opacity: number,
+  side: number,
+};
+
 const MARGIN = 16;
 
 /**
@@ -41,7 +56,15 @@ const MARGIN = 16;
  * Throws `InputError` where the values do not fit the grid or a patch to exclude is not in it.
  */
 export function drawAttentionMap(data: AttentionMapData): string {
-  const { grid, picture, title, normalisation = "raw", opacity = 0.65, side = 448, undoSquash = false } = data;
+  const {
+    grid,
+    picture,
+    title,
+    normalisation = "raw",
+    opacity = 0.65,
+    side = 448,
+    undoSquash = false,
+  } = checkOptions("drawAttentionMap", data, KINDS);
   checkMap(data, normalisation);
   const exclude = data.exclude ?? [];
   const { maps, scales, words } = normalise([leaveOut(data.values, exclude)], normalisation, data.high);

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
 import { element, INK, PAPER, svgDocument, textAt } from "./markup.js";
 import { shortText } from "./page/text.js";
 import { pngSize } from "./seen-picture.js";
@@ -21,6 +22,12 @@ export type BoxesData = {
   title: string;
 };
 
+const KINDS: OptionKinds<BoxesData> = {
+  png: anything,
+  objects: list,
+  title: text,
+};
+
 /**
  * Colours that stay apart for the colour-blind, dark enough for white letters, one for each label in turn.
  * Source: Okabe and Ito, "Color Universal Design" (2008), without yellow and black.
@@ -34,7 +41,8 @@ export function coloursOf(objects: readonly { label: string }[]): string[] {
 }
 
 /** Draws boxes, labels and scores over a picture in its own pixels, as SVG. Throws `InputError` for a box that is no box. */
-export function drawBoxes({ png, objects, title }: BoxesData): string {
+export function drawBoxes(data: BoxesData): string {
+  const { png, objects, title } = checkOptions("drawBoxes", data, KINDS);
   const { width, height } = pngSize(png, "drawBoxes: png");
   const whole = (file: Uint8Array) =>
     element("image", { href: `data:image/png;base64,${Buffer.from(file).toString("base64")}`, width, height });

@@ -1,3 +1,4 @@
+import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../options.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, LINE, svgDocument, textAt } from "./markup.js";
@@ -28,6 +29,19 @@ export type HeadGalleryData = {
   side?: number;
 };
 
+const KINDS: OptionKinds<HeadGalleryData> = {
+  values: anything,
+  layers: list,
+  heads: list,
+  grid: list,
+  title: text,
+  picture: anything,
+  normalisation: anything,
+  undoSquash: flag,
+  opacity: number,
+  side: number,
+};
+
 const MARGIN = 16;
 const GAP = 6;
 /** Heads of a single layer break into lines of this many. */
@@ -38,6 +52,7 @@ const PER_LINE = 8;
  * Throws `InputError` where the values do not fit layers, heads and grid.
  */
 export function drawHeadGallery(data: HeadGalleryData): string {
+  checkOptions("drawHeadGallery", data, KINDS);
   const { grid, layers, heads, picture, title, normalisation = "raw", opacity = picture ? 0.65 : 1 } = data;
   const maps = mapsOf(data);
   expectNormalisation(normalisation, maps, "drawHeadGallery");

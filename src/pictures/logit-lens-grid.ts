@@ -1,5 +1,6 @@
 import { InputError } from "../errors.js";
 import type { LensCell } from "../inspection/lens.js";
+import { checkOptions, list, text, type OptionKinds } from "../options.js";
 import { colourAt, hexOf, inkOn } from "./colour-map.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, PAPER, svgDocument, textAt } from "./markup.js";
@@ -20,6 +21,13 @@ export type LogitLensData = {
   title: string;
 };
 
+const KINDS: OptionKinds<LogitLensData> = {
+  cells: list,
+  labels: list,
+  layers: list,
+  title: text,
+};
+
 const MARGIN = 16;
 const AXIS = 44;
 const CELL = { width: 84, height: 22 };
@@ -29,7 +37,8 @@ const PROBABILITY = { low: 0, high: 1, kind: "linear", colours: "sequential" } a
  * Draws the lens as SVG: a row for each layer, a column for each position, the likeliest token in the cell, which is coloured
  * by its probability on a scale from 0 to 1. Throws `InputError` where rows and labels differ in number.
  */
-export function drawLogitLens({ cells, labels, layers, title }: LogitLensData): string {
+export function drawLogitLens(data: LogitLensData): string {
+  const { cells, labels, layers, title } = checkOptions("drawLogitLens", data, KINDS);
   checkLens(cells, labels.length, "drawLogitLens: cells");
   const width = AXIS + labels.length * CELL.width;
   const room = Math.max(width, 300);

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
 import type { Segment } from "../segments.js";
 import { cellsOver } from "./cells.js";
 import { expectValues } from "./check.js";
@@ -20,6 +21,14 @@ export type MaskData = {
   title: string;
 };
 
+const KINDS: OptionKinds<MaskData> = {
+  open: anything,
+  shape: list,
+  keySegments: list,
+  querySegments: list,
+  title: text,
+};
+
 const MARGIN = 16;
 const AXIS = 72;
 const OPEN = hexOf(colourAt("sequential", 0.8));
@@ -27,7 +36,7 @@ const CLOSED = hexOf(colourAt("sequential", 0.05));
 
 /** Draws a mask as SVG, one cell for each query and key, with a line at every border of a segment. Throws `InputError`. */
 export function drawMask(data: MaskData): string {
-  const { open, shape, keySegments, title } = data;
+  const { open, shape, keySegments, title } = checkOptions("drawMask", data, KINDS);
   const [queries, keys] = shape;
   expectValues(open, { queries, keys }, "drawMask: open");
   const querySegments = data.querySegments ?? (queries === keys ? keySegments : []);

@@ -1,3 +1,4 @@
+import { anything, checkOptions, number, text, type OptionKinds } from "../options.js";
 import { cellsOver } from "./cells.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { colourAt, hexOf } from "./colour-map.js";
@@ -22,12 +23,22 @@ export type OverviewData = {
   high?: number;
 };
 
+const KINDS: OptionKinds<OverviewData> = {
+  values: anything,
+  layers: number,
+  heads: number,
+  title: text,
+  meaning: text,
+  normalisation: anything,
+  high: number,
+};
+
 const MARGIN = 16;
 const AXIS = 40;
 
 /** Draws layers x heads as a heat map in SVG, layer 0 at the top. Throws `InputError` where the values do not fit. */
 export function drawOverview(data: OverviewData): string {
-  const { values, layers, heads, title, meaning, normalisation = "raw" } = data;
+  const { values, layers, heads, title, meaning, normalisation = "raw" } = checkOptions("drawOverview", data, KINDS);
   expectValues(values, { layers, heads }, "drawOverview: values");
   expectNormalisation(normalisation, [values], "drawOverview");
   const { maps, scales, words } = normalise([values], normalisation, data.high);

@@ -1,6 +1,7 @@
 import { InputError } from "../errors.js";
 import type { AttentionRows } from "../inspection/attention.js";
 import type { Edit } from "../inspection/edit.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
 import type { Segment } from "../segments.js";
 import { expectSize, expectValues } from "./check.js";
 import { checkLens, type LensReading } from "./logit-lens-grid.js";
@@ -51,12 +52,29 @@ export type ReportData = {
   edits?: readonly ReportEdit[];
 };
 
+const KINDS: OptionKinds<ReportData> = {
+  model: text,
+  backend: text,
+  dtype: text,
+  settings: anything,
+  prompt: text,
+  answer: text,
+  tokens: list,
+  segments: list,
+  grid: list,
+  pictures: list,
+  steps: list,
+  attention: anything,
+  logitLens: anything,
+  edits: list,
+};
+
 /** More numbers do not fit a page: a third more letters in base64, of the 2^29 that JavaScript allows a text. */
 export const MAX_REPORT_VALUES = 64 * 2 ** 20;
 
 /** Throws `InputError` that names the first part of a report that does not fit the others. */
 export function checkReport(data: ReportData): void {
-  const { grid, pictures, segments, tokens } = data;
+  const { grid, pictures, segments, tokens } = checkOptions("report", data, KINDS);
   expectSize(grid[0], "report: grid rows");
   expectSize(grid[1], "report: grid columns");
   if (pictures.length === 0) throw new InputError("report: pictures: expected at least one, got none");

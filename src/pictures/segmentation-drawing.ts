@@ -1,4 +1,5 @@
 import { checkMask, isInside, type Mask } from "../masks/mask.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
 import { type BoxesData, coloursOf, drawBoxes, type DrawnBox } from "./box-drawing.js";
 import { encodeRgbaPng } from "./png.js";
 import { pngSize } from "./seen-picture.js";
@@ -8,6 +9,12 @@ export type SegmentationsData = Omit<BoxesData, "objects"> & {
   objects: readonly (DrawnBox & { mask: Mask | null })[];
 };
 
+const KINDS: OptionKinds<SegmentationsData> = {
+  png: anything,
+  objects: list,
+  title: text,
+};
+
 /** How much of the picture a mask hides inside, of 255; its rim hides all. */
 const VEIL = 120;
 
@@ -15,7 +22,8 @@ const VEIL = 120;
  * Draws masks in the colours of their labels, half transparent with a rim, and boxes over a picture in its own pixels, as SVG that
  * needs no other file. Throws `InputError` for a mask of another size than the picture, and as `drawBoxes` does.
  */
-export async function drawSegmentations({ png, objects, title }: SegmentationsData): Promise<string> {
+export async function drawSegmentations(data: SegmentationsData): Promise<string> {
+  const { png, objects, title } = checkOptions("drawSegmentations", data, KINDS);
   const size = pngSize(png, "drawSegmentations: png");
   const colours = coloursOf(objects);
   const drawn: DrawnBox[] = [];

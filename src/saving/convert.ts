@@ -9,11 +9,12 @@ import { type Folder, openFolder } from "../../weights/source.js";
 import { parseConfig } from "../config.js";
 import { readConfigFile } from "../config-file.js";
 import { expectedTensors } from "../model.js";
-import { type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
+import { HUB_KINDS, type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
 import { warn } from "../notice.js";
 import { openCheckpoint } from "../open-checkpoint.js";
+import { checkOptions, type OptionKinds, text } from "../options.js";
 import { type Read, requireApart } from "../outputs/require-apart.js";
-import { isSavedFile, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
+import { isSavedFile, SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
 
 /** How a checkpoint is converted. */
@@ -24,6 +25,8 @@ export type ConvertOptions = HubOptions &
     onProgress?: ((progress: ModelProgress) => void) | undefined;
   };
 
+const CONVERT_KINDS: OptionKinds<ConvertOptions> = { ...HUB_KINDS, ...SAVE_KINDS, tokenizer: text };
+
 /**
  * Writes a checkpoint in whatever form (`PaliGemma.load`) as a Hugging Face folder, from bytes to bytes: nothing is loaded onto a backend,
  * and one tensor at a time is in memory. Quantised weights are written unpacked. Every tensor is checked before the first is
@@ -33,11 +36,12 @@ export type ConvertOptions = HubOptions &
 export async function convertCheckpoint(
   input: string,
   output: string,
-  { tokenizer, onProgress, ...options }: ConvertOptions = {},
+  asked: ConvertOptions = {},
 ): Promise<SavedModel> {
+  const { tokenizer, onProgress, ...options } = checkOptions("convertCheckpoint", asked, CONVERT_KINDS);
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
-  const { signal, ...rest } = options;
-  const folder = await openFolder(await placeOf(input, { ...rest, signal, onProgress }), signal);
+  const { signal, revision, token, onNotice, ...saving } = options;
+  const folder = await openFolder(await placeOf(input, { revision, token, onNotice, signal, onProgress }), signal);
   const words: Folder = tokenizer === undefined ? folder : await openFolder(tokenizer, signal);
   await requireApart(
     [{ name: "output", path: output, holds: isSavedFile }],
@@ -58,7 +62,7 @@ export async function convertCheckpoint(
     const report =
       onProgress &&
       ((progress: { loadedBytes: number; totalBytes: number }) => onProgress({ phase: "load", ...progress }));
-    return await saveModel(model, output, { ...options, onProgress: report });
+    return await saveModel(model, output, { ...saving, signal, onProgress: report });
   } finally {
     await checkpoint.close();
   }

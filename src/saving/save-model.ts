@@ -11,6 +11,7 @@ import type { ConfigFile } from "../config-file.js";
 import { STORED } from "../dtypes.js";
 import { InputError } from "../errors.js";
 import type { LoadProgress } from "../load-network.js";
+import { abortSignal, anything, callback, either, flag, number, type OptionKinds, text } from "../options.js";
 import { hubConfig } from "./hub-config.js";
 import { intoFolder, isWeights } from "./output-folder.js";
 import { floatFields, jsonFile } from "./json-file.js";
@@ -33,6 +34,16 @@ export type SaveOptions = {
   overwrite?: boolean | undefined;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
+};
+
+/** Of each of them. */
+export const SAVE_KINDS: OptionKinds<SaveOptions> = {
+  dtype: anything,
+  maxShardSize: either(text, number),
+  layout: anything,
+  overwrite: flag,
+  onProgress: callback,
+  signal: abortSignal,
 };
 
 /** What was written: the folder, its files of weights, tensors and their bytes by type. */

@@ -1,9 +1,10 @@
 import { openFolder } from "../../weights/source.js";
 import { readConfigFile } from "../config-file.js";
 import type { PaliGemmaModel } from "../model.js";
+import { checkOptions } from "../options.js";
 import { PaliGemma } from "../paligemma.js";
 import { networkTensors } from "./network-tensors.js";
-import { type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
+import { SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
 
 /**
@@ -17,6 +18,8 @@ export async function savePretrained(
   folder: string,
   options: SaveOptions = {},
 ): Promise<SavedModel> {
+  checkOptions("savePretrained", options, SAVE_KINDS);
+  networkOf(model).requireWeights();
   if (!(model instanceof PaliGemma)) {
     const files = await sideFiles(model.config, null, null);
     return saveModel({ original: null, files, ...networkTensors(model) }, folder, options);
@@ -28,3 +31,6 @@ export async function savePretrained(
   const files = await sideFiles(config, source, await openFolder(origin.tokenizer, options.signal));
   return saveModel({ config, original, files, tensors }, folder, options);
 }
+
+const networkOf = (model: PaliGemma | PaliGemmaModel): PaliGemmaModel =>
+  model instanceof PaliGemma ? model.network : model;

@@ -1,5 +1,6 @@
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapter/adapter-file.js";
 import { WeightsError } from "../errors.js";
+import { abortSignal, callback, either, faultOfOptions, type Kind, oneOf, type OptionKinds, text } from "../options.js";
 import { findWeights, type FoundWeights } from "../find-weights.js";
 import { type Folder, openFolder } from "../source.js";
 import { weightFileNames } from "../weight-file-names.js";
@@ -19,6 +20,21 @@ export type HubOptions = GivenSettings & {
   /** Ends it at once. */
   signal?: AbortSignal | undefined;
 };
+
+/** Of each of them. */
+export const HUB_OPTION_KINDS: OptionKinds<HubOptions> = {
+  token: either(text, oneOf(false)),
+  cacheDir: text,
+  revision: text,
+  onNotice: callback,
+  signal: abortSignal,
+};
+
+/** Throws `WeightsError` that names an unknown option with the nearest known one, or one of another kind. */
+export function checkHubOptions(where: string, options: object, kinds: Readonly<Record<string, Kind>>): void {
+  const fault = faultOfOptions(where, options, kinds);
+  if (fault !== null) throw new WeightsError(fault);
+}
 
 /** What tests put in place of the machine. */
 export type HubTools = { around?: Surroundings; patience?: Patience; freeBytes?: typeof freeBytes };

@@ -5,7 +5,8 @@ import { type Folder, openFolder } from "../source.js";
 import { weightFileNames } from "../weight-file-names.js";
 import type { Destination } from "./cache.js";
 import type { HubConnection } from "./connection.js";
-import { consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
+import { callback, type OptionKinds, text } from "../options.js";
+import { checkHubOptions, consult, HUB_OPTION_KINDS, type HubOptions, type HubTools, type Plan } from "./consult.js";
 import { requireSpace } from "./disk-space.js";
 import { fetchFile } from "./fetch-file.js";
 import type { HubFile } from "./listing.js";
@@ -27,10 +28,12 @@ export type DownloadOptions = HubOptions & {
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
 };
 
+const KINDS: OptionKinds<DownloadOptions> = { ...HUB_OPTION_KINDS, dir: text, onProgress: callback };
+
 /**
  * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config, processor and tokenizer
  * files of `repository` (`owner/name`), its weights as `findWeights` chooses them, an adapter's config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub
- * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, and the signal's
+ * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, also for an unknown option, and the signal's
  * reason when aborted: what has arrived stays, and the next call goes on from there.
  */
 export async function downloadModel(
@@ -38,6 +41,7 @@ export async function downloadModel(
   options: DownloadOptions = {},
   tools: HubTools = {},
 ): Promise<string> {
+  checkHubOptions("downloadModel", options, KINDS);
   const { revision = "main", dir, signal } = options;
   const { hub, cache, plan, usable } = await consult(repository, options, tools, dir === undefined);
   if (plan === null) return usable!;

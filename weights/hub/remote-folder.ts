@@ -3,7 +3,7 @@ import { WeightsError } from "../errors.js";
 import { type ByteSource, finishFolder, type Folder, MAX_WHOLE_FILE, openFolder } from "../source.js";
 import { digestFor } from "./checksum.js";
 import { type HubConnection, TransientError, withRetries } from "./connection.js";
-import { consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
+import { checkHubOptions, HUB_OPTION_KINDS, consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
 import type { HubFile } from "./listing.js";
 import { neededWeights } from "./needed-files.js";
 import { expectStatus } from "./refusal.js";
@@ -21,6 +21,7 @@ export async function openHubFolder(
   options: HubOptions = {},
   tools: HubTools = {},
 ): Promise<Folder> {
+  checkHubOptions("openHubFolder", options, HUB_OPTION_KINDS);
   const { hub, cache, plan, usable } = await consult(repository, options, tools);
   if (plan === null) return openFolder(usable!);
   if (usable === cache.snapshot(plan.commit)) return openFolder(usable);
