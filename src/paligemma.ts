@@ -111,9 +111,7 @@ export class PaliGemma extends TaskMethods {
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     checkOptions("load", options, LOAD_KINDS);
-    if (name !== undefined && typeof name !== "string") {
-      throw new InputError(`load: expected a path, an address or owner/name, received ${described(name)}`);
-    }
+    if (name !== undefined) requirePlace("load", name);
     const { adapters, ...parts } = await loadParts(name, options);
     const model = new PaliGemma(parts);
     await model.addAdapters(adapters, { onNotice: options.onNotice, signal: options.signal });
@@ -142,6 +140,7 @@ export class PaliGemma extends TaskMethods {
    */
   async loadAdapter(name: string, place: string, options: AdapterLoadOptions = {}): Promise<AdapterInfo> {
     const { signal } = checkOptions("loadAdapter", options, ADAPTER_LOAD_KINDS);
+    requirePlace("loadAdapter", place);
     this.checkAlive();
     return this.lora.load(name, await placeOf(place, options), { signal });
   }
@@ -362,6 +361,11 @@ export class PaliGemma extends TaskMethods {
   private checkAlive(): void {
     this.network.requireWeights();
   }
+}
+
+function requirePlace(where: string, place: string): void {
+  if (typeof place === "string") return;
+  throw new InputError(`${where}: expected a path, an address or owner/name, received ${described(place)}`);
 }
 
 const isReady = (inputs: Question | ModelInputs): inputs is ModelInputs =>

@@ -4,15 +4,15 @@ import type { Matrix } from "../../layers/matrix.js";
 import { openFolder } from "../../weights/source.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
-import { abortSignal, checkOptions } from "../options.js";
+import { abortSignal, checkOptions, described, listed } from "../options.js";
 import { Activation, type ActiveAdapter } from "./activation.js";
 import type { AdapterInfo } from "./adapter-info.js";
 import type { LoadedAdapter } from "./loaded-adapter.js";
 import { mergedTensor } from "./merge.js";
 import { readAdapter } from "./read-adapter.js";
 
-/** Which adapters are to be active: names, or names with the factor of each. */
-export type AdapterChoice = readonly string[] | Readonly<Record<string, number>>;
+/** Which adapters are to be active: names or a single one, or names with the factor of each. */
+export type AdapterChoice = string | readonly string[] | Readonly<Record<string, number>>;
 
 /** A matrix, and what stands in for it with its low-rank parts in it. */
 type Merged = { matrix: Matrix; tensor: tf.Tensor };
@@ -144,8 +144,11 @@ export class Adapters {
   }
 
   private resolved(choice: AdapterChoice): ActiveAdapter[] {
+    if (choice === null || (typeof choice !== "object" && typeof choice !== "string")) {
+      throw new InputError(`adapters: expected names, or an object of factors, received ${described(choice)}`);
+    }
     const pairs: (readonly [string, number])[] = isNames(choice)
-      ? choice.map((name) => [name, 1] as const)
+      ? listed(choice).map((name) => [name, 1] as const)
       : Object.entries(choice);
     const twice = pairs.find(([name], i) => pairs.findIndex(([other]) => other === name) !== i);
     if (twice) throw new InputError(`adapters: "${twice[0]}" is there twice`);
@@ -176,4 +179,5 @@ export class Adapters {
   }
 }
 
-const isNames = (choice: AdapterChoice): choice is readonly string[] => Array.isArray(choice);
+const isNames = (choice: AdapterChoice): choice is string | readonly string[] =>
+  typeof choice === "string" || Array.isArray(choice);

@@ -241,6 +241,16 @@ onEachBackend("JavaScript callers", (backend) => {
     tf.dispose([logits, held]);
   });
 
+  it("names of adapters and places: one stands for a list of one, and what is none is refused", async () => {
+    await refused(() => model.setAdapters("style"), /adapters: there is no "style"; loaded: none/);
+    for (const choice of [null, 5, undefined, [5]]) await refused(() => model.setAdapters(choice), /^adapters: /);
+    await refused(
+      () => model.loadAdapter("a", 5),
+      /loadAdapter: expected a path, an address or owner\/name, received 5/,
+    );
+    await refused(() => PaliGemma.load({ backend } as Untyped), /load: expected a path, .*, received an object/);
+  });
+
   it("layers and heads that are no list of blocks are refused", async () => {
     const both = { clean: question, corrupted: question };
     for (const layers of ["x", 5, ["0"], [99], [0.5]] as Untyped[]) {
