@@ -54,6 +54,11 @@ export class ConfigFields {
     return value;
   }
 
+  /** A finite number; without a fallback it must be there. */
+  finite(name: string, fallback?: number): number {
+    return this.number(name, fallback);
+  }
+
   /** A finite number above 0; without a fallback it must be there. */
   positive(name: string, fallback?: number): number {
     const value = this.number(name, fallback);

@@ -4,7 +4,9 @@ import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 import { boundedTokenizer } from "./bounded-tokenizer.js";
 import { demoCheckpoint } from "./demo-checkpoint.js";
+import type { GenerationDefaults } from "./decoding/defaults.js";
 import type { DtypeChoice } from "./dtypes.js";
+import { loadGenerationConfig } from "./generation-config.js";
 import { tokenizerFolder } from "./keras-preset.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import { MaskCodecLoader } from "./masks/codec-loader.js";
@@ -56,6 +58,8 @@ export type ModelParts = {
   config: PaliGemmaConfig;
   tokenizer: Tokenizer;
   processor: Processor;
+  /** What its generation_config.json sets. */
+  generationDefaults: GenerationDefaults;
   network: PaliGemmaModel;
   backend: BackendName;
   masks: MaskCodecLoader;
@@ -79,7 +83,13 @@ export async function loadParts(
   const tokenizer = await tokenizerOf(folder, written, options);
   // Where both files name an id, the tokenizer's is what the reference's processor puts into the prompt.
   const { bosTokenId = written.bosTokenId, padTokenId = written.padTokenId } = tokenizer;
-  const config = { ...written, bosTokenId, padTokenId };
+  const generation = await loadGenerationConfig(folder, written.text.vocabSize);
+  const config = {
+    ...written,
+    bosTokenId,
+    padTokenId,
+    eosTokenIds: [...(generation.eosTokenIds ?? written.eosTokenIds)],
+  };
   const processor = await processorOf(folder, config, tokenizer, settings);
   const backend = await useBackend(options.backend);
   const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
@@ -92,6 +102,7 @@ export async function loadParts(
     config: network.config,
     tokenizer,
     processor,
+    generationDefaults: generation,
     network,
     backend,
     // Masks are loaded later, when what stops the loading of the model has no say any more.

@@ -6,6 +6,7 @@ import { type AdapterChoice, Adapters } from "./adapters/adapters.js";
 import type { BackendName } from "./backend.js";
 import { type PaliGemmaConfig, patchGrid } from "./config.js";
 import { decode } from "./decoding/decode.js";
+import { type GenerationDefaults, withDefaults } from "./decoding/defaults.js";
 import type { DecodingOptions, FinishReason } from "./decoding/options.js";
 import { GENERATION_KINDS, type GenerationOptions, inTokens } from "./decoding/text-options.js";
 import type { Dtype } from "./dtypes.js";
@@ -79,6 +80,8 @@ export class PaliGemma extends TaskMethods {
   /** The network alone, for callers who bring their own tensors. */
   readonly network: PaliGemmaModel;
   readonly backend: BackendName;
+  /** How it decodes where a call does not say: what its generation_config.json sets. */
+  readonly generationDefaults: GenerationDefaults;
   /** The path or URL of its folder or weight file, and that of its tokenizer's folder; a URL may hold a secret. */
   readonly origin: ModelParts["origin"];
   private readonly masks: MaskCodecLoader;
@@ -93,6 +96,7 @@ export class PaliGemma extends TaskMethods {
     this.processor = parts.processor;
     this.network = parts.network;
     this.backend = parts.backend;
+    this.generationDefaults = parts.generationDefaults;
     this.origin = parts.origin;
     this.masks = parts.masks;
     this.lora = new Adapters(parts.network);
@@ -186,7 +190,7 @@ export class PaliGemma extends TaskMethods {
   async generateBatch(questions: Question | readonly Question[], options: BatchOptions = {}): Promise<Answer[]> {
     checkOptions("generateBatch", options, BATCH_KINDS);
     this.checkAlive();
-    const answers = await answerQuestions(questions, this.answerer, options);
+    const answers = await answerQuestions(questions, this.answerer, this.inForce(options));
     return answers.map(({ timings, ...rest }) => ({ ...rest, backend: this.backend, dtype: this.dtype, timings }));
   }
 
@@ -225,10 +229,11 @@ export class PaliGemma extends TaskMethods {
 
   /** The answer piece by piece, as it is decoded. Leaving the loop frees everything. */
   async *stream(question: Question, options: GenerationOptions = {}): AsyncGenerator<AnswerPiece, void, void> {
-    const decoding = this.oneAnswer(checkOptions("stream", options, GENERATION_KINDS));
+    const { stopStrings } = this.inForce(checkOptions("stream", options, GENERATION_KINDS));
+    const decoding = this.oneAnswer(options);
     const inputs = await this.inputsOf(question);
     try {
-      yield* this.pieces(inputs, decoding, options.stopStrings);
+      yield* this.pieces(inputs, decoding, stopStrings);
     } finally {
       inputs.dispose();
     }
@@ -350,10 +355,16 @@ export class PaliGemma extends TaskMethods {
     return { model: this.network, processor: this.processor, tokenizer: this.tokenizer };
   }
 
-  // What is streamed cannot be taken back for a better answer.
-  private oneAnswer(options: GenerationOptions): DecodingOptions {
-    const asked = inTokens(options, { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
+  /** What a call decodes with: its options, and where it leaves one out what the model's generation_config.json sets. */
+  inForce<Options extends GenerationOptions>(options: Options): Options {
+    return withDefaults(options, this.generationDefaults);
+  }
+
+  /** The options in force in token ids, for one answer that is shown as it comes. Throws `InputError` for beams and several answers. */
+  oneAnswer(options: GenerationOptions): DecodingOptions {
+    const asked = inTokens(this.inForce(options), { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
     const { numBeams = 1, lengthPenalty, earlyStopping, ...decoding } = asked;
+    // What is streamed cannot be taken back for a better answer.
     if (numBeams === 1 && (decoding.copies ?? 1) === 1) return decoding;
     throw new InputError("numBeams, bestOf: expected 1 where tokens are shown as they come; use generate");
   }

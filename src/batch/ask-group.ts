@@ -8,7 +8,7 @@ import type { ReadyLine } from "./ready-group.js";
 export type BatchModel = Pick<PaliGemma, "generateBatch" | "processor" | "tokenizer" | "config">;
 
 /** How lines are answered. */
-export type AskOptions = { maxNewTokens: number; signal: AbortSignal | undefined };
+export type AskOptions = { maxNewTokens: number | undefined; signal: AbortSignal | undefined };
 
 /**
  * The answers to a group, and the failures of what is refused. Where the model refuses the group, its lines are asked one by one,

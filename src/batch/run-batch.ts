@@ -2,7 +2,6 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import { numImageTokens } from "../config.js";
-import { DEFAULT_MAX_NEW_TOKENS, requireWhole } from "../decoding/options.js";
 import { InputError } from "../errors.js";
 import { abortSignal, anything, callback, checkOptions, number, type OptionKinds, text } from "../options.js";
 import { requireApart } from "../outputs/require-apart.js";
@@ -17,6 +16,7 @@ import { type ReadyLine, readyGroup } from "./ready-group.js";
 import { ResultsFile } from "./results-file.js";
 import { checkedShard, type Shard, shardFile, shardOf, WHOLE } from "./shard.js";
 import { batchLines, surveyInput } from "./survey.js";
+import { requireWhole } from "../whole-number.js";
 
 /** What is asked, and where the answers go. */
 export type RunBatchOptions = {
@@ -75,7 +75,7 @@ export async function runBatch(
   asked: RunBatchOptions,
 ): Promise<BatchSummary> {
   const checked = checkOptions("runBatch", asked, BATCH_KINDS);
-  const { batchSize = DEFAULT_BATCH_SIZE, maxNewTokens = DEFAULT_MAX_NEW_TOKENS, ...options } = checked;
+  const { batchSize = DEFAULT_BATCH_SIZE, maxNewTokens, ...options } = checked;
   for (const name of ["input", "out"] as const) {
     if (options[name] === undefined)
       throw new InputError(`runBatch: ${name}: expected the path of a file, received nothing`);
@@ -83,7 +83,7 @@ export async function runBatch(
   const { input, signal, onNotice } = options;
   const shard = checkedShard(options.shard ?? WHOLE);
   requireWhole("batchSize", batchSize, 1);
-  requireWhole("maxNewTokens", maxNewTokens, 1);
+  if (maxNewTokens !== undefined) requireWhole("maxNewTokens", maxNewTokens, 1);
   const out = shardFile(options.out, shard);
   await requirePlaces(input, out);
   return withOutputLock(out, { signal, onNotice }, async (checkLock) => {
@@ -101,7 +101,7 @@ export async function runBatch(
 type Run = Pick<RunBatchOptions, "input" | "signal" | "onProgress"> & {
   shard: Shard;
   batchSize: number;
-  maxNewTokens: number;
+  maxNewTokens: number | undefined;
   results: ResultsFile;
   checkLock: () => Promise<void>;
 };

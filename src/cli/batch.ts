@@ -2,7 +2,7 @@ import { type Command, CommanderError, Option } from "commander";
 
 import { parseShard, type Shard, shardFile, WHOLE } from "../batch/shard.js";
 import { type BatchSummary, runBatch } from "../batch/run-batch.js";
-import { DEFAULT_MAX_NEW_TOKENS } from "../decoding/options.js";
+import { MAX_NEW_TOKENS } from "./decoding-options.js";
 import type { PaliGemma } from "../paligemma.js";
 import { BatchDisplay } from "./batch-display.js";
 import { readsFile, writes } from "./declared-files.js";
@@ -14,7 +14,7 @@ type Flags = LoadFlags & {
   out: string;
   shard?: Shard;
   batchSize: number;
-  maxNewTokens: number;
+  maxNewTokens?: number;
   json?: boolean;
 };
 
@@ -38,7 +38,7 @@ export function addBatch(program: Command): void {
     )
     .option("--shard <i/N>", "only the lines of part i of N, 0 <= i < N", parseShard)
     .option("--batch-size <n>", "questions that are decoded at once", numberFor("--batch-size"), 8)
-    .option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"), DEFAULT_MAX_NEW_TOKENS)
+    .option("--max-new-tokens <n>", MAX_NEW_TOKENS, numberFor("--max-new-tokens"))
     .option("--json", "print the summary as one JSON object")
     .action(async (flags: Flags) => {
       const display = new BatchDisplay(process.stderr);

@@ -6,7 +6,7 @@ import { numberFor } from "./options.js";
 
 /** The options of a command that decodes. */
 export type DecodingFlags = {
-  maxNewTokens: number;
+  maxNewTokens?: number;
   temperature?: number;
   topK?: number;
   topP?: number;
@@ -24,11 +24,14 @@ export type DecodingFlags = {
   topLogProbabilities?: number;
 };
 
+/** What the limit is where nothing says one. */
+export const MAX_NEW_TOKENS = `stop after n tokens (default: what generation_config.json says, or ${DEFAULT_MAX_NEW_TOKENS})`;
+
 /** Adds what says how tokens are chosen and where an answer ends. */
 export function addDecodingOptions(command: Command): Command {
   const number = (flag: string, description: string) =>
     command.option(`${flag} <n>`, description, numberFor(flag.split(" ")[0]));
-  command.option("--max-new-tokens <n>", "stop after n tokens", numberFor("--max-new-tokens"), DEFAULT_MAX_NEW_TOKENS);
+  number("--max-new-tokens", MAX_NEW_TOKENS);
   number("--temperature", "sample, with logits divided by n (0: the most likely token)");
   number("--top-k", "sample among the n most likely tokens (0: no limit)");
   number("--top-p", "sample among the most likely tokens that make up n");

@@ -32,6 +32,7 @@ export function describeInfo(info: CheckpointInfo): string {
     ],
     ["names", layoutText(info)],
     ["head", headText(info)],
+    ["decoding", decodingText(info)],
     ["files", `${files.found.join(", ") || "none beside the weights"}${missing}`],
     ...(info.tokenizer ? [tokenizerLine(info.tokenizer)] : []),
     ...info.notices.map((notice): Line => ["notice", notice]),
@@ -58,6 +59,16 @@ function modelLines({ variant, config, imageTokens }: CheckpointInfo): Line[] {
     ],
     ["context", `${count(text.maxPositionEmbeddings)} positions, window ${text.slidingWindow ?? "none"}`],
   ];
+}
+
+function decodingText({ generation }: CheckpointInfo): string {
+  if ("error" in generation) return `cannot be used: ${generation.error}`;
+  const { eosTokenIds, doSample, options, sampling } = generation;
+  const drawn = Object.keys(sampling).length > 0 && !doSample ? { "where a call samples": sampling } : sampling;
+  const set = Object.entries({ ...options, ...(doSample && { doSample }), ...drawn });
+  return [`ends at ${eosTokenIds!.join(", ")}`, ...set.map(([name, value]) => `${name} ${JSON.stringify(value)}`)].join(
+    "; ",
+  );
 }
 
 function headText({ outputHead }: CheckpointInfo): string {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 
+import type { GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import { countFrames, decodeImage, type RawImage } from "../image.js";
 import type { PaliGemma } from "../paligemma.js";
@@ -77,13 +78,16 @@ async function askOne(model: PaliGemma, { image, prompts, flags, load }: Asked):
     const answer = await model.generate(question, options);
     const timings = { load, ...answer.timings };
     process.stdout.write(`${JSON.stringify({ ...answer, timings })}\n`);
-  } else if ((flags.numBeams ?? 1) !== 1 || (flags.bestOf ?? 1) !== 1) {
+  } else if (isRanked(model.inForce(options))) {
     process.stdout.write(`${(await model.generate(question, options)).text}\n`);
   } else {
     for await (const { text } of model.stream(question, options)) process.stdout.write(text);
     process.stdout.write("\n");
   }
 }
+
+// Beams and the best of several are known at the end alone.
+const isRanked = ({ numBeams = 1, bestOf = 1 }: GenerationOptions): boolean => numBeams !== 1 || bestOf !== 1;
 
 // A line for each prompt, as soon as its group is answered.
 async function askAll(model: PaliGemma, { image, prompts, flags }: Asked): Promise<void> {

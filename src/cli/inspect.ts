@@ -109,7 +109,12 @@ async function keep(
     return { tokens, segments, grid };
   }
   const answer: number[] = [];
-  for await (const piece of model.generateWithCache(question, { capture: request, edits, maxNewTokens: generate })) {
+  for await (const piece of model.generateWithCache(question, {
+    capture: request,
+    edits,
+    maxNewTokens: generate,
+    numBeams: 1,
+  })) {
     passes.push({ step: piece.step, cache: piece.cache });
     answer.push(piece.token);
   }

@@ -75,7 +75,9 @@ async function firstToken(
   flag: string,
 ): Promise<number> {
   const ids =
-    text === undefined ? (await model.generate(question, { maxNewTokens: 1 })).tokens : model.tokenizer.encode(text);
+    text === undefined
+      ? (await model.generate(question, { maxNewTokens: 1, temperature: 0, numBeams: 1 })).tokens
+      : model.tokenizer.encode(text);
   if (ids[0] === undefined) throw new InputError(`${flag}: expected text of at least one token, received "${text}"`);
   return ids[0];
 }

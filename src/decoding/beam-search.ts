@@ -30,7 +30,7 @@ export async function beamSearch(
   requireOnlyBeams(options);
   const { signal, stopRules, numBeams, lengthPenalty, earlyStopping } = options;
   const { eosTokenIds, text } = model.config;
-  const rule = tokenRule(rulesOf(options), text.vocabSize);
+  const rule = tokenRule(rulesOf(options), { vocabSize: text.vocabSize, eosTokenIds });
   const beams = { numBeams, lengthPenalty, earlyStopping };
   const rows = startRows(model.config, inputs, options).map(
     (row) => new BeamRow(row, beams, { eosTokenIds, stopRules }),
@@ -71,7 +71,7 @@ async function scoresAndFree(
       requireFiniteLogits(scores, { prompt: row.place ?? 0, token: generated.length });
       const total = logSumExp(scores);
       for (let id = 0; id < V; id++) scores[id] -= total;
-      rule?.(scores, { prompt: row.prompt, generated });
+      rule?.(scores, { prompt: row.prompt, generated, limit: row.limit });
       return scores;
     }),
   );

@@ -9,9 +9,10 @@ import type { PaliGemmaModel } from "../model.js";
 import { checkOptions } from "../options.js";
 import { type Chosen, type Chooser, choose } from "./choose.js";
 import type { LikelyToken } from "./log-probabilities.js";
-import { DECODING_KINDS, type DecodingOptions, type FinishReason, requireWhole } from "./options.js";
+import { DECODING_KINDS, type DecodingOptions, type FinishReason } from "./options.js";
 import { extendRow, followUp, type Row, startRows } from "./rows.js";
-import { rulesOf, tokenRule } from "./rules.js";
+import { rulesOf, type RuleVocabulary, tokenRule } from "./rules.js";
+import { requireWhole } from "../whole-number.js";
 
 /** One decoding step of every row; rows that ended before have the pad id, no log-probability (NaN) and no likeliest tokens. */
 export type Step = {
@@ -41,7 +42,7 @@ export async function* decode(
   const { eosTokenIds, padTokenId } = model.config;
   const intervene = prepareInterventions(edits, model.config, { inputs, generates: true });
   const rows = startRows(model.config, inputs, options);
-  const chooser = chooserFor(options, model.config.text.vocabSize);
+  const chooser = chooserFor(options, { vocabSize: model.config.text.vocabSize, eosTokenIds });
   let prompt: Pass = { ...promptPass(model.config, inputs), lastRowOnly: true };
   const state = model.newState(prompt.prompt + Math.max(...rows.map(({ limit }) => limit)));
   let present = rows;
@@ -68,10 +69,10 @@ export async function* decode(
   }
 }
 
-function chooserFor(options: DecodingOptions, vocabSize: number): Chooser {
+function chooserFor(options: DecodingOptions, vocabulary: RuleVocabulary): Chooser {
   const { logProbabilities = false, topLogProbabilities: top = 0 } = options;
   requireWhole("topLogProbabilities", top, 0);
-  return { rule: tokenRule(rulesOf(options), vocabSize), logProbabilities, top };
+  return { rule: tokenRule(rulesOf(options), vocabulary), logProbabilities, top };
 }
 
 // The rows that go on, which then are all that the state holds.

@@ -3,6 +3,7 @@ import type { Intervention } from "../inspection/edit-tap.js";
 import { abortSignal, anything, callback, flag, listOf, number, type OptionKinds } from "../options.js";
 import { RULE_KINDS, type TokenRules } from "./rules.js";
 import { SAMPLING_KINDS, type SamplingOptions } from "./sampling.js";
+import { requireWhole } from "../whole-number.js";
 
 /** Says of one answer, after each of its tokens, whether it ends there. */
 export type StopRule = (generated: readonly number[]) => boolean;
@@ -12,6 +13,8 @@ export type DecodingOptions = SamplingOptions &
   TokenRules & {
     /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
     maxNewTokens?: number | undefined;
+    /** Stop where prompt and answer have so many tokens together. Default: no such limit. */
+    maxLength?: number | undefined;
     /** Whether each token's log-probability is wanted; it costs a sum over the vocabulary. Default no. */
     logProbabilities?: boolean | undefined;
     /** How many of the likeliest tokens are wanted with each token. Default 0. */
@@ -31,6 +34,7 @@ export const DECODING_KINDS: OptionKinds<DecodingOptions> = {
   ...SAMPLING_KINDS,
   ...RULE_KINDS,
   maxNewTokens: number,
+  maxLength: number,
   logProbabilities: flag,
   topLogProbabilities: number,
   copies: number,
@@ -46,17 +50,25 @@ export type FinishReason = "eos" | "stop" | "length";
 export const DEFAULT_MAX_NEW_TOKENS = 256;
 
 /**
- * How many tokens each answer may have: `maxNewTokens`, or fewer where the model's context of `maxPositionEmbeddings` ends before.
- * A prompt that leaves no room at all gets 1: the first pass refuses it with everything else that does not fit.
- * Throws `InputError` for a limit that is no whole number >= 1.
+ * How many tokens each answer may have: `maxNewTokens` (without it and `maxLength` the default), or fewer where prompt and answer have
+ * `maxLength` tokens, or the model's context of `maxPositionEmbeddings` ends, before. A prompt that leaves no room in the context gets
+ * 1: the first pass refuses it with everything else that does not fit. Throws `InputError` for limits that are no whole numbers >= 1, and for a prompt that has `maxLength` tokens already.
  */
 export function tokenLimits(
   promptLengths: readonly number[],
   context: number,
-  maxNewTokens = DEFAULT_MAX_NEW_TOKENS,
+  { maxNewTokens, maxLength }: Pick<DecodingOptions, "maxNewTokens" | "maxLength"> = {},
 ): number[] {
-  requireWhole("maxNewTokens", maxNewTokens, 1);
-  return promptLengths.map((length) => Math.max(1, Math.min(maxNewTokens, context - length + 1)));
+  const most = maxNewTokens ?? (maxLength === undefined ? DEFAULT_MAX_NEW_TOKENS : context);
+  requireWhole("maxNewTokens", most, 1);
+  if (maxLength !== undefined) requireWhole("maxLength", maxLength, 1);
+  const longest = Math.max(...promptLengths);
+  if (maxLength !== undefined && longest >= maxLength) {
+    throw new InputError(`maxLength: expected more than the ${longest} tokens of the prompt, received ${maxLength}`);
+  }
+  return promptLengths.map((length) =>
+    Math.max(1, Math.min(most, context - length + 1, (maxLength ?? Infinity) - length)),
+  );
 }
 
 /** What ends an answer before its limit. */
@@ -70,10 +82,4 @@ export function finishOf(
   if (eosTokenIds.includes(generated.at(-1)!)) return "eos";
   if (stopRules.some((rule) => rule(generated))) return "stop";
   return generated.length >= limit ? "length" : null;
-}
-
-/** Throws `InputError` unless the value is a whole number, at least `least`. */
-export function requireWhole(name: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new InputError(`${name}: expected a whole number >= ${least}, received ${String(value)}`);
 }

@@ -1,17 +1,11 @@
 import type { PaliGemmaConfig } from "../config.js";
 import { layoutOf, type ModelInputs } from "../inputs.js";
-import {
-  type DecodingOptions,
-  type Ending,
-  type FinishReason,
-  finishOf,
-  requireWhole,
-  tokenLimits,
-} from "./options.js";
+import { type DecodingOptions, type Ending, type FinishReason, finishOf, tokenLimits } from "./options.js";
 import type { BeamOptions } from "./beam-row.js";
 import { requireRowMemory } from "./row-memory.js";
 import type { History } from "./rules.js";
 import { createSampler, type Sampler } from "./sampling.js";
+import { requireWhole } from "../whole-number.js";
 
 /** One answer on its way. */
 export type Row = History & {
@@ -38,7 +32,7 @@ export function startRows(
   requireWhole("copies", copies, 1);
   const prompts = realIds(inputs);
   const lengths = prompts.map(({ length }) => length);
-  const limits = tokenLimits(lengths, config.text.maxPositionEmbeddings, options.maxNewTokens);
+  const limits = tokenLimits(lengths, config.text.maxPositionEmbeddings, options);
   requireRowMemory(config, {
     name: numBeams > 1 ? "numBeams" : copies > 1 ? "bestOf" : "batchSize",
     prompts: prompts.length,

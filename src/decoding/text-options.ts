@@ -17,7 +17,7 @@ import { parseObjects } from "../tasks/parse-objects.js";
 import type { Tokenizer } from "../tokenizer.js";
 import { BEAM_KINDS, type BeamOptions } from "./beam-row.js";
 import type { DecodingOptions, StopRule } from "./options.js";
-import type { AllowedTokens } from "./rules.js";
+import { type AllowedTokens, RULE_KINDS } from "./rules.js";
 import { SAMPLING_KINDS } from "./sampling.js";
 
 /** How far and how to decode, where text may stand for token ids. */
@@ -46,10 +46,11 @@ export type GenerationOptions = Omit<
 export const GENERATION_KINDS: OptionKinds<GenerationOptions> = {
   ...SAMPLING_KINDS,
   ...BEAM_KINDS,
+  ...RULE_KINDS,
   maxNewTokens: number,
+  maxLength: number,
   logProbabilities: flag,
   topLogProbabilities: number,
-  repetitionPenalty: number,
   badWords: either(text, list),
   allowedTokens: anything,
   forcedPrefix: either(text, list),

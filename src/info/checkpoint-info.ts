@@ -5,6 +5,7 @@ import type { Checkpoint } from "../../weights/checkpoint.js";
 import type { Folder } from "../../weights/source.js";
 import type { OutputHead } from "../../weights/tied-head.js";
 import { describeVariant, numImageTokens, type PaliGemmaConfig } from "../config.js";
+import { type GenerationConfig, loadGenerationConfig } from "../generation-config.js";
 import { loadConfig } from "../load-network.js";
 import { memoryByDtype, type MemoryByDtype } from "../memory.js";
 import { expectedTensors } from "../model.js";
@@ -33,6 +34,8 @@ export type CheckpointInfo = {
   layout: NamesLayout;
   /** The output head: the embedding, a tensor of its own, or one beside the embedding that was not compared with it (`check`). */
   outputHead: OutputHead;
+  /** How it decodes where a call does not say, or why its generation_config.json cannot be followed. */
+  generation: GenerationConfig | { error: string };
   /** What was found that loading would tell of. */
   notices: string[];
   memory: MemoryByDtype;
@@ -96,6 +99,7 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
       parts,
       layout,
       outputHead: checkpoint.head,
+      generation: await generationOf(folder, config),
       notices: [...checkpoint.notices],
       memory: memoryByDtype(checkpoint),
       files: await filesOf(folder, layout.form),
@@ -103,6 +107,16 @@ export async function checkpointInfo(model: string, options: InfoOptions = {}): 
     return { ...info, ...(await askedFor(folder, config, { checkpoint, expected }, options)) };
   } finally {
     await checkpoint.close();
+  }
+}
+
+/** What loading would make of generation_config.json, with the end tokens that are in force. */
+async function generationOf(folder: Folder, config: PaliGemmaConfig): Promise<CheckpointInfo["generation"]> {
+  try {
+    const { eosTokenIds, ...rest } = await loadGenerationConfig(folder, config.text.vocabSize);
+    return { eosTokenIds: eosTokenIds ?? config.eosTokenIds, ...rest };
+  } catch (error) {
+    return { error: (error as Error).message };
   }
 }
 

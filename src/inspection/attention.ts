@@ -64,7 +64,9 @@ export async function attentionRows(
   const { numHiddenLayers: layers, numAttentionHeads: heads } = model.config.text;
   const positions = generate ? [queries, "generated"].flat() : queries;
   const capture = { hooks: PATTERNS, positions, device: "cpu" } as const;
-  const options = { maxNewTokens: generate ? maxNewTokens : 1, edits, signal };
+  const options = generate
+    ? model.oneAnswer({ maxNewTokens, edits, signal, numBeams: 1 })
+    : { maxNewTokens: 1, edits, signal };
   return model.withInputs(question, async (inputs) => {
     const rows: QueryRows[] = [];
     const generated: AttentionRows["generated"] = [];

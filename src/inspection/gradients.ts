@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
-import { requireWhole } from "../decoding/options.js";
 import { InputError } from "../errors.js";
 import type { ModelInputs } from "../inputs.js";
 import type { PaliGemmaModel } from "../model.js";
@@ -13,6 +12,7 @@ import { ActivationCache } from "./activation-cache.js";
 import type { HookFilter } from "./hook-filter.js";
 import { type Metric, measure, valueOf } from "./metric.js";
 import { capturePoints, runAndKeep } from "./run.js";
+import { requireWhole } from "../whole-number.js";
 
 /** A metric, the activations of its run, and its derivative with respect to each. Dispose both caches. */
 export type GradientRun = { value: number; activations: ActivationCache; gradients: ActivationCache };

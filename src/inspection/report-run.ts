@@ -80,7 +80,7 @@ async function triedEdits(model: PaliGemma, request: ReportRequest, rows: Attent
   const question = { image: [...image], prompt };
   const first = rows.generated[0]!.id;
   const answer = async (some: readonly Edit[]) => {
-    const { text } = await model.generate(question, { edits: some, maxNewTokens, signal });
+    const { text } = await model.generate(question, { edits: some, maxNewTokens, signal, numBeams: 1 });
     const logits = await model.runWithHooks(question, some);
     try {
       return { text, value: await measure(logProbability(first), logits) };

@@ -1,5 +1,4 @@
 import { type Decoded, decodeAnswers } from "../decoding/answers.js";
-import { requireWhole } from "../decoding/options.js";
 import { GENERATION_KINDS, type GenerationOptions, inTokens } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
@@ -11,6 +10,7 @@ import type { Answer, Timings } from "./answer.js";
 import { batchInputs, encodePicture } from "./batch-inputs.js";
 import { EncodedPicture } from "./encoded-picture.js";
 import { partsOf, type Picture, type Question } from "./question.js";
+import { requireWhole } from "../whole-number.js";
 
 /** How a list of questions is answered. */
 export type BatchOptions = GenerationOptions & {

@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { WeightsError } from "../../weights/errors.js";
-import { requireWhole } from "../decoding/options.js";
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import { checkOptions, number, type OptionKinds } from "../options.js";
@@ -9,6 +8,7 @@ import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "./answer.js";
 import { DEFAULT_BATCH_SIZE } from "./answer-batch.js";
 import type { Question } from "./question.js";
+import { requireWhole } from "../whole-number.js";
 
 /** How calls are grouped. */
 export type BatcherOptions = {

@@ -1,6 +1,6 @@
-import { requireWhole } from "../decoding/options.js";
 import { InputError } from "../errors.js";
 import { countFrames, decodeImage, type RawImage } from "../image.js";
+import { requireWhole } from "../whole-number.js";
 
 /** An animation (GIF or WebP: a path or its bytes), or the frames themselves in order, one picture file each. */
 export type Video = string | Uint8Array | readonly (string | Uint8Array | RawImage)[];

@@ -9,9 +9,10 @@ import type { PaliGemmaConfig } from "../../../src/config.js";
 import { InputError } from "../../../src/errors.js";
 
 const V = 8;
+const VOCABULARY = { vocabSize: V, eosTokenIds: [1] };
 const applied = (rules: TokenRules, scores: number[], prompt: number[], generated: number[]): number[] => {
   const values = Float32Array.from(scores);
-  tokenRule(rules, V)?.(values, { prompt, generated });
+  tokenRule(rules, VOCABULARY)?.(values, { prompt, generated, limit: 20 });
   return Array.from(values);
 };
 const scores = [1, -2, 3, -4, 0.5, 6, -7, 8];
@@ -19,8 +20,8 @@ const out = (...ids: number[]) => scores.map((score, id) => (ids.includes(id) ? 
 
 describe("rules of the next token", () => {
   it("are none where no option says so", () => {
-    assert.equal(tokenRule({}, V), null);
-    assert.equal(tokenRule({ repetitionPenalty: 1, badWords: [], forcedPrefix: [] }, V), null);
+    assert.equal(tokenRule({}, VOCABULARY), null);
+    assert.equal(tokenRule({ repetitionPenalty: 1, badWords: [], forcedPrefix: [] }, VOCABULARY), null);
   });
 
   it("a penalty divides scores above zero and multiplies those below, once for each id of prompt and answer", () => {
@@ -95,8 +96,12 @@ describe("the end of an answer", () => {
     assert.equal(finishOf([5, 6], ending), null);
   });
   it("comes at the model's context where that is nearer, for each row by its own length", () => {
-    assert.deepEqual(tokenLimits([10, 95, 100, 101], 100, 20), [20, 6, 1, 1]);
-    for (const wrong of [0, 1.5, NaN]) assert.throws(() => tokenLimits([1], 9, wrong), InputError);
+    assert.deepEqual(tokenLimits([10, 95, 100, 101], 100, { maxNewTokens: 20 }), [20, 6, 1, 1]);
+    assert.deepEqual(tokenLimits([10, 12], 100, { maxLength: 15 }), [5, 3]);
+    assert.deepEqual(tokenLimits([10, 12], 100, { maxLength: 15, maxNewTokens: 4 }), [4, 3]);
+    assert.deepEqual(tokenLimits([10], 600), [256]);
+    assert.throws(() => tokenLimits([10, 15], 100, { maxLength: 15 }), /more than the 15 tokens of the prompt/);
+    for (const wrong of [0, 1.5, NaN]) assert.throws(() => tokenLimits([1], 9, { maxNewTokens: wrong }), InputError);
   });
 });
 

@@ -1,0 +1,28 @@
+import type { SamplingOptions } from "./sampling.js";
+import { isSampling } from "./sampling.js";
+import type { GenerationOptions } from "./text-options.js";
+
+/** How a model decodes where a call does not say: what its generation_config.json sets. */
+export type GenerationDefaults = {
+  /** What holds in every call. */
+  readonly options: GenerationOptions;
+  /** What holds in calls that sample. */
+  readonly sampling: SamplingOptions;
+  /** Whether a call samples that does not say. */
+  readonly doSample: boolean;
+};
+
+/** Of a model that says nothing. */
+export const NO_DEFAULTS: GenerationDefaults = { options: {}, sampling: {}, doSample: false };
+
+/** How many of the likeliest tokens are drawn from where a file asks for sampling and not for a number. Source: transformers 5.18, configuration_utils.py. */
+const SAMPLED = { temperature: 1, topK: 50 };
+
+/** The options of a call with what the model's defaults add; an option that the call gives wins. */
+export function withDefaults<Options extends GenerationOptions>(call: Options, defaults: GenerationDefaults): Options {
+  const given = Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined));
+  const asked = ["temperature", "topK", "topP"].some((name) => Object.hasOwn(given, name));
+  const drawn = asked ? defaults.sampling : defaults.doSample ? { ...SAMPLED, ...defaults.sampling } : {};
+  const sampling = isSampling({ ...drawn, ...given }) ? drawn : {};
+  return { ...defaults.options, ...sampling, ...given } as Options;
+}
