@@ -18,11 +18,20 @@ export const NO_DEFAULTS: GenerationDefaults = { options: {}, sampling: {}, doSa
 /** How many of the likeliest tokens are drawn from where a file asks for sampling and not for a number. Source: transformers 5.18, configuration_utils.py. */
 const SAMPLED = { temperature: 1, topK: 50 };
 
+/** Options of which the one in a call makes the other one of the file mean nothing: new tokens, and the prompt counted. */
+const COUNTERPARTS = [
+  ["maxNewTokens", "maxLength"],
+  ["minNewTokens", "minLength"],
+] as const;
+
 /** The options of a call with what the model's defaults add; an option that the call gives wins. */
 export function withDefaults<Options extends GenerationOptions>(call: Options, defaults: GenerationDefaults): Options {
   const given = Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined));
   const asked = ["temperature", "topK", "topP"].some((name) => Object.hasOwn(given, name));
   const drawn = asked ? defaults.sampling : defaults.doSample ? { ...SAMPLED, ...defaults.sampling } : {};
   const sampling = isSampling({ ...drawn, ...given }) ? drawn : {};
-  return { ...defaults.options, ...sampling, ...given } as Options;
+  const rest = { ...defaults.options };
+  for (const pair of COUNTERPARTS)
+    if (pair.some((name) => Object.hasOwn(given, name))) for (const name of pair) delete rest[name];
+  return { ...rest, ...sampling, ...given } as Options;
 }

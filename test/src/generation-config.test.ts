@@ -25,6 +25,7 @@ const { cases, reference } = JSON.parse(readFileSync(path.join(fixtures, "genera
 /** Options of a call by their names in transformers. */
 const NAMES: Record<string, keyof GenerationOptions> = {
   max_new_tokens: "maxNewTokens",
+  min_new_tokens: "minNewTokens",
   repetition_penalty: "repetitionPenalty",
   num_beams: "numBeams",
   length_penalty: "lengthPenalty",
