@@ -10,12 +10,13 @@ const RTLD_NODELETE = process.platform === "darwin" ? 0x80 : process.platform ==
  * A second call with the same `require` returns what the first one opened; throws what `process.dlopen` throws.
  */
 export function openPinned(require: NodeJS.Require, file: string): unknown {
-  const cached = require.cache[file];
+  const place = require.resolve(file); // links followed, as any other `require` of it does
+  const cached = require.cache[place];
   if (cached) return cached.exports;
-  const opened = new Module(file);
-  opened.filename = file;
-  process.dlopen(opened, file, constants.dlopen.RTLD_LAZY | RTLD_NODELETE);
+  const opened = new Module(place);
+  opened.filename = place;
+  process.dlopen(opened, place, constants.dlopen.RTLD_LAZY | RTLD_NODELETE);
   opened.loaded = true;
-  require.cache[file] = opened;
+  require.cache[place] = opened;
   return opened.exports;
 }

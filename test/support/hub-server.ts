@@ -41,6 +41,8 @@ export type Fault = {
   /** Bytes of the body after which the connection breaks, or nothing comes any more. */
   cutAfter?: number;
   stallAfter?: number;
+  /** Milliseconds between bytes, which come one at a time. */
+  drip?: number;
   ignoreRange?: boolean;
   /** Another length than the body has, or none. */
   contentLength?: number | null;
@@ -219,6 +221,7 @@ function sendRange(
     ...headers,
   });
   if (request.method === "HEAD") return void response.end();
+  if (fault.drip !== undefined) return drip(response, body, fault.drip);
   const limit = fault.cutAfter ?? fault.stallAfter;
   const sent = limit === undefined ? body : body.subarray(0, limit);
   entry.sent = sent.length;
@@ -227,4 +230,10 @@ function sendRange(
   response.write(sent, () => {
     if (fault.cutAfter !== undefined) response.destroy();
   });
+}
+
+function drip(response: ServerResponse, body: Buffer, pause: number): void {
+  let at = 0;
+  const timer = setInterval(() => response.write(body.subarray(at, ++at)), pause);
+  response.once("close", () => clearInterval(timer));
 }

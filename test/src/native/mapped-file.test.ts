@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { readdirSync, readlinkSync } from "node:fs";
 import { cp, open, readdir, readFile, rename, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 
@@ -19,6 +20,15 @@ import { inTemporaryFolder } from "../../support/temporary.js";
 import { tinyFolder } from "../../support/tiny.js";
 
 const MODEL = "tiny-pg2";
+
+/** Where a link leads; "" for one that is gone by now. */
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return "";
+  }
+}
 const WEIGHTS = "model.safetensors";
 const MOST_TOKENS = 6;
 
@@ -139,6 +149,18 @@ withKernels("a mapped weight file [tensorflow]", () => {
       await truncate(weights, 0);
       assert.deepEqual(await tokensOf(model), before);
       model.dispose();
+    }));
+
+  it("is let go of with the last tensor that lies in it", () =>
+    withCopy(async (folder, weights) => {
+      const open = () =>
+        readdirSync("/proc/self/fd").filter((fd) => targetOf(`/proc/self/fd/${fd}`) === weights).length;
+      const mapped = async () => (await readFile("/proc/self/maps", "utf8")).includes(weights);
+      const model = await load(folder);
+      assert.deepEqual([open(), await mapped()], [1, true]);
+      model.dispose();
+      kernelAddon()!.wait();
+      assert.deepEqual([open(), await mapped()], [0, false]);
     }));
 
   leakFree("that is cut gives no numbers, on any thread and any instruction set", async () => {

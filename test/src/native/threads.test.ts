@@ -41,7 +41,8 @@ onEachBackend("threads", (backend) => {
     const file = kernelAddonPath(native.folder);
     const require = createRequire(import.meta.url);
     const first = openPinned(require, file) as KernelAddon;
-    delete require.cache[file];
+    assert.equal(openPinned(require, file), first);
+    delete require.cache[require.resolve(file)];
     const second = openPinned(require, file) as KernelAddon;
     assert.notEqual(second, first);
     assert.deepEqual(second.info(), first.info());

@@ -229,6 +229,16 @@ describe("weights/hub/fetch-file", () => {
       },
     ));
 
+  it("gives a connection up over which a byte comes now and then", () =>
+    fetching(
+      () => ({ drip: 25 }),
+      async (run, { sent, notices }) => {
+        await assert.rejects(run(), /only \d+ bytes came in 0 s; tried 5 times/);
+        assert.match(notices[0], /only \d+ bytes came in 0 s; trying again/);
+        assert.equal(sent().length, 5);
+      },
+    ));
+
   it("does not go on with a server that drips", () =>
     fetching(
       () => ({ cutAfter: 100 }),
