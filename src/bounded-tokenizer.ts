@@ -13,12 +13,13 @@ const SHOWN = 40;
  * as there are positions, so that a piece may be cut where a token would not end.
  */
 export function boundedTokenizer(tokenizer: Tokenizer, positions: number): Tokenizer {
-  const longest = longestToken(tokenizer);
+  let known: number | undefined; // a quarter of a million tokens are looked at only for a long text
   const encode: Tokenizer["encode"] = (text, options) => {
     if (typeof text === "string" && text.length > PIECE) requireFits(text, options);
     return tokenizer.encode(text, options);
   };
   const requireFits = (text: string, options: Parameters<Tokenizer["encode"]>[1]): void => {
+    const longest = (known ??= longestToken(tokenizer));
     const most = positions * longest;
     if (text.length > most) {
       throw tooLong(text, `at most ${most} characters (${positions} positions, tokens of at most ${longest})`);
