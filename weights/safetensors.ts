@@ -16,6 +16,9 @@ export type { TensorData } from "./tensor-data.js";
 export const MAX_HEADER_BYTES = 20_000_000;
 export const MAX_TENSORS = 100_000;
 
+/** Longest name of a tensor that is read, in characters: those of models have about a hundred, and messages repeat them. */
+export const MAX_NAME = 1024;
+
 /** Where a tensor lies: bytes `start` to `end` of the file. */
 export interface TensorEntry {
   readonly name: string;
@@ -97,6 +100,11 @@ function checkMetadata(value: unknown, where: string): Record<string, string> {
 }
 
 function checkEntry(name: string, value: unknown, source: ByteSource, dataStart: number): TensorEntry {
+  if (name.length > MAX_NAME) {
+    throw new WeightsError(
+      `${source.name}: the tensor ${shown(name)} has a name of ${name.length} characters, at most ${MAX_NAME} are read`,
+    );
+  }
   const where = `${source.name}: tensor ${shown(name)}`;
   if (!isObject(value)) throw new WeightsError(`${where} is ${shown(value)}, expected dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value as JsonObject;

@@ -173,6 +173,17 @@ describe("weights/safetensors", () => {
       await refused(fileOf(one(), data).subarray(0, 20), /is it cut off/);
     });
 
+    it("when a name is longer than any of a model, of which messages are made", async () => {
+      const named = (length: number) =>
+        fileOf({ ["n".repeat(length)]: { dtype: "U8", shape: [0], data_offsets: [0, 0] } });
+      assert.equal((await readHeader(memorySource("file", named(1024)))).tensors.size, 1);
+      const long = readHeader(memorySource("file", named(5e6)));
+      await assert.rejects(
+        long,
+        weightsError(/^file: the tensor "n{59}\.\.\. has a name of 5000000 characters, at most/),
+      );
+    });
+
     it("when it lists more tensors than a model has, before it is parsed", async () => {
       const entry = (i: number) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`;
       const listing = (count: number) => fileOf(`{${Array.from({ length: count }, (_, i) => entry(i)).join()}}`);
