@@ -77,6 +77,13 @@ export async function readPlain(path: string, limit: number): Promise<Uint8Array
   }
 }
 
+/** Most bytes of a note: a name, a hash, who holds a lock. */
+const NOTE = 2 ** 16;
+
+/** The text of a small regular file of a program's own, at most 64 KiB. Throws as `readPlain` does. */
+export const readNote = async (path: string): Promise<string> =>
+  Buffer.from(await readPlain(path, NOTE)).toString("utf8");
+
 function requirePlain(info: BigIntStats): void {
   if (info.isFile()) return;
   const kinds: [boolean, string][] = [

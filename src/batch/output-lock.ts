@@ -1,7 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 
 import { type LockOptions, withLock } from "../../weights/hub/lock.js";
 import { PATIENCE } from "../../weights/hub/connection.js";
+import { readNote } from "../../weights/plain-file.js";
 import { InputError } from "../errors.js";
 
 /** How the lock of an output is waited for. */
@@ -45,9 +46,9 @@ export async function withOutputLock<T>(
     },
   };
   return withLock(lock, options, async () => {
-    const mine = await readFile(lock, "utf8");
+    const mine = await readNote(lock);
     return body(async () => {
-      if ((await readFile(lock, "utf8").catch(() => "")) === mine) return;
+      if ((await readNote(lock).catch(() => "")) === mine) return;
       throw new InputError(`${file}: another process has taken its lock; this one was silent for too long, and ends`);
     });
   });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { FileTooLongError, NotAFileError, openPlainSync, readPlain } from "../../weights/plain-file.js";
+import { FileTooLongError, NotAFileError, openPlainSync, readNote, readPlain } from "../../weights/plain-file.js";
 import { randomBytes, randomOf, withFolder } from "./helpers.js";
 
 describe("weights/plain-file", () => {
@@ -21,6 +21,12 @@ describe("weights/plain-file", () => {
     assert.match(status, /^Name:/);
     await assert.rejects(readPlain("/proc/self/status", 100), FileTooLongError);
   });
+
+  it("reads notes of at most 64 KiB as text", () =>
+    withFolder({ note: Buffer.from("a né\n"), long: new Uint8Array(2 ** 16 + 1) }, async (path) => {
+      assert.equal(await readNote(join(path, "note")), "a né\n");
+      await assert.rejects(readNote(join(path, "long")), FileTooLongError);
+    }));
 
   it("refuses a pipe without waiting for it, a device and a folder", () =>
     withFolder({}, async (path) => {

@@ -1,8 +1,9 @@
-import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
+import { readNote } from "../plain-file.js";
 import { withTemporary } from "../temporary.js";
 import { replaceFile } from "../write-file.js";
 import type { HubFile } from "./listing.js";
@@ -59,7 +60,7 @@ export class CachedRepository {
   /** The commit that a revision meant when it was last downloaded; null where it never was. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return revision;
-    const text = await readFile(this.ref(revision), "utf8").catch(() => "");
+    const text = await readNote(this.ref(revision)).catch(() => "");
     return isCommit(text.trim()) ? text.trim() : null;
   }
 

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
+import { readNote } from "../plain-file.js";
 import { type Destination, isWhole } from "./cache.js";
 import { replaceFile } from "../write-file.js";
 import { digestFor, feedFile } from "./checksum.js";
@@ -62,7 +63,7 @@ export async function localDestination(root: string, commit: string, signal?: Ab
 
 /** The etag that a file's note gives; null where there is none or the file is newer than it. */
 async function notedEtag(note: string, file: string): Promise<string | null> {
-  const [, etag, time] = (await readFile(note, "utf8").catch(() => "")).split("\n");
+  const [, etag, time] = (await readNote(note).catch(() => "")).split("\n");
   const seconds = Number.parseFloat(time ?? "");
   const { mtimeMs } = await stat(file);
   return mtimeMs / 1000 - 1 <= seconds ? (etag ?? null) : null; // a second for coarse clocks, as Python's client does

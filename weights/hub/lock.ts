@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, rm, stat, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
+import { readNote } from "../plain-file.js";
 import { hasEnded, type ProcessMark, thisProcess } from "../process-mark.js";
 import type { Patience } from "./connection.js";
 
@@ -89,7 +90,7 @@ async function stateOf(path: string): Promise<string | null> {
   return info && `${info.ino} ${info.mtimeNs}`;
 }
 
-const textOf = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
+const textOf = (path: string): Promise<string> => readNote(path).catch(() => "");
 
 function parsed(text: string): Holder | null {
   try {

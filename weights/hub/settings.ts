@@ -2,7 +2,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
-import { readPlain } from "../plain-file.js";
+import { readNote } from "../plain-file.js";
 
 /** An access token, and where it came from, for messages. */
 export interface Token {
@@ -76,9 +76,6 @@ function endpointOf(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }
 
-/** A file of a token is not longer. */
-const MAX_TOKEN_BYTES = 2 ** 16;
-
 async function tokenOf(
   given: string | false | undefined,
   env: Surroundings["env"],
@@ -88,11 +85,10 @@ async function tokenOf(
   if (given !== undefined) return checked(given, "given with the call");
   if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return null;
   for (const name of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) if (env[name]) return checked(env[name], `of ${name}`);
-  const bytes = await readPlain(file, MAX_TOKEN_BYTES).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return new Uint8Array(0);
+  const stored = await readNote(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return "";
     throw new WeightsError(`${file}: the token cannot be read (${reasonOf(error)})`);
   });
-  const stored = Buffer.from(bytes).toString("utf8");
   return stored.trim() === "" ? null : checked(stored, `of ${file}`);
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -94,6 +95,12 @@ describe("weights/hub/settings", () => {
       );
     }
     assert.equal((await of({ HF_TOKEN: "  " })).token, null);
+  });
+
+  it("a token file that is a pipe is not waited for", async () => {
+    const pipe = join(home, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    await assert.rejects(of({ HF_TOKEN_PATH: pipe }), weightsError(/the token cannot be read \(.* received a pipe/));
   });
 
   it("a token file that cannot be read is told", async () => {
