@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -70,8 +70,8 @@ const CASES: Case[] = [
   converted("tiny-pg2", tinyFolder("tiny-pg2-sharded"), "bfloat16", { dtype: "bfloat16" }),
 ];
 
-const readers = await run("-c", "import torch, transformers, sentencepiece, PIL").catch(() => null);
-const absent = readers === null ? "Python with torch and transformers, named by PALIGEMMA_PYTHON" : null;
+const found = spawnSync(python, ["-c", "import torch, transformers, sentencepiece, PIL"]).status === 0;
+const absent = found ? null : "Python with torch and transformers, named by PALIGEMMA_PYTHON";
 
 describeWhere({ absent, what: "TRANSFORMERS" }, "transformers loads what is saved", () => {
   let root: string;

@@ -81,10 +81,10 @@ let loaded: NativeInfo | undefined;
  * itself would switch to it as it loads, and create it.) It does register with the highest priority, so a caller who
  * never chooses a backend gets it at the first operation.
  *
- * Throws a BackendError for a variable `PALIGEMMA_*` of a wrong value, and when a package is present but none works: addon missing, a shared library missing, wrong
- * architecture. One that works is taken although another one before it does not.
+ * Throws a BackendError for a variable `PALIGEMMA_*` of a wrong value, and when a package is present but none works: addon missing, a
+ * shared library missing, wrong architecture. One that works is taken although another one before it does not.
  */
-export async function loadNative(candidates?: NativeCandidate[]): Promise<NativeInfo | null> {
+export function openNative(candidates?: NativeCandidate[]): NativeInfo | null {
   if (loaded && !candidates) return loaded;
   checkVariables();
   const problems: string[] = [];
@@ -102,6 +102,9 @@ export async function loadNative(candidates?: NativeCandidate[]): Promise<Native
   if (problems.length === 0) return null;
   throw new BackendError(`Backend "tensorflow": ${problems.join("; ")}. ${SETUP_HINT} to build it.`);
 }
+
+/** `openNative` as a promise. */
+export const loadNative = async (candidates?: NativeCandidate[]): Promise<NativeInfo | null> => openNative(candidates);
 
 /**
  * Opens the addon before the package is required: the package registers its kernels first and looks for its addon after,

@@ -2,14 +2,14 @@ import * as tf from "@tensorflow/tfjs";
 import { before, it } from "mocha";
 
 import { type BackendName, useBackend } from "../../src/backend.js";
-import { loadNative } from "../../src/native/load.js";
+import { openNative } from "../../src/native/load.js";
 import { describeWhere } from "./describe-where.js";
 
 /** The backends that the environment asks for: `PALIGEMMA_BACKENDS=cpu,wasm`, or all. */
 const wanted = (process.env.PALIGEMMA_BACKENDS ?? "cpu,wasm,tensorflow").split(",") as BackendName[];
 
 /** The native backend, null where it is absent or not asked for. Known before any suite is declared. */
-const native = wanted.includes("tensorflow") ? await loadNative() : null;
+const native = wanted.includes("tensorflow") ? openNative() : null;
 
 const SETUP = "npm run setup:native";
 

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describeWhere } from "../../support/describe-where.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
 import { COMMIT, environment, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
 
 const python = process.env.PALIGEMMA_PYTHON ?? "python3";
@@ -20,8 +19,8 @@ const repository = JSON.stringify(REPOSITORY);
 const needed = JSON.stringify(NEEDED);
 const whole = only(FILES, NEEDED);
 
-const found = await inTemporaryFolder((home) => run({ HF_HOME: home }, "result = 1").catch(() => null));
-const absent = found === null ? "Python with huggingface_hub, named by PALIGEMMA_PYTHON" : null;
+const found = spawnSync(python, ["-c", "import huggingface_hub"], { env: environment({}) }).status === 0;
+const absent = found ? null : "Python with huggingface_hub, named by PALIGEMMA_PYTHON";
 
 describeWhere({ absent, what: "PYTHON" }, "weights/hub and Python's huggingface_hub", () => {
   const scene = (body: (scene: Scene) => Promise<void>) => () =>
