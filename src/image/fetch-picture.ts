@@ -1,0 +1,60 @@
+import { InputError } from "../errors.js";
+
+/** The most bytes that are taken from an address. */
+export const MAX_FETCHED_BYTES = 64 * 2 ** 20;
+
+/** How long an address may take, in milliseconds. */
+export const FETCH_TIMEOUT_MS = 30_000;
+
+/**
+ * The bytes behind an http(s) address; `name` stands for it in errors. Throws `InputError` where the server cannot be reached, answers
+ * with another status than success, sends more than `MAX_FETCHED_BYTES` or takes longer than `timeoutMs`.
+ */
+export async function fetchPicture(
+  address: URL,
+  name: string,
+  { timeoutMs = FETCH_TIMEOUT_MS }: { timeoutMs?: number } = {},
+): Promise<Uint8Array> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const response = await fetch(address, { signal, headers: { accept: "image/*" } });
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw new InputError(`${name}: the server answers ${response.status}; check the address`);
+    }
+    return await bounded(response, name);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    const reason = signal.aborted ? `no answer within ${timeoutMs / 1000} s` : codeOf(error);
+    throw new InputError(
+      `${name}: the picture cannot be fetched (${reason}); check the address, or download it first`,
+      {
+        cause: (error as Error).cause ?? error,
+      },
+    );
+  }
+}
+
+async function bounded(response: Response, name: string): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let size = Number(response.headers.get("content-length") ?? 0);
+  const check = (): void => {
+    if (size <= MAX_FETCHED_BYTES) return;
+    throw new InputError(
+      `${name}: the answer has more than ${MAX_FETCHED_BYTES} bytes; download it, and give its path`,
+    );
+  };
+  check();
+  size = 0;
+  for await (const part of response.body ?? []) {
+    size += (part as Uint8Array).length;
+    check();
+    parts.push(part as Uint8Array);
+  }
+  return Buffer.concat(parts);
+}
+
+const codeOf = (error: unknown): string => {
+  const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+  return code ?? (error as Error).message;
+};

@@ -1,0 +1,45 @@
+import { readFile, stat } from "node:fs/promises";
+
+import { InputError } from "../errors.js";
+
+/** A file larger than this is not read; no picture within `MAX_IMAGE_PIXELS` needs as much. */
+export const MAX_IMAGE_FILE_BYTES = 2 ** 30;
+
+/** The bytes of a file; `name` stands for its path in errors. Throws `InputError` that says what is wrong with the path. */
+export async function readImageFile(path: string, name: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_IMAGE_FILE_BYTES) {
+      throw new InputError(
+        `${name}: the file has ${size} bytes, more than the ${MAX_IMAGE_FILE_BYTES} read as an image`,
+      );
+    }
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(`${name}: ${readFailure(path, error)}`, { cause: error });
+  }
+}
+
+const BASE64 = /^[A-Za-z0-9+/_\s-]{200,}={0,2}\s*$/;
+
+// The message of the file system holds the path, however long.
+function readFailure(path: string, error: unknown): string {
+  if (BASE64.test(path))
+    return 'this is base64 and no path; write "data:image/png;base64," before it, or give its bytes';
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "there is no such image file; check the path";
+    case "EISDIR":
+      return "this is a folder, not an image file; name a file in it";
+    case "EACCES":
+    case "EPERM":
+      return "the image file may not be read; check its permissions";
+    case "ENAMETOOLONG":
+    case "ERR_INVALID_ARG_VALUE":
+      return "this is no path of an image file; give a path, or the bytes of the file";
+    default:
+      return `the image file cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown reason"})`;
+  }
+}

@@ -1,0 +1,105 @@
+/** Where the values of one tag lie. */
+type Field = { type: number; count: number; at: number };
+
+/** One image file directory: the values of its tags, as numbers. */
+export type Directory = {
+  /** The numbers of a tag; undefined where the tag is absent or holds none that can be read. */
+  numbers(tag: number): number[] | undefined;
+  /** The bytes of a tag of type BYTE or UNDEFINED. */
+  bytes(tag: number): Uint8Array | undefined;
+};
+
+/** A TIFF structure: a file, or the body of EXIF data. */
+export type Tiff = { bytes: Uint8Array; littleEndian: boolean; directories: Directory[] };
+
+/** More pages than this are not counted. */
+const MAX_DIRECTORIES = 65_536;
+
+/** Bytes of one value of each type. Source: TIFF 6.0, section 2; BigTIFF adds 16 to 18. */
+const SIZES: Readonly<Record<number, number>> = {
+  ...{ 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4 },
+  ...{ 16: 8, 17: 8, 18: 8 },
+};
+
+/**
+ * Reads the directories of a TIFF or BigTIFF in either byte order, the first `limit` of them; a chain that bites its tail ends there.
+ * Throws an `Error` where there is none.
+ */
+export function readTiff(bytes: Uint8Array, limit: number = MAX_DIRECTORIES): Tiff {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 8) throw new Error("its header is cut off");
+  const littleEndian = bytes[0] === 0x49;
+  // Some writers put the magic number into the other byte order than everything else: Pillow reads those too.
+  const big = view.getUint16(2, littleEndian) === 43;
+  const width = big ? 8 : 4;
+  const offset = (at: number): number =>
+    big ? Number(view.getBigUint64(at, littleEndian)) : view.getUint32(at, littleEndian);
+  const directories: Directory[] = [];
+  const seen = new Set<number>();
+  for (let at = offset(big ? 8 : 4); at !== 0 && !seen.has(at) && directories.length < limit;) {
+    seen.add(at);
+    const count = big ? Number(view.getBigUint64(at, littleEndian)) : view.getUint16(at, littleEndian);
+    const first = at + (big ? 8 : 2);
+    const next = first + count * (12 + 2 * (width - 4));
+    if (next > bytes.length) {
+      if (directories.length > 0) break;
+      throw new Error("its directory lies beyond the end of the file");
+    }
+    directories.push(directory(view, littleEndian, fieldsOf(view, littleEndian, { first, count, width, offset })));
+    at = next + width <= bytes.length ? offset(next) : 0;
+  }
+  if (directories.length === 0) throw new Error("it has no directory");
+  return { bytes, littleEndian, directories };
+}
+
+function fieldsOf(
+  view: DataView,
+  littleEndian: boolean,
+  { first, count, width, offset }: { first: number; count: number; width: number; offset: (at: number) => number },
+): Map<number, Field> {
+  const fields = new Map<number, Field>();
+  for (let i = 0; i < count; i++) {
+    const at = first + i * (4 + 2 * width);
+    const type = view.getUint16(at + 2, littleEndian);
+    const values = offset(at + 4);
+    const place = at + 4 + width;
+    const size = (SIZES[type] ?? 0) * values;
+    const field = { type, count: values, at: size <= width ? place : offset(place) };
+    if (size > 0 && field.at + size <= view.byteLength) fields.set(view.getUint16(at, littleEndian), field);
+  }
+  return fields;
+}
+
+function directory(view: DataView, littleEndian: boolean, fields: ReadonlyMap<number, Field>): Directory {
+  return {
+    numbers: (tag) => {
+      const field = fields.get(tag);
+      const read = field && READERS[field.type];
+      if (!read) return undefined;
+      return Array.from({ length: field.count }, (_, i) => read(view, field.at + i * SIZES[field.type]!, littleEndian));
+    },
+    bytes: (tag) => {
+      const field = fields.get(tag);
+      if (!field || SIZES[field.type] !== 1) return undefined;
+      return new Uint8Array(view.buffer, view.byteOffset + field.at, field.count);
+    },
+  };
+}
+
+type Reader = (view: DataView, at: number, littleEndian: boolean) => number;
+const big64: Reader = (view, at, little) => Number(view.getBigUint64(at, little));
+const long: Reader = (view, at, little) => view.getUint32(at, little);
+const READERS: Readonly<Record<number, Reader>> = {
+  1: (view, at) => view.getUint8(at),
+  3: (view, at, little) => view.getUint16(at, little),
+  4: long,
+  5: (view, at, little) => view.getUint32(at, little) / view.getUint32(at + 4, little),
+  6: (view, at) => view.getInt8(at),
+  8: (view, at, little) => view.getInt16(at, little),
+  9: (view, at, little) => view.getInt32(at, little),
+  11: (view, at, little) => view.getFloat32(at, little),
+  12: (view, at, little) => view.getFloat64(at, little),
+  13: long,
+  16: big64,
+  18: big64,
+};

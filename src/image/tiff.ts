@@ -1,0 +1,123 @@
+import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
+import { decodeWithSharp } from "./sharp-decoder.js";
+import type { Decoder } from "./decoder.js";
+import { ORIENTATION_TAG, orientationOf, xmpOrientation } from "./orientation.js";
+import { type Directory, readTiff } from "./tiff-directory.js";
+import { isUnpackable } from "./tiff-chunks.js";
+import { compressionName, layoutOf, photometricName, type TiffLayout, unsupportedTiff } from "./tiff-layout.js";
+import { readSamples, type Samples } from "./tiff-samples.js";
+import { decodeYCbCr } from "./tiff-ycbcr.js";
+
+/** Tag of an XMP packet. Source: XMP, part 3, 1.1.3. */
+const XMP_TAG = 700;
+
+/** Compressions that libtiff undoes for us, in the pipeline of sharp: CCITT thrice, JPEG. */
+const LEFT_TO_LIBTIFF = [2, 3, 4, 7];
+
+/** White is zero, black is zero, RGB, palette, CMYK, YCbCr. */
+const [WHITE_ZERO, BLACK_ZERO, RGB, PALETTE, CMYK, YCBCR] = [0, 1, 2, 3, 5, 6];
+
+/** TIFF and BigTIFF; the pages of a file are its frames. */
+export const tiff: Decoder = {
+  frames: async (bytes) => readTiff(bytes).directories.length,
+  orientation: (bytes, frame) => orientationOfPage(pageOf(bytes, frame).page),
+  decode: async (bytes, frame) => {
+    const { layout } = pageOf(bytes, frame);
+    requireDecodable(layout.width, layout.height);
+    requireKnown(layout);
+    if (LEFT_TO_LIBTIFF.includes(layout.compression)) return decodeWithSharp(bytes, { page: frame });
+    if (layout.photometric === YCBCR && layout.samples === 3) return decodeYCbCr(bytes, layout);
+    return toRgb(readSamples(bytes, layout), layout);
+  },
+};
+
+const orientationOfPage = (page: Directory): number =>
+  page.numbers(ORIENTATION_TAG)?.[0] ?? xmpOrientation(page.bytes(XMP_TAG)) ?? orientationOf({});
+
+function pageOf(bytes: Uint8Array, frame: number): { page: Directory; layout: TiffLayout } {
+  const file = readTiff(bytes, frame + 1);
+  const page = file.directories[frame];
+  if (!page) throw new Error(`it has no page ${frame + 1}`);
+  return { page, layout: layoutOf(page, file) };
+}
+
+/** Refuses the kinds that Pillow refuses, and those that are not read here. Source: Pillow 13, TiffImagePlugin.py, `OPEN_INFO`. */
+function requireKnown(layout: TiffLayout): void {
+  const { compression, photometric, bits, samples, extra, sampleFormat } = layout;
+  if (!isUnpackable(compression) && !LEFT_TO_LIBTIFF.includes(compression))
+    throw unsupportedTiff(compressionName(compression));
+  const colours = {
+    [WHITE_ZERO]: 1,
+    [BLACK_ZERO]: 1,
+    [RGB]: 3,
+    [PALETTE]: 1,
+    [CMYK]: 4,
+    [YCBCR]: samples === 1 ? 1 : 3,
+  }[photometric];
+  if (colours === undefined) throw unsupportedTiff(photometricName(photometric));
+  const most = colours + Math.max(extra.length, photometric === RGB ? 1 : 0);
+  if (samples < colours || samples > most) throw unsupportedTiff(`${samples} samples a pixel for ${colours} colours`);
+  const kind = `${bits}-bit ${["", "unsigned", "signed", "floating-point"][sampleFormat] ?? "unknown"} samples`;
+  const grey = colours === 1 && samples === 1 && photometric !== PALETTE && photometric !== YCBCR;
+  const depths: Readonly<Record<number, number[]>> = grey
+    ? {
+        1: photometric === BLACK_ZERO ? [1, 2, 4, 8, 12, 16, 32] : [1, 2, 4, 8, 16],
+        2: photometric === BLACK_ZERO ? [8, 16, 32] : [],
+        3: [32],
+      }
+    : {
+        1:
+          photometric === PALETTE && samples === 1
+            ? [1, 2, 4, 8]
+            : photometric === RGB || photometric === CMYK
+              ? [8, 16]
+              : [8],
+      };
+  if (!depths[sampleFormat]?.includes(bits)) throw unsupportedTiff(kind);
+  if (extra[0] === 1 && colours === 1 && samples > 1) throw unsupportedTiff("grey that is multiplied with its alpha");
+}
+
+function toRgb(samples: Samples, layout: TiffLayout): RawImage {
+  const { width, height, photometric, bits } = layout;
+  if (photometric === PALETTE) return paletteToRgb(samples, layout);
+  if (photometric === RGB) return rgbToRgb(bits === 16 ? highBytes(samples) : samples, layout);
+  if (photometric === CMYK) return cmykToRgb(bits === 16 ? highBytes(samples) : samples, layout.samples, width, height);
+  return greyToRgb(greyOf(samples, layout), width, height);
+}
+
+const highBytes = (samples: Samples): Uint8Array => Uint8Array.from(samples, (value) => value >> 8);
+
+// Only up to 8 bits are white-is-zero files turned and scaled: Pillow takes wider ones as they are.
+function greyOf(samples: Samples, { samples: apart, photometric, bits }: TiffLayout): ArrayLike<number> {
+  const first = apart === 1 ? samples : samples.filter((_, i) => i % apart === 0);
+  if (bits > 8) return first;
+  const most = (1 << bits) - 1;
+  const inverted = photometric === WHITE_ZERO;
+  return Uint8Array.from(first, (value) => ((inverted ? most - value : value) & most) * (255 / most));
+}
+
+function paletteToRgb(samples: Samples, { samples: apart, width, height, bits, colorMap }: TiffLayout): RawImage {
+  const colours = 1 << bits;
+  if (!colorMap || colorMap.length < 3 * colours) throw new Error("it has no palette, or half of one");
+  const data = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; to < data.length; from += apart, to += 3) {
+    for (let c = 0; c < 3; c++) data[to + c] = colorMap[samples[from]! + c * colours]! >> 8;
+  }
+  return { data, width, height };
+}
+
+// Colours that are multiplied with their alpha are divided by it. Source: Pillow, src/libImaging/Unpack.c, `unpackRGBa`.
+function rgbToRgb(samples: ArrayLike<number>, layout: TiffLayout): RawImage {
+  const { samples: apart, extra, width, height, planar, compression } = layout;
+  const data = new Uint8Array(width * height * 3);
+  // Of packed planes Pillow divides those as well whose fourth has no meaning given.
+  const multiplied = apart > 3 && (extra[0] === 1 || (planar && compression !== 1 && extra.length === 0));
+  for (let from = 0, to = 0; to < data.length; from += apart, to += 3) {
+    const alpha = multiplied ? samples[from + 3]! : 255;
+    for (let c = 0; c < 3; c++) {
+      const value = samples[from + c]!;
+      data[to + c] = alpha === 255 ? value : alpha === 0 ? 0 : Math.min(255, Math.trunc((255 * value) / alpha));
+    }
+  }
+  return { data, width, height };
+}
