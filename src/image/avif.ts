@@ -1,12 +1,9 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-
-import { avif as codec } from "icodec/node";
-
+import { decodeAv1 } from "./avif-codec.js";
+import { withPixelInformation } from "./avif-repair.js";
 import type { Decoder } from "./decoder.js";
 import { boxesOf, boxIn, type Box, readHeif, type Heif } from "./heif-boxes.js";
 import { exifOrientation, type Orientation, xmpOrientation } from "./orientation.js";
-import { type RawImage, requireDecodable } from "./raw-image.js";
+import { requireDecodable } from "./raw-image.js";
 import { UnsupportedPicture } from "./unsupported.js";
 
 /**
@@ -21,30 +18,11 @@ export const avif: Decoder = {
       const advice = "convert it to GIF or WebP, or give its frames as files";
       throw new UnsupportedPicture(`of an AVIF sequence only the first frame is read; ${advice}`);
     }
-    for (const { width, height } of sizesOf(bytes)) requireDecodable(width, height);
-    return withoutAlpha(await decoded(bytes));
+    const sizes = sizesOf(bytes);
+    for (const { width, height } of sizes) requireDecodable(width, height);
+    return decodeAv1(withPixelInformation(bytes), Math.max(...sizes.map(({ width, height }) => width * height)));
   },
 };
-
-let loaded: Promise<unknown> | undefined;
-
-async function decoded(bytes: Uint8Array): Promise<ReturnType<typeof codec.decode>> {
-  // Its own way to the file needs Node 20.11.
-  const path = createRequire(import.meta.url).resolve("icodec/avif-dec.wasm");
-  await (loaded ??= Promise.resolve(codec.loadDecoder(readFileSync(path))));
-  return codec.decode(bytes);
-}
-
-/** Colours of more than 8 bits are rounded to 8. */
-function withoutAlpha({ data, width, height, depth }: ReturnType<typeof codec.decode>): RawImage {
-  const rgb = new Uint8Array(width * height * 3);
-  const values = depth > 8 ? new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2) : data;
-  const scale = depth > 8 ? 255 / (2 ** depth - 1) : 1;
-  for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
-    for (let c = 0; c < 3; c++) rgb[to + c] = depth > 8 ? Math.round(values[from + c]! * scale) : values[from + c]!;
-  }
-  return { data: rgb, width, height };
-}
 
 /** Sizes that the file claims for its pictures and tracks, before anything is decoded. */
 function sizesOf(bytes: Uint8Array): { width: number; height: number }[] {

@@ -69,7 +69,7 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 const letters = (bytes: Uint8Array, at: number): string => Buffer.from(bytes.subarray(at, at + 4)).toString("latin1");
 
 /** Reads numbers one after the other. */
-class Cursor {
+export class Cursor {
   private readonly view: DataView;
   constructor(
     private readonly bytes: Uint8Array,
