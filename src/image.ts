@@ -40,6 +40,20 @@ export async function decodeImage(
   );
 }
 
+/** Several frames of one file, given in rising order, each as `decodeImage` decodes it. Throws as that does. */
+export async function decodeFrames(
+  input: PictureFile,
+  frames: readonly number[],
+  label = "image",
+  options: PictureOptions = {},
+): Promise<RawImage[]> {
+  return read(input, label, options, async (decoder, bytes) => {
+    const stored = await (decoder.decodeFrames?.(bytes, frames) ??
+      Promise.all(frames.map((frame) => decoder.decode(bytes, frame))));
+    return stored.map((image, i) => upright(image, decoder.orientation(bytes, frames[i]!)));
+  });
+}
+
 /** Frames of an animated picture file, pages of a TIFF; 1 for any other picture. Throws `InputError` as `decodeImage` does. */
 export function countFrames(input: PictureFile, label = "image", options: PictureOptions = {}): Promise<number> {
   return read(input, label, options, (decoder, bytes) => decoder.frames(bytes));

@@ -74,6 +74,7 @@ export * from "./questions/encoded-picture.js";
 export * from "./questions/question.js";
 export * from "./questions/video.js";
 export * from "./resize.js";
+export * from "./resize-tensorflow.js";
 export { type ConvertOptions, convertCheckpoint } from "./saving/convert.js";
 export { SAVED_DTYPES, type SavedDtype, type SavedModel, type SaveOptions } from "./saving/save-model.js";
 export { savePretrained } from "./saving/save-pretrained.js";

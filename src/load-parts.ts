@@ -12,8 +12,8 @@ import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
 import { MaskCodecLoader } from "./masks/codec-loader.js";
 import type { PaliGemmaModel } from "./model.js";
 import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
-import { abortSignal, anything, callback, oneOf, type OptionKinds, text, textOrTexts } from "./options.js";
-import { Processor } from "./processor.js";
+import { abortSignal, anything, callback, flag, oneOf, type OptionKinds, text, textOrTexts } from "./options.js";
+import { Processor, type ProcessorOptions } from "./processor.js";
 import { loadImageProcessorConfig } from "./processor-config.js";
 import { type Settings, settingsWith } from "./settings.js";
 import { loadTokenizer, SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
@@ -27,6 +27,8 @@ export type LoadOptions = HubOptions & {
   settings?: Partial<Settings> | undefined;
   /** What becomes of special tokens typed into a prompt: "text" or "plain" for prompts from strangers. Default "ids". */
   specialTokens?: SpecialTokens | undefined;
+  /** Whether pictures given as http(s) addresses are fetched, each at most 64 MiB within 30 s. Default: they are refused. */
+  fetchPictures?: boolean | undefined;
   /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
   tokenizer?: string | undefined;
   /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
@@ -44,6 +46,7 @@ export const LOAD_KINDS: OptionKinds<LoadOptions> = {
   dtype: text,
   settings: anything,
   specialTokens: oneOf(...SPECIAL_TOKENS),
+  fetchPictures: flag,
   tokenizer: text,
   adapter: textOrTexts,
   maskWeights: text,
@@ -90,7 +93,8 @@ export async function loadParts(
     padTokenId,
     eosTokenIds: [...(generation.eosTokenIds ?? written.eosTokenIds)],
   };
-  const processor = await processorOf(folder, config, tokenizer, settings);
+  const { fetchPictures } = options;
+  const processor = await processorOf(folder, config, tokenizer, { resize: settings.resize, fetchPictures });
   const backend = await useBackend(options.backend);
   const report = (progress: LoadProgress) => onProgress?.({ phase: "load", ...progress });
   const network = await loadNetwork(folder, config, settings, {
@@ -127,7 +131,7 @@ async function processorOf(
   folder: Folder,
   config: PaliGemmaConfig,
   tokenizer: Tokenizer,
-  { resize }: Settings,
+  own: Pick<ProcessorOptions, "resize" | "fetchPictures">,
 ): Promise<Processor> {
   return new Processor({
     tokenizer,
@@ -136,7 +140,7 @@ async function processorOf(
     numImageTokens: numImageTokens(config),
     bosTokenId: config.bosTokenId,
     padTokenId: config.padTokenId,
-    resize,
+    ...own,
     imageConfig: await loadImageProcessorConfig(folder),
   });
 }

@@ -1,8 +1,10 @@
 import { ConfigError, InputError } from "./errors.js";
 import { decodeImage, type ImageInput, isPixelTensor, type PixelTensorInput, type RawImage } from "./image.js";
 import { DEFAULT_IMAGE_CONFIG, type ImageProcessorConfig } from "./processor-config.js";
-import { resize, resizeBilinearAntialias } from "./resize.js";
-import { anything, checkOptions, either, list, number, oneOf, type OptionKinds, text } from "./options.js";
+import { resize } from "./resize.js";
+import { resizeAsBigVision, resizeBilinearAntialias } from "./resize-tensorflow.js";
+import { anything, checkOptions, either, flag, list, number, oneOf, type OptionKinds, text } from "./options.js";
+import type { Resize } from "./settings.js";
 import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /** What stands for a picture in a prompt. */
@@ -21,12 +23,17 @@ export type ProcessorOptions = {
   numImageTokens: number;
   bosTokenId: number;
   padTokenId: number;
-  /** "pillow-bicubic" (default): the filter of the checkpoint as Pillow applies it. "bilinear-antialias": as in training. */
-  resize?: "pillow-bicubic" | "bilinear-antialias" | undefined;
+  /**
+   * "pillow-bicubic" (default): the filter of the checkpoint as Pillow applies it. "bilinear-antialias": as in training, cut to bytes.
+   * "bilinear-antialias-float": as in big_vision's notebook, not rounded.
+   */
+  resize?: Resize | undefined;
   /** Default: PaliGemma's. */
   imageConfig?: ImageProcessorConfig | undefined;
   /** What becomes of special tokens typed into a prompt. Default: what the tokenizer was loaded with. */
   specialTokens?: SpecialTokens | undefined;
+  /** Whether pictures given as http(s) addresses are fetched. Default: they are refused. */
+  fetchPictures?: boolean | undefined;
 };
 
 /** Pictures and prompts as the model takes them. B prompts, N pictures, T positions. */
@@ -74,6 +81,7 @@ const PROCESSOR: OptionKinds<ProcessorOptions> = {
   resize: text,
   imageConfig: anything,
   specialTokens: oneOf(...SPECIAL_TOKENS),
+  fetchPictures: flag,
 };
 
 /** One picture as the model takes it, and how large it was. */
@@ -237,18 +245,24 @@ export class Processor {
   async readPicture(input: ImageInput, label: string): Promise<ProcessedPicture> {
     const S = this.options.imageSize;
     if (isPixelTensor(input)) return this.readyPixels(input, label);
-    const image: RawImage = await decodeImage(input, label);
+    const image = await this.decode(input, label);
     const size = { width: image.width, height: image.height };
-    if (this.options.resize === "bilinear-antialias") {
+    if (this.options.resize === "bilinear-antialias-float") {
       return { values: this.normalised(resizeBilinearAntialias(image, S, S)), bytes: null, size };
     }
-    const { data } = resize(
-      image,
-      S,
-      S,
-      this.imageConfig.resample === "bilinear" ? "pillow-bilinear" : "pillow-bicubic",
-    );
+    const { data } = this.squashed(image);
     return { values: this.normalised(data), bytes: data, size };
+  }
+
+  /** A picture in its own size. Throws `InputError` that begins with its path or the label. */
+  decode(input: Exclude<ImageInput, PixelTensorInput>, label: string): Promise<RawImage> {
+    return decodeImage(input, label, { fetchPictures: this.options.fetchPictures });
+  }
+
+  private squashed(image: RawImage): RawImage {
+    const S = this.options.imageSize;
+    if (this.options.resize === "bilinear-antialias") return resizeAsBigVision(image, S, S);
+    return resize(image, S, S, this.imageConfig.resample === "bilinear" ? "pillow-bilinear" : "pillow-bicubic");
   }
 
   private readyPixels({ pixels, width, height }: PixelTensorInput, label: string): ProcessedPicture {

@@ -65,33 +65,3 @@ export function resize(image: RawImage, width: number, height: number, filter: R
       : { data: passColumns(data, from, height, columns * CHANNELS, kernel), width: columns, height };
   return columnsFirst(image, width, height) ? acrossRows(downColumns(image)) : downColumns(acrossRows(image));
 }
-
-/**
- * Bilinear with antialiasing in floating point, not rounded between the passes: what big_vision trained with
- * (`tf.image.resize(..., "bilinear", antialias=True)`). Returns [height, width, 3], values 0..255.
- * Source: big_vision, pp/ops_image.py, `get_resize`.
- */
-export function resizeBilinearAntialias(image: RawImage, width: number, height: number): Float32Array {
-  const across = tapsOf(image.width, width, BILINEAR);
-  const down = tapsOf(image.height, height, BILINEAR);
-  const rowLength = width * CHANNELS;
-  const rows = new Float32Array(image.height * rowLength);
-  for (let y = 0; y < image.height; y++) {
-    for (let x = 0; x < width; x++) {
-      const at = y * rowLength + x * CHANNELS;
-      for (let k = 0, p = (y * image.width + across.first[x]) * CHANNELS; k < across.count[x]; k++, p += CHANNELS) {
-        const weight = across.values[x * across.taps + k];
-        for (let c = 0; c < CHANNELS; c++) rows[at + c] += image.data[p + c] * weight;
-      }
-    }
-  }
-  const output = new Float32Array(height * rowLength);
-  for (let y = 0; y < height; y++) {
-    const at = y * rowLength;
-    for (let k = 0; k < down.count[y]; k++) {
-      const weight = down.values[y * down.taps + k];
-      for (let i = 0, p = (down.first[y] + k) * rowLength; i < rowLength; i++, p++) output[at + i] += rows[p] * weight;
-    }
-  }
-  return output;
-}

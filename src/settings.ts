@@ -1,5 +1,8 @@
 import { checkOptions, oneOf, type OptionKinds } from "./options.js";
 
+/** Ways to squash a picture. */
+export type Resize = "pillow-bicubic" | "bilinear-antialias" | "bilinear-antialias-float";
+
 /** Where implementations of PaliGemma disagree: one named switch each. No switch is decided by a model's name. */
 export type Settings = {
   /** Whether the final cap of the config is applied: transformers >= 4.52 has the number and does not apply it. */
@@ -8,8 +11,8 @@ export type Settings = {
   slidingWindow: "hf" | "off";
   /** Position of the first token. Rotation is relative: only rounding differs. */
   positionOffset: 0 | 1;
-  /** How pictures are squashed to the model's square: HF inference, or big_vision training. */
-  resize: "pillow-bicubic" | "bilinear-antialias";
+  /** How pictures are squashed to the model's square: HF inference; big_vision training, cut to bytes; big_vision's notebook, in floats. */
+  resize: Resize;
   /**
    * "fast": products with the weights of both towers' blocks may round activations to bfloat16 where a processor multiplies 16-bit
    * weights faster so. "exact": never.
@@ -41,7 +44,7 @@ const SWITCHES: OptionKinds<Settings> = {
   finalLogitSoftcapping: oneOf("off", "config"),
   slidingWindow: oneOf("hf", "off"),
   positionOffset: oneOf(0, 1),
-  resize: oneOf("pillow-bicubic", "bilinear-antialias"),
+  resize: oneOf("pillow-bicubic", "bilinear-antialias", "bilinear-antialias-float"),
   products: oneOf("fast", "exact"),
 };
 

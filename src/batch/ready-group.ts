@@ -1,6 +1,7 @@
 import path from "node:path";
 
 import { InputError } from "../errors.js";
+import { isAddress } from "../image/picture-source.js";
 import type { ImageInput } from "../image.js";
 import type { ProcessedPicture, Processor } from "../processor.js";
 import type { AskedLine, RefusedLine } from "./batch-lines.js";
@@ -19,14 +20,14 @@ const AT_ONCE = 4;
 const OUT_OF_ORDER = new Set(["EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ENOTCONN", "ETIMEDOUT"]);
 
 /**
- * Reads the pictures of a group, each file once; paths are relative to `folder`. A line whose pictures cannot be read is refused, with
+ * Reads the pictures of a group, each file once; paths are relative to `folder`, addresses are what they are. A line whose pictures cannot be read is refused, with
  * the path as it is written. Throws where the file system is out of order: what it holds may be right.
  */
 export async function readyGroup(
   { asked, refused }: Group,
   { folder, processor }: { folder: string; processor: Processor },
 ): Promise<Group<ReadyLine>> {
-  const fileOf = (image: string) => path.resolve(folder, image);
+  const fileOf = (image: string) => (isAddress(image) ? image : path.resolve(folder, image));
   const files = [...new Set(asked.flatMap(({ images }) => images.map(fileOf)))];
   const read = new Map<string, ReadyPicture | InputError>();
   for (let from = 0; from < files.length; from += AT_ONCE) {
@@ -64,6 +65,7 @@ function squashed({ values, bytes, size }: ProcessedPicture): ReadyPicture {
 
 function refusedFor({ id, number, images }: AskedLine, error: InputError, wrong: number, folder: string): RefusedLine {
   const written = images[wrong]!;
+  if (isAddress(written)) return { id, number, error };
   // Where the data lie is another place on each machine; answers must not depend on it.
   const message = error.message.replace(path.resolve(folder, written), () => written);
   return { id, number, error: new InputError(message, { cause: error }) };

@@ -41,7 +41,7 @@ const task = (command: Command): Command =>
     .option("--json", "print one JSON object");
 
 async function run(file: string, flags: Flags, ask: Ask): Promise<void> {
-  const image = await decodeImage(file, "image");
+  const image = await decodeImage(file, "image", { fetchPictures: flags.fetchPictures });
   const model = await loadWithProgress(flags);
   try {
     const { language, maxNewTokens, json } = flags;

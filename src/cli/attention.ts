@@ -59,7 +59,7 @@ export function addAttention(program: Command): void {
     .option("--undo-squash", "draw in the picture's own proportions")
     .addOption(drawingOption("the .png or .svg to write"))
     .action(async (images: string[], flags: Flags) => {
-      const question = await questionOf(images, flags.prompt);
+      const question = await questionOf(images, flags.prompt, flags);
       const edits = await readEdits(flags.edits);
       const generate = flags.token !== undefined;
       if (generate && flags.query !== undefined) throw new InputError("--query: expected it or --token, received both");

@@ -58,7 +58,8 @@ export async function runFind<Found extends Pick<Detections, "warnings">>(
   { load, find, draw, print }: Finder<Found>,
 ): Promise<void> {
   const { out, maxOverlap, maxNewTokens } = flags;
-  const sought = { file, things, image: await decodeImage(file, "image"), title: `${command} ${things.join(" ; ")}` };
+  const image = await decodeImage(file, "image", { fetchPictures: flags.fetchPictures });
+  const sought = { file, things, image, title: `${command} ${things.join(" ; ")}` };
   const model = await loadWithProgress(flags, load);
   try {
     const divisor = flags.divisor === "1023" ? 1023 : 1024;

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 
 import type { GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
-import { countFrames, decodeImage, type RawImage } from "../image.js";
+import { decodeImage, type RawImage } from "../image.js";
 import type { PaliGemma } from "../paligemma.js";
 import { DEFAULT_BATCH_SIZE } from "../questions/answer-batch.js";
 import { videoFrames } from "../questions/video.js";
@@ -28,7 +28,7 @@ type Flags = LoadFlags &
 export function addGenerate(program: Command): void {
   const command = addLoadOptions(program.command("generate"))
     .description("ask about one picture, or about several together")
-    .addArgument(picturesArgument("picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF)"))
+    .addArgument(picturesArgument("picture files (JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP, PNM), or addresses"))
     .option("--prompt <text>", 'what is asked, such as "caption en" or "detect circle"')
     .addOption(
       readsFile(new Option("--prompts <file>", "ask every line of a text file (UTF-8, or UTF-16 by its mark)")),
@@ -39,7 +39,7 @@ export function addGenerate(program: Command): void {
     .action(async (files: string[], flags: Flags) => {
       const prompts = await promptsOf(flags);
       // Before the weights: a picture that cannot be read should not cost their loading.
-      const image = await picturesOf(files, flags.frames);
+      const image = await picturesOf(files, flags);
       const start = performance.now();
       const model = await loadWithProgress(flags);
       const load = performance.now() - start;
@@ -65,10 +65,9 @@ async function promptsOf({ prompt, prompts }: Flags): Promise<string[]> {
   return asked;
 }
 
-async function picturesOf(files: string[], frames: number | undefined): Promise<RawImage[]> {
-  if (frames === undefined) return Promise.all(files.map((file) => decodeImage(file, "image")));
-  const animation = files.length === 1 && (await countFrames(files[0])) > 1;
-  return videoFrames(animation ? files[0] : files, frames);
+async function picturesOf(files: string[], { frames, fetchPictures }: Flags): Promise<RawImage[]> {
+  if (frames === undefined) return Promise.all(files.map((file) => decodeImage(file, "image", { fetchPictures })));
+  return videoFrames(files.length === 1 ? files[0]! : files, frames, { fetchPictures });
 }
 
 async function askOne(model: PaliGemma, { image, prompts, flags, load }: Asked): Promise<void> {

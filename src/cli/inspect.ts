@@ -48,7 +48,7 @@ export function addInspect(program: Command): void {
     .option("--keys <list>", "key positions of scores and patterns to keep (default: all)")
     .option("--generate <n>", "generate up to n tokens, and save each one's pass as NAME@step", numberFor("--generate"))
     .action(async (images: string[], flags: Flags) => {
-      const question = await questionOf(images, flags.prompt);
+      const question = await questionOf(images, flags.prompt, flags);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);
       const out = fileOf(flags.out, flags.format);

@@ -31,8 +31,9 @@ export function addInspectionOptions(command: Command): Command {
 export async function questionOf(
   images: readonly string[],
   prompt: string,
+  { fetchPictures }: Pick<LoadFlags, "fetchPictures">,
 ): Promise<{ image: RawImage[]; prompt: string }> {
-  return { image: await Promise.all(images.map((file) => decodeImage(file, "image"))), prompt };
+  return { image: await Promise.all(images.map((file) => decodeImage(file, "image", { fetchPictures }))), prompt };
 }
 
 /** The edits of a file; they are checked when they are used. Throws `InputError` when it is not JSON of a list. */

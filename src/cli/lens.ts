@@ -43,7 +43,7 @@ export function addLens(program: Command): void {
     )
     .action(async (images: string[], flags: Flags) => {
       const { out } = flags;
-      const question = await questionOf(images, flags.prompt);
+      const question = await questionOf(images, flags.prompt, flags);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);
       try {

@@ -6,7 +6,7 @@ import type { LoadFlags } from "./options.js";
 
 /** Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to `load`. */
 export async function loadWithProgress(
-  { model, revision, tokenizer, adapter, dtype, backend }: LoadFlags,
+  { model, revision, tokenizer, adapter, fetchPictures, dtype, backend }: LoadFlags,
   more: Pick<LoadOptions, "maskWeights" | "signal"> = {},
 ): Promise<PaliGemma> {
   const display = new LoadDisplay();
@@ -16,6 +16,7 @@ export async function loadWithProgress(
       revision,
       tokenizer,
       adapter,
+      fetchPictures,
       dtype,
       backend,
       onProgress: (progress) => display.show(progress),

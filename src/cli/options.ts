@@ -12,6 +12,7 @@ export type LoadFlags = {
   revision?: string;
   tokenizer?: string;
   adapter?: string[];
+  fetchPictures?: boolean;
   dtype: DtypeChoice;
   backend: BackendChoice;
 };
@@ -55,13 +56,14 @@ export const picturesArgument = (description = "picture files"): Argument =>
 export const drawingOption = (description: string): Option =>
   writes(new Option("--out <file>", description), { endings: [".png", ".svg"] });
 
-/** Adds `--model`, `--revision`, `--tokenizer`, `--adapter`, `--dtype` and `--backend`. */
+/** Adds `--model`, `--revision`, `--tokenizer`, `--adapter`, `--fetch-pictures`, `--dtype` and `--backend`. */
 export function addLoadOptions(command: Command): Command {
   return command
     .addOption(modelOption())
     .addOption(revisionOption())
     .addOption(tokenizerOption())
     .addOption(adapterOption())
+    .option("--fetch-pictures", "fetch pictures that are given as http(s) addresses, which are refused otherwise")
     .addOption(new Option("--dtype <type>", "type of the numbers").choices(DTYPES).default("auto"))
     .addOption(new Option("--backend <name>", "where to compute").choices(BACKENDS).default("auto"));
 }

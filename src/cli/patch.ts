@@ -39,8 +39,8 @@ export function addPatch(program: Command): void {
     .option("--against <text>", "text whose first token is the wrong one (default: the corrupted run's own)")
     .option("--json", "print the result as JSON")
     .action(async (image: string, flags: Flags) => {
-      const clean = await questionOf([image], flags.prompt);
-      const corrupted = await questionOf([flags.corruptImage ?? image], flags.corruptPrompt ?? flags.prompt);
+      const clean = await questionOf([image], flags.prompt, flags);
+      const corrupted = await questionOf([flags.corruptImage ?? image], flags.corruptPrompt ?? flags.prompt, flags);
       const model = await loadWithProgress(flags);
       try {
         const tokens = [

@@ -20,7 +20,7 @@ export function addReport(program: Command): void {
     .option("--max-new-tokens <n>", "stop after that many tokens", numberFor("--max-new-tokens"))
     .action(async (images: string[], flags: Flags) => {
       const { out, maxNewTokens, prompt } = flags;
-      const question = await questionOf(images, prompt);
+      const question = await questionOf(images, prompt, flags);
       const edits = await readEdits(flags.edits);
       const model = await loadWithProgress(flags);
       try {

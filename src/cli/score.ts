@@ -16,7 +16,7 @@ export function addScore(program: Command): void {
     .requiredOption("--prompt <text>", "the prompt")
     .option("--json", "print the result as JSON")
     .action(async (file: string, answers: string[], flags: Flags) => {
-      const image = await decodeImage(file, "image");
+      const image = await decodeImage(file, "image", { fetchPictures: flags.fetchPictures });
       const model = await loadWithProgress(flags);
       try {
         const scored = await model.score({ image, prompt: flags.prompt }, answers);

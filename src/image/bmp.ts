@@ -159,8 +159,8 @@ function channelsOf({ bits, masks }: Header): Channel[] {
 function fromColours(bytes: Uint8Array, header: Header): RawImage {
   const { width, height, topDown, bits, pixelsAt } = header;
   const [size, rowBytes] = [bits / 8, rowBytesOf(width, bits)];
-  requireRows(bytes, pixelsAt, height, rowBytes);
   const channels = channelsOf(header);
+  requireRows(bytes, pixelsAt, height, rowBytes);
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
     let from = pixelsAt + y * rowBytes;

@@ -12,4 +12,6 @@ export type Decoder = {
   orientation(bytes: Uint8Array, frame: number): Orientation;
   /** Frame `frame`, counted from 0, as it is stored: not turned. */
   decode(bytes: Uint8Array, frame: number): Promise<RawImage>;
+  /** Several frames in rising order, for formats in which each frame is laid over those before it. */
+  decodeFrames?(bytes: Uint8Array, frames: readonly number[]): Promise<RawImage[]>;
 };

@@ -17,7 +17,7 @@ export async function fetchPicture(
 ): Promise<Uint8Array> {
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await fetch(address, { signal, headers: { accept: "image/*" } });
+    const response = await fetch(...withoutUser(address, signal));
     if (!response.ok) {
       await response.body?.cancel();
       throw new InputError(`${name}: the server answers ${response.status}; check the address`);
@@ -33,6 +33,17 @@ export async function fetchPicture(
       },
     );
   }
+}
+
+// `fetch` takes no address with a user, who goes to the server in a header as curl sends it.
+function withoutUser(address: URL, signal: AbortSignal): [URL, RequestInit] {
+  const { username, password } = address;
+  const plain = new URL(address);
+  [plain.username, plain.password] = ["", ""];
+  const user = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
+  const headers = new Headers({ accept: "image/*" });
+  if (username !== "") headers.set("authorization", `Basic ${user}`);
+  return [plain, { signal, headers }];
 }
 
 async function bounded(response: Response, name: string): Promise<Uint8Array> {
@@ -54,7 +65,6 @@ async function bounded(response: Response, name: string): Promise<Uint8Array> {
   return Buffer.concat(parts);
 }
 
-const codeOf = (error: unknown): string => {
-  const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
-  return code ?? (error as Error).message;
-};
+// The message may hold the address, and with it what is secret.
+const codeOf = (error: unknown): string =>
+  (((error as Error).cause ?? {}) as NodeJS.ErrnoException).code ?? (error as Error).name;

@@ -12,34 +12,41 @@ const BLACK: Colour = [0, 0, 0];
 export const gif: Decoder = {
   frames: async (bytes) => readGif(bytes).frames.length,
   orientation: () => 1,
-  decode: async (bytes, frame) => {
-    const file = readGif(bytes, frame + 1);
-    if (frame >= file.frames.length) throw new Error(`it has ${file.frames.length} frames`);
-    return composed(bytes, file, frame);
-  },
+  decode: async (bytes, frame) => framesOf(bytes, [frame])[0]!,
+  decodeFrames: async (bytes, frames) => framesOf(bytes, frames),
 };
 
-/** The screen behind a frame. Source: Pillow 13, src/PIL/GifImagePlugin.py, `_seek`, `load_prepare` and `load_end`. */
-function composed(bytes: Uint8Array, file: GifFile, last: number): RawImage {
+function framesOf(bytes: Uint8Array, wanted: readonly number[]): RawImage[] {
+  const last = Math.max(...wanted);
+  const file = readGif(bytes, last + 1);
+  if (last >= file.frames.length) throw new Error(`it has ${file.frames.length} frames`);
+  const found: RawImage[] = [];
+  for (const { frame, screen } of screensOf(bytes, file)) {
+    if (frame === last) found.push(screen);
+    else if (wanted.includes(frame)) found.push({ ...screen, data: screen.data.slice() });
+  }
+  return found;
+}
+
+/** The screen behind each frame; it changes when the next is asked for. Source: Pillow 13, src/PIL/GifImagePlugin.py, `_seek`, `load_prepare`. */
+function* screensOf(bytes: Uint8Array, file: GifFile): Generator<{ frame: number; screen: RawImage }, void, void> {
   let screen: RawImage = { data: new Uint8Array(0), width: file.width, height: file.height };
   let dispose: { box: Box; with: Colour | RawImage } | null = null;
-  for (let i = 0; i <= last; i++) {
-    const frame = file.frames[i]!;
+  for (const [i, frame] of file.frames.entries()) {
     if (i > 0) requireOneKind(file, frame);
     const indices = indicesOf(bytes, frame);
     if (dispose) paint(screen, dispose.box, dispose.with);
-    const size = {
-      width: Math.max(screen.width, frame.left + frame.width),
-      height: Math.max(screen.height, frame.top + frame.height),
-    };
-    requireDecodable(size.width, size.height);
+    const [width, height] = [
+      Math.max(screen.width, frame.left + frame.width),
+      Math.max(screen.height, frame.top + frame.height),
+    ];
     // What lies outside the first frame has the transparent colour, or the first of the palette.
-    if (i === 0) screen = blank(size.width, size.height, colourOf(frame, frame.transparent ?? 0));
-    else screen = enlarged(screen, size, frame.transparent === null ? colourOf(frame, 0) : BLACK);
+    if (i === 0) screen = blank(width, height, colourOf(frame, frame.transparent ?? 0));
+    else screen = enlarged(screen, { width, height }, frame.transparent === null ? colourOf(frame, 0) : BLACK);
     dispose = disposalOf(file, i, screen);
     draw(screen, frame, indices, i > 0 ? frame.transparent : null);
+    yield { frame: i, screen };
   }
-  return screen;
 }
 
 // What Pillow shows of such a file follows no rule.

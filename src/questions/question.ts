@@ -1,8 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
-import { decodeImage, type ImageInput, isPixelTensor } from "../image.js";
+import { type ImageInput, isPixelTensor } from "../image.js";
 import { anything, checkOptions, described, oneOf, type OptionKinds, text } from "../options.js";
+import type { Processor } from "../processor.js";
 import { requireTensor } from "../tensors.js";
 import { SPECIAL_TOKENS, type SpecialTokens } from "../tokenizer.js";
 import { EncodedPicture } from "./encoded-picture.js";
@@ -58,10 +59,11 @@ export async function readable(picture: Exclude<Picture, EncodedPicture>): Promi
 /** A picture decoded once for all that is done with it, and its size as it is seen upright, in pixels. Throws as `decodeImage` does. */
 export async function decodedPicture(
   image: Picture,
+  processor: Processor,
 ): Promise<{ picture: Picture; size: { width: number; height: number } }> {
   const picture = onlyPicture(image);
   if (picture instanceof EncodedPicture) return { picture, size: picture.size };
   const read = await readable(picture);
-  const decoded = isPixelTensor(read) ? read : await decodeImage(read);
+  const decoded = isPixelTensor(read) ? read : await processor.decode(read, "image");
   return { picture: decoded, size: { width: decoded.width, height: decoded.height } };
 }

@@ -1,6 +1,7 @@
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
 import type { MaskCodec } from "../masks/codec.js";
 import type { Answer } from "../questions/answer.js";
+import type { Processor } from "../processor.js";
 import { decodedPicture, type Picture, type Question } from "../questions/question.js";
 import { anything, checkOptions, listed, oneOf, type OptionKinds, text } from "../options.js";
 import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "../tokenizer.js";
@@ -47,6 +48,7 @@ const SEGMENT: OptionKinds<SegmentationOptions & FilledOptions> = { ...SEGMENTAT
 /** The tasks that PaliGemma was trained on as methods of whatever answers questions. */
 export abstract class TaskMethods {
   abstract readonly tokenizer: Tokenizer;
+  abstract readonly processor: Processor;
 
   /** Answers a question about its picture. */
   abstract generate(question: Question, options?: GenerationOptions): Promise<Answer>;
@@ -97,7 +99,7 @@ export abstract class TaskMethods {
   /** Any prompt about one picture, with the objects of an answer that holds locations, and a hint where it looks like a misspelt task. */
   async ask(image: Picture, prompt: string, options: DetectionOptions = {}): Promise<Reply> {
     const { divisor, maxOverlap, ...rest } = checkOptions("ask", options, DETECTION_KINDS);
-    const { picture, size } = await decodedPicture(image);
+    const { picture, size } = await decodedPicture(image, this.processor);
     const answer = await this.generate({ image: picture, prompt }, { ...rest, logProbabilities: true });
     return readReply(answer, prompt, { tokenizer: this.tokenizer, size, divisor, maxOverlap });
   }
@@ -133,7 +135,7 @@ export abstract class TaskMethods {
     prompt: string,
     { specialTokens = "plain", ...options }: GenerationOptions & FilledOptions,
   ): Promise<DetectionSource> {
-    const { picture, size } = await decodedPicture(image);
+    const { picture, size } = await decodedPicture(image, this.processor);
     const decoding = { stopAtRepeatedBox: true, ...options, logProbabilities: true };
     const { tokens, logProbabilities } = await this.generate({ image: picture, prompt, specialTokens }, decoding);
     return { tokens, logProbabilities: logProbabilities!, tokenizer: this.tokenizer, size };

@@ -4,7 +4,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import sharp from "sharp";
 import { InputError } from "../../src/errors.js";
 import { decodeImage, MAX_IMAGE_PIXELS } from "../../src/image.js";
 import { resize, type ResizeFilter } from "../../src/resize.js";
@@ -50,12 +49,6 @@ describe("decodeImage", () => {
     const image = { data: new Uint8Array(2 * 3 * 3), width: 2, height: 3 };
     assert.equal(await decodeImage(image), image);
   });
-
-  it("transparent pixels of a GIF are black", async () => {
-    const clear = { width: 3, height: 2, channels: 4, background: { r: 200, g: 100, b: 50, alpha: 0 } } as const;
-    const gif = await sharp({ create: clear }).gif().toBuffer();
-    assert.deepEqual((await decodeImage(gif)).data, new Uint8Array(3 * 2 * 3));
-  });
 });
 
 describe("decodeImage refuses, in one sentence that names the file,", () => {
@@ -80,13 +73,11 @@ describe("decodeImage refuses, in one sentence that names the file,", () => {
   it("a file that is not there", () => refuses(join(place, "absent.png"), /absent\.png: there is no such image file/));
   it("a folder", () => refuses(place, /paligemma-image-\w+: this is a folder/));
   it("an empty file", () => refuses(file("empty.jpg", ""), /empty\.jpg: the image is empty/));
-  it("text, with the formats that are read", () =>
+  it("bytes of no kind, with the formats that are read", () =>
     refuses(
-      file("notes.png", "hello"),
-      /notes\.png: not an image .* JPEG, PNG, WebP, TIFF, GIF and AVIF, got bytes 68656c6c6f/,
+      file("notes.png", new Uint8Array([200, 1, 2, 3, 4])),
+      /notes\.png: not an image .* JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP and PNM \(PPM, PGM, PBM\), got bytes c801020304/,
     ));
-  it("an SVG, which would be rendered and could name other files", () =>
-    refuses(file("drawing.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>'), /not an image/));
 
   for (const name of ["rgb.png", "rgb.jpg", "rgb.tiff", "lossless.webp", "two-frames.gif", "rgb.avif", "cmyk.jpg"]) {
     it(`a truncated ${name}`, async () => {

@@ -45,9 +45,8 @@ const mistakes = [
     ["sums cut off instead of rounded", "let red = HALF;", "let red = 0;"],
     ["blue where red belongs", "output[at] = clipByte(red);", "output[at] = clipByte(blue);"],
   ]),
-  ...inFile("src/image.ts", [
-    ["orientation ignored", "autoOrient: true", "autoOrient: false"],
-    ["transparency composited", "pipeline.removeAlpha()", 'pipeline.flatten({ background: "white" })'],
+  ...inFile("src/image/sharp-decoder.ts", [
+    ["transparency composited", 'pipeline.removeAlpha().toColourspace("srgb")', 'pipeline.flatten({ background: "white" }).toColourspace("srgb")'],
   ]),
 ]; // prettier-ignore
 

