@@ -157,13 +157,15 @@ function placesOf(body: Uint8Array | undefined): Map<number, Place> {
     version > 0 ? more & 15 : 0,
   ];
   const cursor = new Cursor(body, 6);
-  for (let count = cursor.next(version < 2 ? 2 : 4); count > 0; count--) {
+  for (let items = cursor.next(version < 2 ? 2 : 4); items > 0; items--) {
     const id = cursor.next(version < 2 ? 2 : 4);
     const inData = version > 0 && (cursor.next(2) & 15) === 1;
     cursor.at += 2; // data reference
     const base = cursor.next(baseSize);
     const extents = [];
-    for (let parts = cursor.next(2); parts > 0; parts--) {
+    const count = cursor.next(2);
+    if (count > 1 && indexSize + offsetSize + lengthSize === 0) throw new Error("an item lies in parts of no length");
+    for (let parts = count; parts > 0; parts--) {
       cursor.at += indexSize;
       const from = base + cursor.next(offsetSize);
       extents.push({ from, length: cursor.next(lengthSize) });

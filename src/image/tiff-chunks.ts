@@ -25,7 +25,7 @@ export function readChunk(file: Uint8Array, layout: TiffLayout, index: number, l
   const size = byteCounts[index] || (compression === NONE ? length : file.length - from);
   let packed = file.subarray(from, from + size);
   if (reversedBits) packed = packed.map((byte) => REVERSED[byte]!);
-  const bytes = unpack(packed, compression, length);
+  const bytes = unpack(packed, layout, length);
   if (bytes.length < length) throw new Error(`strip or tile ${index + 1} has ${bytes.length} of ${length} bytes`);
   return bytes.subarray(0, length);
 }
@@ -36,18 +36,19 @@ const REVERSED = Uint8Array.from({ length: 256 }, (_, byte) => {
   return reversed;
 });
 
-function unpack(packed: Uint8Array, compression: number, length: number): Uint8Array {
+function unpack(packed: Uint8Array, { compression, chunk, samples, bits }: TiffLayout, length: number): Uint8Array {
   if (compression === NONE) return packed;
   if (compression === PACKBITS) return unpackBits(packed, length);
-  if (DEFLATE.includes(compression)) return inflated(packed, length);
+  if (DEFLATE.includes(compression))
+    return inflated(packed, Math.max(length, (chunk.width * chunk.height * samples * bits) / 8));
   if (compression !== LZW) throw unsupportedTiff(compressionName(compression));
   const output = new Uint8Array(length);
   return output.subarray(0, decodeLzw(packed, output, { literalBits: 8, lowestFirst: false, early: 1 }));
 }
 
-// A last strip may be stored as long as the others: a little more than `length` is no bomb yet.
-function inflated(packed: Uint8Array, length: number): Uint8Array {
-  const bytes = inflateSync(packed, { maxOutputLength: 64 * length + 65_536 });
+// A last strip may be stored as long as the others; a little more, for what fills a row, is no bomb yet.
+function inflated(packed: Uint8Array, most: number): Uint8Array {
+  const bytes = inflateSync(packed, { maxOutputLength: Math.ceil(most) + 65_536 });
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 

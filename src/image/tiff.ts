@@ -11,6 +11,9 @@ import { decodeYCbCr } from "./tiff-ycbcr.js";
 /** Tag of an XMP packet. Source: XMP, part 3, 1.1.3. */
 const XMP_TAG = 700;
 
+/** More samples a pixel are not read. Source: Pillow 13, TiffImagePlugin.py, `MAX_SAMPLESPERPIXEL`. */
+const MAX_SAMPLES = 6;
+
 /** Compressions that libtiff undoes for us, in the pipeline of sharp: CCITT thrice, JPEG. */
 const LEFT_TO_LIBTIFF = [2, 3, 4, 7];
 
@@ -56,7 +59,8 @@ function requireKnown(layout: TiffLayout): void {
   }[photometric];
   if (colours === undefined) throw unsupportedTiff(photometricName(photometric));
   const most = colours + Math.max(extra.length, photometric === RGB ? 1 : 0);
-  if (samples < colours || samples > most) throw unsupportedTiff(`${samples} samples a pixel for ${colours} colours`);
+  if (samples < colours || samples > Math.min(most, MAX_SAMPLES))
+    throw unsupportedTiff(`${samples} samples a pixel for ${colours} colours`);
   const kind = `${bits}-bit ${["", "unsigned", "signed", "floating-point"][sampleFormat] ?? "unknown"} samples`;
   const grey = colours === 1 && samples === 1 && photometric !== PALETTE && photometric !== YCBCR;
   const depths: Readonly<Record<number, number[]>> = grey

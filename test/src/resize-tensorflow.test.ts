@@ -5,6 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { RawImage } from "../../src/image.js";
 import { resizeAsBigVision, resizeBilinearAntialias } from "../../src/resize-tensorflow.js";
+import { bigVision, settingsWith } from "../../src/settings.js";
 import { useKernels } from "../support/backends.js";
 
 type Case = Record<"rgb" | "bilinear-antialias", string> & Record<"width" | "height" | "toWidth" | "toHeight", number>;
@@ -58,6 +59,14 @@ describe("resizeAsBigVision", () => {
   it("leaves a picture of the wanted size as it is", () => {
     const image = imageOf(cases.find(({ width, height }) => width === 29 && height === 31)!);
     assert.deepEqual(resizeAsBigVision(image, 29, 31).data, image.data);
+  });
+});
+
+describe("the setting of the resize", () => {
+  it("is big_vision's cut to bytes under `bigVision`, and has its notebook's floats as a name of its own", () => {
+    assert.equal(bigVision.resize, "bilinear-antialias");
+    assert.equal(settingsWith({ resize: "bilinear-antialias-float" }).resize, "bilinear-antialias-float");
+    assert.throws(() => settingsWith({ resize: "bilinear" as never }), /settings\.resize: expected one of/);
   });
 });
 

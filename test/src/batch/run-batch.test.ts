@@ -197,8 +197,8 @@ describe("a batch", () => {
         byId.device,
         "/dev/zero: this is a device, not an image file; save it as a regular file and name that",
       );
-      assert.match(byId.nul!, /^a\0b: the image file cannot be read/);
-      assert.match(byId.second!, /^in\.txt: not an image that can be read/);
+      assert.match(byId.nul!, /^a\0b: this is no path of an image file/);
+      assert.match(byId.second!, /^in\.txt: this is a text file, which is not read as a picture/);
       assert.match(byId.long!, /^prompt: expected at most 30 tokens, those of the pictures included, received 31$/);
       assert.match(byId.many!, /^prompt: expected at most 30 tokens, .* received 400000$/);
       assert.match(byId["9"]!, /^line: expected a JSON object/);

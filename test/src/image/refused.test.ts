@@ -214,7 +214,7 @@ describe("frames that are not read are an error, never another frame", () => {
 });
 
 describe("what is cut off is called so, and never shown", () => {
-  const whole = ["big-rgb.tiff", "ycbcr-2x2.tiff",  "screen-30x20.gif", "colours-24.bmp", "run-lengths-8.bmp", "packed-255.ppm", "plain-1000.pgm", "chroma-420.avif"]; // prettier-ignore
+  const whole = ["big-rgb.tiff", "ycbcr-2x2.tiff",  "interlaced.gif", "larger-than-its-screen.gif", "colours-24.bmp", "run-lengths-8.bmp", "packed-255.ppm", "plain-1000.pgm", "chroma-420.avif"]; // prettier-ignore
   const truncated = (input: Uint8Array): Promise<void> =>
     assert.rejects(decodeImage(input, "image 2"), (error: Error) => {
       assert.ok(error instanceof InputError && !error.message.includes("\n"), error.message);
