@@ -8,7 +8,12 @@ export const MAX_IMAGE_FILE_BYTES = 2 ** 30;
 /** The bytes of a file; `name` stands for its path in errors. Throws `InputError` that says what is wrong with the path. */
 export async function readImageFile(path: string, name: string): Promise<Uint8Array> {
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    const { size } = found;
+    // Of a device or a pipe there may be no end.
+    if (!found.isFile() && !found.isDirectory()) {
+      throw new InputError(`${name}: expected a regular file, received a device, pipe or socket`);
+    }
     if (size > MAX_IMAGE_FILE_BYTES) {
       throw new InputError(
         `${name}: the file has ${size} bytes, more than the ${MAX_IMAGE_FILE_BYTES} read as an image`,

@@ -1,24 +1,15 @@
+import type { Decoder } from "./decoder.js";
+import { ORIENTATION_TAG, type Orientation, xmpOrientation } from "./orientation.js";
 import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
-import type { Decoder } from "./decoder.js";
-import { ORIENTATION_TAG, orientationOf, xmpOrientation } from "./orientation.js";
 import { type Directory, readTiff } from "./tiff-directory.js";
-import { isUnpackable } from "./tiff-chunks.js";
-import { compressionName, layoutOf, photometricName, type TiffLayout, unsupportedTiff } from "./tiff-layout.js";
+import { CMYK, LEFT_TO_LIBTIFF, PALETTE, requireKnownTiff, RGB, WHITE_ZERO, YCBCR } from "./tiff-kinds.js";
+import { layoutOf, type TiffLayout } from "./tiff-layout.js";
 import { readSamples, type Samples } from "./tiff-samples.js";
 import { decodeYCbCr } from "./tiff-ycbcr.js";
 
 /** Tag of an XMP packet. Source: XMP, part 3, 1.1.3. */
 const XMP_TAG = 700;
-
-/** More samples a pixel are not read. Source: Pillow 13, TiffImagePlugin.py, `MAX_SAMPLESPERPIXEL`. */
-const MAX_SAMPLES = 6;
-
-/** Compressions that libtiff undoes for us, in the pipeline of sharp: CCITT thrice, JPEG. */
-const LEFT_TO_LIBTIFF = [2, 3, 4, 7];
-
-/** White is zero, black is zero, RGB, palette, CMYK, YCbCr. */
-const [WHITE_ZERO, BLACK_ZERO, RGB, PALETTE, CMYK, YCBCR] = [0, 1, 2, 3, 5, 6];
 
 /** TIFF and BigTIFF; the pages of a file are its frames. */
 export const tiff: Decoder = {
@@ -27,58 +18,21 @@ export const tiff: Decoder = {
   decode: async (bytes, frame) => {
     const { layout } = pageOf(bytes, frame);
     requireDecodable(layout.width, layout.height);
-    requireKnown(layout);
+    requireKnownTiff(layout);
     if (LEFT_TO_LIBTIFF.includes(layout.compression)) return decodeWithSharp(bytes, { page: frame });
     if (layout.photometric === YCBCR && layout.samples === 3) return decodeYCbCr(bytes, layout);
     return toRgb(readSamples(bytes, layout), layout);
   },
 };
 
-const orientationOfPage = (page: Directory): number =>
-  page.numbers(ORIENTATION_TAG)?.[0] ?? xmpOrientation(page.bytes(XMP_TAG)) ?? orientationOf({});
+const orientationOfPage = (page: Directory): Orientation =>
+  page.numbers(ORIENTATION_TAG)?.[0] ?? xmpOrientation(page.bytes(XMP_TAG)) ?? 1;
 
 function pageOf(bytes: Uint8Array, frame: number): { page: Directory; layout: TiffLayout } {
   const file = readTiff(bytes, frame + 1);
   const page = file.directories[frame];
   if (!page) throw new Error(`it has no page ${frame + 1}`);
   return { page, layout: layoutOf(page, file) };
-}
-
-/** Refuses the kinds that Pillow refuses, and those that are not read here. Source: Pillow 13, TiffImagePlugin.py, `OPEN_INFO`. */
-function requireKnown(layout: TiffLayout): void {
-  const { compression, photometric, bits, samples, extra, sampleFormat } = layout;
-  if (!isUnpackable(compression) && !LEFT_TO_LIBTIFF.includes(compression))
-    throw unsupportedTiff(compressionName(compression));
-  const colours = {
-    [WHITE_ZERO]: 1,
-    [BLACK_ZERO]: 1,
-    [RGB]: 3,
-    [PALETTE]: 1,
-    [CMYK]: 4,
-    [YCBCR]: samples === 1 ? 1 : 3,
-  }[photometric];
-  if (colours === undefined) throw unsupportedTiff(photometricName(photometric));
-  const most = colours + Math.max(extra.length, photometric === RGB ? 1 : 0);
-  if (samples < colours || samples > Math.min(most, MAX_SAMPLES))
-    throw unsupportedTiff(`${samples} samples a pixel for ${colours} colours`);
-  const kind = `${bits}-bit ${["", "unsigned", "signed", "floating-point"][sampleFormat] ?? "unknown"} samples`;
-  const grey = colours === 1 && samples === 1 && photometric !== PALETTE && photometric !== YCBCR;
-  const depths: Readonly<Record<number, number[]>> = grey
-    ? {
-        1: photometric === BLACK_ZERO ? [1, 2, 4, 8, 12, 16, 32] : [1, 2, 4, 8, 16],
-        2: photometric === BLACK_ZERO ? [8, 16, 32] : [],
-        3: [32],
-      }
-    : {
-        1:
-          photometric === PALETTE && samples === 1
-            ? [1, 2, 4, 8]
-            : photometric === RGB || photometric === CMYK
-              ? [8, 16]
-              : [8],
-      };
-  if (!depths[sampleFormat]?.includes(bits)) throw unsupportedTiff(kind);
-  if (extra[0] === 1 && colours === 1 && samples > 1) throw unsupportedTiff("grey that is multiplied with its alpha");
 }
 
 function toRgb(samples: Samples, layout: TiffLayout): RawImage {

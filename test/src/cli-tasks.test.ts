@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 
 import sharp from "sharp";
 
@@ -34,6 +37,27 @@ describe("commands of the tasks", () => {
       assert.match(text, /star/);
       assert.ok(tokens.length > 1);
       assert.notEqual(await run("caption", picture, "--language", "fr"), `${text}\n`);
+    });
+
+    it("a picture may be an address: file: and data: always, http where it is to be fetched", async () => {
+      const asked = "what color is the heart?";
+      const data = `data:image/png;base64,${readFileSync(picture).toString("base64")}`;
+      for (const address of [pathToFileURL(picture).href, data])
+        assert.equal(await run("answer", address, asked), "yellow\n");
+      const server = createServer((_, response) => response.end(readFileSync(picture)));
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      try {
+        const http = `http://127.0.0.1:${(server.address() as AddressInfo).port}/heart.png`;
+        const { code, stderr } = await cli("answer", http, asked, "--backend", backend);
+        assert.equal(code, 1);
+        assert.match(stderr, /heart\.png: pictures are not fetched .*--fetch-pictures/);
+        assert.equal(await run("answer", http, asked, "--fetch-pictures"), "yellow\n");
+        const scored = await run("score", http, "yellow", "red", "--prompt", `answer en ${asked}`, "--fetch-pictures");
+        assert.match(scored, /\nyellow +-?\d/);
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
     });
 
     it("score puts the right answer first", async () => {

@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { RawImage } from "../../src/image.js";
 import { resizeAsBigVision, resizeBilinearAntialias } from "../../src/resize-tensorflow.js";
 import { bigVision, settingsWith } from "../../src/settings.js";
-import { useKernels } from "../support/backends.js";
+import { withKernels } from "../support/backends.js";
 
 type Case = Record<"rgb" | "bilinear-antialias", string> & Record<"width" | "height" | "toWidth" | "toHeight", number>;
 
@@ -70,9 +70,8 @@ describe("the setting of the resize", () => {
   });
 });
 
-describe("TensorFlow's own kernel", () => {
-  it("gives the same floats, to the bit", async function () {
-    await useKernels(this);
+withKernels("TensorFlow's own kernel", () => {
+  it("gives the same floats, to the bit", () => {
     for (const test of cases) {
       const image = imageOf(test);
       const expected = scaleAndTranslate(image, test.toWidth, test.toHeight);

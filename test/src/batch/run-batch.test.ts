@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 
 import fc from "fast-check";
 
@@ -173,12 +174,17 @@ describe("a batch", () => {
     const { model } = echo({ context: 30 });
     const real = await PaliGemma.load(undefined, { backend: "cpu" });
     try {
+      const heldout = path.join(heldoutFolder, "0002.png");
       const run = files([
-        { id: "right", image: path.join(heldoutFolder, "0002.png"), prompt: "p" },
+        { id: "right", image: heldout, prompt: "p" },
         { id: "absent", image: "absent.png", prompt: "p" },
         { id: "folder", image: ".", prompt: "p" },
         { id: "device", image: "/dev/zero", prompt: "p" },
         { id: "nul", image: "a\0b", prompt: "p" },
+        { id: "data", image: `data:image/png;base64,${readFileSync(heldout).toString("base64")}`, prompt: "p" },
+        { id: "file", image: pathToFileURL(heldout).href, prompt: "p" },
+        { id: "device address", image: "file:///dev/zero", prompt: "p" },
+        { id: "http", image: "https://localhost:1/cat.png", prompt: "p" },
         { id: "second", image: [path.join(heldoutFolder, "0002.png"), "in.txt"], prompt: "p" },
         { id: "long", image: "x", prompt: "x".repeat(31) },
         { id: "many", image: new Array(100_000).fill("x"), prompt: "p" },
@@ -187,7 +193,7 @@ describe("a batch", () => {
       writeFileSync(scratch("in.txt"), "text");
       const processor = { ...model.processor, readPicture: real.processor.readPicture.bind(real.processor) };
       const summary = await runBatch({ ...model, processor } as typeof model, run);
-      assert.deepEqual([summary.answered, summary.errors], [1, 8]);
+      assert.deepEqual([summary.answered, summary.errors], [3, 10]);
       const messages = readAnswers(run.out).map((one) => ["error" in one ? one.error.message : "", one.id]);
       const byId = Object.fromEntries(messages.map(([message, id]) => [id, message]));
       assert.equal(byId.right, "");
@@ -197,11 +203,14 @@ describe("a batch", () => {
         byId.device,
         "/dev/zero: this is a device, not an image file; save it as a regular file and name that",
       );
+      assert.deepEqual([byId.data, byId.file], ["", ""]);
+      assert.match(byId["device address"]!, /^file:\/\/\/dev\/zero: this is a device, not an image file/);
+      assert.match(byId.http!, /^https:\/\/localhost:1\/cat\.png: pictures are not fetched/);
       assert.match(byId.nul!, /^a\0b: this is no path of an image file/);
       assert.match(byId.second!, /^in\.txt: this is a text file, which is not read as a picture/);
       assert.match(byId.long!, /^prompt: expected at most 30 tokens, those of the pictures included, received 31$/);
       assert.match(byId.many!, /^prompt: expected at most 30 tokens, .* received 400000$/);
-      assert.match(byId["9"]!, /^line: expected a JSON object/);
+      assert.match(byId["13"]!, /^line: expected a JSON object/);
       assert.ok(readAnswers(run.out).every((one) => !("error" in one) || one.error.name === "InputError"));
     } finally {
       real.dispose();

@@ -7,14 +7,14 @@ import { difference, pictureFile, pillowsPictures } from "./pictures.js";
 /** What is changed in which file of src/image. */
 const MISTAKES: readonly (readonly [name: string, file: string, find: string, replace: string])[] = [
   ["codes of TIFF widened as those of GIF", "lzw.ts", "next + early >=", "next >="],
-  ["a run that repeats itself cut short", "lzw.ts", ": [previous, from - previous + 1]", ": [previous, from - previous]"],
+  ["a run that repeats itself cut short", "lzw.ts", ": [previous, from - previous + 1];", ": [previous, from - previous];"],
   ["rows of a GIF left interlaced", "gif.ts", "interlaced ? deinterlaced(", "!interlaced ? deinterlaced("],
   ["the first frame taken for the screen", "gif.ts", "Math.max(screen.width, frame.left + frame.width)", "frame.left + frame.width"],
   ["black outside the first frame", "gif.ts", "blank(width, height, colourOf(frame, frame.transparent ?? 0))", "blank(width, height, BLACK)"],
   ["transparent pixels of later frames drawn", "gif.ts", "i > 0 ? frame.transparent : null", "null"],
   ["a frame that gives way to the previous one stays", "gif.ts", "if (i > 0) return { box: frame", "if (i > 99) return { box: frame"],
   ["the background index for a transparent one", "gif.ts", "?? transparent ?? file.background", "?? file.background"],
-  ["a disposal that is not said not kept", "gif-blocks.ts", "(flags >> 2) & 7 || control.disposal", "(flags >> 2) & 7"],
+  ["a disposal that is not said not kept", "gif-blocks.ts", "(flags >> 2) & 7 || before.disposal", "(flags >> 2) & 7"],
   ["an own ramp of greys shown", "gif-blocks.ts", "first.palette ?? global", "first.palette"],
   ["bitmaps upside down", "bmp.ts", "3 * (topDown ? y : height - 1 - y) * width; x < width; x++, from += size", "3 * y * width; x < width; x++, from += size"],
   ["rows not filled to 4 bytes", "bmp.ts", "Math.floor((width * bits + 31) / 32) * 4", "Math.ceil((width * bits) / 8)"],

@@ -9,6 +9,8 @@ import { pathToFileURL } from "node:url";
 import { InputError } from "../../../src/errors.js";
 import { fetchPicture, MAX_FETCHED_BYTES } from "../../../src/image/fetch-picture.js";
 import { decodeImage, type ImageInput, type RawImage } from "../../../src/image.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { decodedPicture } from "../../../src/questions/question.js";
 import { videoFrames } from "../../../src/questions/video.js";
 import { pictureFile } from "./pictures.js";
 
@@ -157,6 +159,23 @@ describe("pictures behind http addresses", () => {
     assert.deepEqual(await fetched("/cat.jpg"), expected);
     assert.deepEqual(await fetched("/moved"), expected);
     assert.deepEqual(await decodeImage(new URL("/cat.jpg", base), "image", { fetchPictures: true }), expected);
+  });
+
+  it("reach a loaded model through the option of `load`", async () => {
+    const model = await PaliGemma.load(undefined, { backend: "cpu", fetchPictures: true });
+    const strict = await PaliGemma.load(undefined, { backend: "cpu" });
+    try {
+      const question = { image: `${base}/cat.jpg`, prompt: "caption en" };
+      const { pixelBytes } = await model.process({ ...question, image: file });
+      assert.deepEqual((await model.process(question)).pixelBytes, pixelBytes);
+      const { width, height } = await decodeImage(file);
+      assert.deepEqual((await decodedPicture(question.image, model.processor)).size, { width, height });
+      await assert.rejects(strict.process(question), /fetchPictures: true/);
+      await assert.rejects(strict.detect(question.image, ["cat"]), /fetchPictures: true/);
+    } finally {
+      model.dispose();
+      strict.dispose();
+    }
   });
 
   it("are fetched once for all frames of a video", async () => {
