@@ -103,9 +103,10 @@ function paletteOf(stored: Uint8Array, entry: number, colours: number): Uint8Arr
 }
 
 /** Indices in the order of the file, row by row. */
-function unpackedIndices(bytes: Uint8Array, { width, height, bits, pixelsAt }: Header): Uint8Array {
+function unpackedIndices(bytes: Uint8Array, header: Header): Uint8Array {
+  const { width, height, bits, pixelsAt } = header;
   const rowBytes = rowBytesOf(width, bits);
-  requireRows(bytes, pixelsAt, height, rowBytes);
+  requireRows(bytes, header);
   const indices = new Uint8Array(width * height);
   const perByte = 8 / bits;
   for (let y = 0, to = 0; y < height; y++) {
@@ -120,8 +121,10 @@ function unpackedIndices(bytes: Uint8Array, { width, height, bits, pixelsAt }: H
 
 const rowBytesOf = (width: number, bits: number): number => Math.floor((width * bits + 31) / 32) * 4;
 
-function requireRows(bytes: Uint8Array, at: number, height: number, rowBytes: number): void {
-  const [found, wanted] = [Math.max(bytes.length - at, 0), height * rowBytes];
+// What fills the last row may be missing.
+function requireRows(bytes: Uint8Array, { pixelsAt, width, height, bits }: Header): void {
+  const wanted = (height - 1) * rowBytesOf(width, bits) + Math.ceil((width * bits) / 8);
+  const found = Math.max(bytes.length - pixelsAt, 0);
   if (found < wanted) throw new Error(`it has ${found} of ${wanted} bytes of pixels`);
 }
 
@@ -160,7 +163,7 @@ function fromColours(bytes: Uint8Array, header: Header): RawImage {
   const { width, height, topDown, bits, pixelsAt } = header;
   const [size, rowBytes] = [bits / 8, rowBytesOf(width, bits)];
   const channels = channelsOf(header);
-  requireRows(bytes, pixelsAt, height, rowBytes);
+  requireRows(bytes, header);
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
     let from = pixelsAt + y * rowBytes;

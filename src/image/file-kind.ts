@@ -78,7 +78,9 @@ const REFUSED: readonly (readonly [what: string, advice: string, ...Sign])[] = [
   ["a Zstandard archive", UNPACK, "\x28\xb5\x2f\xfd"],
   ["a bzip2 archive", UNPACK, "BZh"],
   ["a tar archive", UNPACK, "ustar", 257],
-  ["a SGI picture", CONVERT, "\x01\xda"],
+  ["a FITS picture", CONVERT, "SIMPLE  ="],
+  ["a Sun raster picture", CONVERT, "\x59\xa6\x6a\x95"],
+  ["an SGI picture", CONVERT, "\x01\xda"],
   ["a PCX picture", CONVERT, "\x0a\x05\x01"],
   ["a NumPy array", TO_RGB, "\x93NUMPY"],
   ["an HDF5 file", TO_RGB, "\x89HDF"],
@@ -89,6 +91,7 @@ const REFUSED: readonly (readonly [what: string, advice: string, ...Sign])[] = [
 export function formatOf(bytes: Uint8Array): PictureFormat {
   const begins = ([text, at = 0]: Sign): boolean => latin1(bytes.subarray(at, at + text.length)) === text;
   const known = READ.find(([, ...sign]) => begins(sign));
+  if (known?.[0] === "TIFF" && begins(["CR\x02", 8])) throw notRead("a camera raw file (Canon CR2)", CONVERT);
   if (known) return known[0];
   if (begins(["ftyp", 4])) return isoFormat(bytes);
   const refused = REFUSED.find(([, , ...sign]) => begins(sign));
@@ -182,6 +185,7 @@ function textKind(bytes: Uint8Array): UnsupportedPicture | undefined {
   }
   if (BASE64.test(start)) return notRead("a picture in base64", 'decode it first, as Buffer.from(text, "base64") does');
   if (/^\s*\/\* XPM \*\//.test(start)) return notRead("an XPM picture", CONVERT);
+  if (/^\s*#define \w+ \d/.test(start)) return notRead("an XBM picture", CONVERT);
   // Control characters, and what is no UTF-8, do not stand in text.
   // eslint-disable-next-line no-control-regex
   if (start.length >= 4 && !/[\0-\x08\x0e-\x1f\ufffd]/.test(start.slice(0, 1000)))

@@ -20,6 +20,7 @@ function framesOf(bytes: Uint8Array, wanted: readonly number[]): RawImage[] {
   const last = Math.max(...wanted);
   const file = readGif(bytes, last + 1);
   if (last >= file.frames.length) throw new Error(`it has ${file.frames.length} frames`);
+  requireDecodable(Math.max(file.width, 1), Math.max(file.height, 1));
   const found: RawImage[] = [];
   for (const { frame, screen } of screensOf(bytes, file)) {
     if (frame === last) found.push(screen);

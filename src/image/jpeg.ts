@@ -1,35 +1,57 @@
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
+import { UnsupportedPicture } from "./unsupported.js";
 
 /** JPEG by libjpeg; of several pictures in one file the first. */
 export const jpeg: Decoder = {
   frames: async () => 1,
   orientation: (bytes) => orientationOf(metadataOf(bytes)),
-  decode: (bytes) => decodeWithSharp(bytes),
+  decode: (bytes) => {
+    requireEightBits(bytes);
+    return decodeWithSharp(bytes);
+  },
 };
 
 const EXIF = "Exif\0\0";
 const XMP = "http://ns.adobe.com/xap/1.0/\0";
-const [APP1, START_OF_SCAN, END_OF_IMAGE] = [0xe1, 0xda, 0xd9];
+const [APP1, START_OF_SCAN, END_OF_IMAGE, JPEG_LS] = [0xe1, 0xda, 0xd9, 0xf7];
+/** Markers that lie among those of frames and begin none: Huffman tables, extensions, arithmetic conditioning. */
+const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 
-/** EXIF data (segments joined, as Pillow does) and XMP of the segments before the pixels. */
-function metadataOf(bytes: Uint8Array): Metadata {
-  const exif: Uint8Array[] = [];
-  let xmp: Uint8Array | undefined;
-  for (let at = 2; at + 4 <= bytes.length;) {
-    if (bytes[at] !== 0xff) break;
+/** The segments before the pixels. Source: ITU-T T.81, annex B. */
+function* segmentsOf(bytes: Uint8Array): Generator<{ marker: number; body: Uint8Array }, void, void> {
+  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff;) {
     const marker = bytes[at + 1]!;
+    if (marker === START_OF_SCAN || marker === END_OF_IMAGE) return;
     if (marker === 0xff) {
       at++; // fill bytes may stand before a marker
       continue;
     }
-    if (marker === START_OF_SCAN || marker === END_OF_IMAGE) break;
-    const length = (bytes[at + 2]! << 8) | bytes[at + 3]!;
-    const body = bytes.subarray(at + 4, at + 2 + length);
+    const length = Math.max((bytes[at + 2]! << 8) | bytes[at + 3]!, 2);
+    yield { marker, body: bytes.subarray(at + 4, at + 2 + length) };
+    at += 2 + length;
+  }
+}
+
+/** Throws `UnsupportedPicture` for samples of other than 8 bits, and for JPEG-LS. */
+function requireEightBits(bytes: Uint8Array): void {
+  for (const { marker, body } of segmentsOf(bytes)) {
+    const frame = marker >= 0xc0 && marker <= 0xcf && !NO_FRAMES.includes(marker);
+    if (frame && body[0] === 8) return;
+    if (!frame && marker !== JPEG_LS) continue;
+    const kind = marker === JPEG_LS ? "a JPEG-LS picture" : `a JPEG of ${body[0]} bits a sample`;
+    throw new UnsupportedPicture(`${kind} is not read; convert it to PNG or to a JPEG of 8 bits`);
+  }
+}
+
+/** EXIF data (segments joined, as Pillow does) and XMP. */
+function metadataOf(bytes: Uint8Array): Metadata {
+  const exif: Uint8Array[] = [];
+  let xmp: Uint8Array | undefined;
+  for (const { marker, body } of segmentsOf(bytes)) {
     if (marker === APP1 && begins(body, EXIF)) exif.push(body.subarray(exif.length === 0 ? 0 : EXIF.length));
     else if (marker === APP1 && begins(body, XMP)) xmp = body.subarray(XMP.length);
-    at += 2 + Math.max(length, 2);
   }
   return { exif: exif.length === 0 ? undefined : Buffer.concat(exif), xmp };
 }

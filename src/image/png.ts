@@ -14,6 +14,9 @@ export const png: Decoder = {
       const advice = "convert it to GIF or WebP, or give its frames as files";
       throw new UnsupportedPicture(`of an animated PNG only the first frame is read; ${advice}`);
     }
+    if (latin1(bytes.subarray(12, 16)) === "CgBI") {
+      throw new UnsupportedPicture("a PNG in Apple's own form (CgBI) is not read; convert it to an ordinary PNG");
+    }
     // 16 bits and grey without alpha: a transparent colour makes libvips add a channel, and then scale.
     return decodeWithSharp(bytes, { clippedGrey: bytes[24] === 16 && bytes[25] === 0 });
   },

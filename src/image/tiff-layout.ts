@@ -79,7 +79,11 @@ export function layoutOf(page: Directory, { littleEndian }: Tiff): TiffLayout {
   if (!Number.isInteger(width) || !Number.isInteger(height)) throw new Error("its size is no whole number");
   const compression = number(259, 1);
   const photometric = compression === 6 ? 6 : number(262, 0);
-  const samples = number(277, compression === 6 ? 3 : 1);
+  const planar = number(284, 1) === 2;
+  const beside = page.numbers(338) ?? [];
+  // Planes behind the colours that mean nothing are left unread, as by Pillow.
+  const unread = planar && beside.every((kind) => kind === 0) ? beside.length : 0;
+  const samples = number(277, compression === 6 ? 3 : 1) - unread;
   return {
     width,
     height,
@@ -87,9 +91,9 @@ export function layoutOf(page: Directory, { littleEndian }: Tiff): TiffLayout {
     photometric,
     bits: same("bits per sample", page.numbers(258) ?? [1], samples),
     samples,
-    extra: page.numbers(338) ?? [],
+    extra: unread > 0 ? [] : beside,
     sampleFormat: same("sample formats", page.numbers(339) ?? [1], samples),
-    planar: number(284, 1) === 2 && samples > 1,
+    planar: planar && samples > 1,
     reversedBits: number(266, 1) === 2,
     predictor: number(317, 1),
     ...chunksOf(page, width, height),

@@ -73,6 +73,8 @@ const KINDS: [what: RegExp, file: Uint8Array][] = [
   [/a web page/, bytes("\n<!DOCTYPE html><html><body>Not found</body></html>")],
   [/a Windows icon/, bytes([0, 0, 1, 0, 2, 0], filler)],
   [/a Windows cursor/, bytes([0, 0, 2, 0, 1, 0], filler)],
+  [/a camera raw .*CR2/, bytes("II*\0", [16, 0, 0, 0], "CR\x02\0", filler)],
+  [/a FITS picture/, bytes("SIMPLE  =                    T")],
   [/a Targa picture/, bytes([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 24, 0], filler)],
   [/a PAM picture/, bytes("P7\nWIDTH 1\nHEIGHT 1\n")],
   [/a Git LFS pointer.*git lfs pull/, bytes("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")],
@@ -174,6 +176,26 @@ describe("a bitmap of a kind that is not read is refused for it", () => {
     [/a header of 16 bytes/, bitmap((file) => file.writeUInt32LE(16, 14))],
     [/run lengths of 24 bits/, bitmap((file) => file.writeUInt32LE(1, 30))],
     [/the masks .* of 24 bits/, bitmap((file) => file.writeUInt32LE(3, 30))],
+  ];
+  for (const [what, file] of cases) it(String(what), async () => assert.match(await refusal(file), what));
+});
+
+describe("a JPEG or PNG of a kind that is not read is refused for it", () => {
+  const segment = (marker: number, ...body: number[]): number[] => [0xff, marker, 0, 2 + body.length, ...body];
+  const jpeg = (marker: number, bits: number): Buffer =>
+    bytes(
+      [0xff, 0xd8],
+      segment(0xc4, 0),
+      segment(marker, bits, 0, 9, 0, 9, 1, 1, 0x11, 0),
+      segment(0xda, 1, 1, 0, 0, 63, 0),
+    );
+  const png = readFileSync(pictureFile("grey8-key.png"));
+  const apples = bytes(png.subarray(0, 8), [0, 0, 0, 4], "CgBI", [0x50, 0, 0x20, 2, 0, 0, 0, 0], png.subarray(8));
+  const cases: [what: RegExp, file: Buffer][] = [
+    [/a JPEG of 12 bits a sample is not read; convert it/, jpeg(0xc1, 12)],
+    [/a JPEG of 16 bits a sample/, jpeg(0xc3, 16)],
+    [/a JPEG-LS picture is not read/, jpeg(0xf7, 8)],
+    [/a PNG in Apple's own form \(CgBI\)/, apples],
   ];
   for (const [what, file] of cases) it(String(what), async () => assert.match(await refusal(file), what));
 });
