@@ -1,50 +1,38 @@
 import { inflateSync } from "node:zlib";
 
+import { apngScreens, countApngFrames } from "./apng.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
+import { chunksOf, latin1 } from "./png-chunks.js";
+import type { RawImage } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
 import { UnsupportedPicture } from "./unsupported.js";
 
-/** PNG by libpng; of an animated one the picture that a viewer without animations shows, which Pillow too counts as frame 0. */
+/** PNG by libpng; frame 0 of an animated one is the picture that a viewer without animations shows, as in Pillow. */
 export const png: Decoder = {
-  frames: async (bytes) => framesOf(bytes),
+  frames: async (bytes) => countApngFrames(bytes),
   orientation: (bytes) => orientationOf(metadataOf(bytes)),
-  decode: (bytes, frame) => {
-    if (frame > 0) {
-      const advice = "convert it to GIF or WebP, or give its frames as files";
-      throw new UnsupportedPicture(`of an animated PNG only the first frame is read; ${advice}`);
-    }
-    if (latin1(bytes.subarray(12, 16)) === "CgBI") {
-      throw new UnsupportedPicture("a PNG in Apple's own form (CgBI) is not read; convert it to an ordinary PNG");
-    }
-    // 16 bits and grey without alpha: a transparent colour makes libvips add a channel, and then scale.
-    return decodeWithSharp(bytes, { clippedGrey: bytes[24] === 16 && bytes[25] === 0 });
-  },
+  decode: async (bytes, frame) => (frame === 0 ? decodeStill(bytes) : (await decodeApng(bytes, [frame]))[0]!),
+  decodeFrames: (bytes, frames) => decodeApng(bytes, frames),
 };
 
-/** The chunks of a PNG in order; one that is cut off ends them. */
-function* chunksOf(bytes: Uint8Array): Generator<{ kind: string; body: Uint8Array }, void, void> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 8; at + 8 <= bytes.length;) {
-    const length = view.getUint32(at);
-    if (at + 12 + length > bytes.length) return;
-    yield { kind: latin1(bytes.subarray(at + 4, at + 8)), body: bytes.subarray(at + 8, at + 8 + length) };
-    at += 12 + length;
+async function decodeStill(bytes: Uint8Array): Promise<RawImage> {
+  if (latin1(bytes.subarray(12, 16)) === "CgBI") {
+    throw new UnsupportedPicture("a PNG in Apple's own form (CgBI) is not read; convert it to an ordinary PNG");
   }
+  // 16 bits and grey without alpha: a transparent colour makes libvips add a channel, and then scale.
+  return decodeWithSharp(bytes, { clippedGrey: bytes[24] === 16 && bytes[25] === 0 });
 }
 
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
-
-// A picture that stands before the first frame control is no frame of the animation, and one more for Pillow.
-function framesOf(bytes: Uint8Array): number {
-  let controlled = false;
-  let count: number | null = null;
-  for (const { kind, body } of chunksOf(bytes)) {
-    if (kind === "acTL" && body.length >= 8) count = Buffer.from(body).readUInt32BE(0);
-    if (kind === "fcTL") controlled = true;
-    if (kind === "IDAT") return count === null || count === 0 ? 1 : count + (controlled ? 0 : 1);
+async function decodeApng(bytes: Uint8Array, wanted: readonly number[]): Promise<RawImage[]> {
+  const last = Math.max(...wanted);
+  const found: RawImage[] = [];
+  let at = 0;
+  for await (const screen of apngScreens(bytes, await decodeStill(bytes))) {
+    if (wanted.includes(at)) found.push({ ...screen, data: screen.data.slice() });
+    if (at++ === last) return found;
   }
-  return 1;
+  throw new Error(`it has ${at} frames`);
 }
 
 const RAW_EXIF = "Raw profile type exif";

@@ -30,6 +30,12 @@ export async function decodeWithSharp(
   return { data: new Uint8Array(data.buffer, data.byteOffset, data.length), width: info.width, height: info.height };
 }
 
+/** RGBA of a file, as `decodeWithSharp` decodes it. Throws as that does. */
+export async function decodeRgba(bytes: Uint8Array): Promise<Uint8Array> {
+  const { data } = await pixels(sharp(bytes, OPTIONS).ensureAlpha().toColourspace("srgb").raw({ depth: "uchar" }));
+  return new Uint8Array(data.buffer, data.byteOffset, data.length);
+}
+
 const pixels = (pipeline: Sharp) => pipeline.toBuffer({ resolveWithObject: true });
 
 /** Frames or pages as libvips counts them. Throws an `Error` where it cannot read the file. */

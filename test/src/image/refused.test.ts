@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 
+import { crc32 } from "../../../weights/crc32.js";
 import { InputError } from "../../../src/errors.js";
 import { countFrames, decodeFrames, decodeImage } from "../../../src/image.js";
 import { videoFrames } from "../../../src/questions/video.js";
@@ -201,24 +202,38 @@ describe("a JPEG or PNG of a kind that is not read is refused for it", () => {
 });
 
 describe("frames that are not read are an error, never another frame", () => {
-  const animated = (): Buffer => {
-    const png = readFileSync(pictureFile("grey8-key.png"));
-    const chunk = (kind: string, body: Buffer): Buffer => {
-      const head = Buffer.alloc(8);
+  /** An animated PNG of three frames, with what makes it one before its pixels, and two frames behind them. */
+  const animated = (name: string): Buffer => {
+    const png = readFileSync(pictureFile(name));
+    const chunk = (kind: string, body: Uint8Array): Buffer => {
+      const [head, tail] = [Buffer.alloc(8), Buffer.alloc(4)];
       head.writeUInt32BE(body.length);
       head.write(kind, 4, "latin1");
-      return bytes(head, body, Buffer.alloc(4)); // the checksum of a chunk that libpng passes over
+      tail.writeUInt32BE(crc32(bytes(kind, body)));
+      return bytes(head, body, tail);
     };
-    const control = Buffer.alloc(8);
-    control.writeUInt32BE(3);
-    return bytes(png.subarray(0, 33), chunk("acTL", control), chunk("fcTL", Buffer.alloc(26)), png.subarray(33));
+    const control = Buffer.alloc(26);
+    [png.readUInt32BE(16), png.readUInt32BE(20)].forEach((side, i) => control.writeUInt32BE(side, 4 + 4 * i));
+    const frame = bytes(chunk("fcTL", control), chunk("fdAT", bytes([0, 0, 0, 2], deflateSync(Buffer.alloc(9999)))));
+    const before = bytes(chunk("acTL", Buffer.from([0, 0, 0, 3, 0, 0, 0, 0])), chunk("fcTL", control));
+    return bytes(png.subarray(0, 33), before, png.subarray(33, -12), frame, frame, png.subarray(-12));
   };
 
-  it("of an animated PNG", async () => {
-    assert.equal(await countFrames(animated()), 3);
-    assert.deepEqual(await decodeImage(animated()), await decodeImage(pictureFile("grey8-key.png")));
-    await assert.rejects(videoFrames(animated(), 3), /animated PNG only the first frame is read; convert it to GIF/);
-    assert.equal((await videoFrames(animated(), 1)).length, 1);
+  it("of an animated PNG whose frames Pillow lays over each other by no rule", async () => {
+    const file = animated("grey16-key.png");
+    assert.equal(await countFrames(file), 3);
+    assert.deepEqual(await decodeImage(file), await decodeImage(pictureFile("grey16-key.png")));
+    await assert.rejects(
+      videoFrames(file, 3),
+      /animated PNG with 16-bit grey only the first frame is read; give its frames/,
+    );
+    assert.equal((await videoFrames(file, 1)).length, 1);
+  });
+
+  it("of an animated PNG that ends early", async () => {
+    const whole = readFileSync(pictureFile("animation-over.png"));
+    const cut = whole.subarray(0, whole.lastIndexOf("fcTL") - 4);
+    await assert.rejects(videoFrames(cut, 4), /truncated or damaged \(it has 3 frames\)/);
   });
 
   it("of an AVIF sequence", async () => {
