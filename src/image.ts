@@ -1,3 +1,4 @@
+import { NoRoomError } from "./decoding-room.js";
 import { InputError } from "./errors.js";
 import type { Decoder } from "./image/decoder.js";
 import { DECODERS } from "./image/decoders.js";
@@ -74,7 +75,9 @@ async function read<Result>(
     return await use(DECODERS[formatOf(bytes)], bytes);
   } catch (error) {
     if (error instanceof InputError) throw error;
-    if (error instanceof UnsupportedPicture) throw new InputError(`${name}: ${error.message}`, { cause: error });
+    if (error instanceof UnsupportedPicture || error instanceof NoRoomError) {
+      throw new InputError(`${name}: ${error.message}`, { cause: error });
+    }
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0]!.slice(0, 200);
     throw new InputError(`${name}: the image is truncated or damaged (${reason}); replace the file`, { cause: error });
   }

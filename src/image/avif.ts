@@ -2,8 +2,8 @@ import { decodeAv1 } from "./avif-codec.js";
 import { withPixelInformation } from "./avif-repair.js";
 import type { Decoder } from "./decoder.js";
 import { boxesOf, boxIn, type Box, readHeif, type Heif } from "./heif-boxes.js";
+import { inRoom } from "./in-room.js";
 import { exifOrientation, type Orientation, xmpOrientation } from "./orientation.js";
-import { requireDecodable } from "./raw-image.js";
 import { UnsupportedPicture } from "./unsupported.js";
 
 /**
@@ -19,8 +19,12 @@ export const avif: Decoder = {
       throw new UnsupportedPicture(`of an AVIF sequence only the first frame is read; ${advice}`);
     }
     const sizes = sizesOf(bytes);
-    for (const { width, height } of sizes) requireDecodable(width, height);
-    return decodeAv1(withPixelInformation(bytes), Math.max(...sizes.map(({ width, height }) => width * height)));
+    const [first] = sizes;
+    if (!first) return decodeAv1(withPixelInformation(bytes), 0);
+    const pixels = ({ width, height }: { width: number; height: number }): number => width * height;
+    const largest = sizes.reduce((most, size) => (pixels(size) > pixels(most) ? size : most), first);
+    // Planes and RGBA lie in the memory of WebAssembly, beside the RGB.
+    return inRoom(largest, () => decodeAv1(withPixelInformation(bytes), pixels(largest)), 3);
   },
 };
 

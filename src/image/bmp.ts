@@ -1,6 +1,7 @@
 import { decodeRle } from "./bmp-rle.js";
 import type { Decoder } from "./decoder.js";
-import { type RawImage, requireDecodable } from "./raw-image.js";
+import { inRoom } from "./in-room.js";
+import type { RawImage } from "./raw-image.js";
 import { UnsupportedPicture } from "./unsupported.js";
 
 /** Windows and OS/2 bitmaps. Source: Pillow 13, src/PIL/BmpImagePlugin.py. */
@@ -10,13 +11,17 @@ export const bmp: Decoder = {
   decode: async (file) => {
     const bytes = withFileHeader(file);
     const header = headerOf(bytes);
-    requireDecodable(header.width, header.height);
-    const { bits, compression } = header;
-    if (compression === RLE8 || compression === RLE4)
-      return fromIndices(decodeRle(bytes, header.pixelsAt, header, compression === RLE4), header);
-    return bits <= 8 ? fromIndices(unpackedIndices(bytes, header), header) : fromColours(bytes, header);
+    return inRoom(header, () => pixelsOf(bytes, header));
   },
 };
+
+function pixelsOf(bytes: Uint8Array, header: Header): RawImage {
+  const { bits, compression, pixelsAt } = header;
+  if (compression === RLE8 || compression === RLE4) {
+    return fromIndices(decodeRle(bytes, pixelsAt, header, compression === RLE4), header);
+  }
+  return bits <= 8 ? fromIndices(unpackedIndices(bytes, header), header) : fromColours(bytes, header);
+}
 
 // What a clipboard holds lacks the 14 bytes of the file; without a place of the pixels they lie behind the palette.
 function withFileHeader(bytes: Uint8Array): Uint8Array {

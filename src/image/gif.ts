@@ -1,5 +1,6 @@
 import type { Decoder } from "./decoder.js";
 import { type GifFile, type GifFrame, joinBlocks, readGif } from "./gif-blocks.js";
+import { inRoom } from "./in-room.js";
 import { decodeLzw } from "./lzw.js";
 import { type RawImage, requireDecodable } from "./raw-image.js";
 import { UnsupportedPicture } from "./unsupported.js";
@@ -12,15 +13,26 @@ const BLACK: Colour = [0, 0, 0];
 export const gif: Decoder = {
   frames: async (bytes) => readGif(bytes).frames.length,
   orientation: () => 1,
-  decode: async (bytes, frame) => framesOf(bytes, [frame])[0]!,
-  decodeFrames: async (bytes, frames) => framesOf(bytes, frames),
+  decode: async (bytes, frame) => (await framesOf(bytes, [frame]))[0]!,
+  decodeFrames: framesOf,
 };
 
-function framesOf(bytes: Uint8Array, wanted: readonly number[]): RawImage[] {
+async function framesOf(bytes: Uint8Array, wanted: readonly number[]): Promise<RawImage[]> {
   const last = Math.max(...wanted);
   const file = readGif(bytes, last + 1);
   if (last >= file.frames.length) throw new Error(`it has ${file.frames.length} frames`);
-  requireDecodable(Math.max(file.width, 1), Math.max(file.height, 1));
+  // The screen grows where a frame exceeds it.
+  const ends = (side: (frame: GifFrame) => number, own: number): number =>
+    file.frames.reduce((most, frame) => Math.max(most, side(frame)), Math.max(own, 1));
+  const size = {
+    width: ends(({ left, width }) => left + width, file.width),
+    height: ends(({ top, height }) => top + height, file.height),
+  };
+  return inRoom(size, () => chosenScreens(bytes, file, wanted), 1 + wanted.length / 3);
+}
+
+function chosenScreens(bytes: Uint8Array, file: GifFile, wanted: readonly number[]): RawImage[] {
+  const last = Math.max(...wanted);
   const found: RawImage[] = [];
   for (const { frame, screen } of screensOf(bytes, file)) {
     if (frame === last) found.push(screen);

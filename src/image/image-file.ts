@@ -1,5 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
-
+import { FileTooLongError, NotAFileError, readPlain } from "../../weights/plain-file.js";
 import { InputError } from "../errors.js";
 
 /** A file larger than this is not read; no picture within `MAX_IMAGE_PIXELS` needs as much. */
@@ -8,20 +7,8 @@ export const MAX_IMAGE_FILE_BYTES = 2 ** 30;
 /** The bytes of a file; `name` stands for its path in errors. Throws `InputError` that says what is wrong with the path. */
 export async function readImageFile(path: string, name: string): Promise<Uint8Array> {
   try {
-    const found = await stat(path);
-    const { size } = found;
-    // Of a device or a pipe there may be no end.
-    if (!found.isFile() && !found.isDirectory()) {
-      throw new InputError(`${name}: expected a regular file, received a device, pipe or socket`);
-    }
-    if (size > MAX_IMAGE_FILE_BYTES) {
-      throw new InputError(
-        `${name}: the file has ${size} bytes, more than the ${MAX_IMAGE_FILE_BYTES} read as an image`,
-      );
-    }
-    return await readFile(path);
+    return await readPlain(path, MAX_IMAGE_FILE_BYTES);
   } catch (error) {
-    if (error instanceof InputError) throw error;
     throw new InputError(`${name}: ${readFailure(path, error)}`, { cause: error });
   }
 }
@@ -32,12 +19,17 @@ const BASE64 = /^[A-Za-z0-9+/_\s-]{200,}={0,2}\s*$/;
 function readFailure(path: string, error: unknown): string {
   if (BASE64.test(path))
     return 'this is base64 and no path; write "data:image/png;base64," before it, or give its bytes';
+  if (error instanceof NotAFileError) {
+    const advice = error.kind === "a folder" ? "name a file in it" : "save it as a regular file and name that";
+    return `this is ${error.kind}, not an image file; ${advice}`;
+  }
+  if (error instanceof FileTooLongError) {
+    return `the file has more than the ${error.limit} bytes that are read as an image; shrink it first`;
+  }
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOENT":
     case "ENOTDIR":
       return "there is no such image file; check the path";
-    case "EISDIR":
-      return "this is a folder, not an image file; name a file in it";
     case "EACCES":
     case "EPERM":
       return "the image file may not be read; check its permissions";

@@ -1,5 +1,6 @@
 import type { Decoder } from "./decoder.js";
-import { greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
+import { inRoom } from "./in-room.js";
+import { greyToRgb, type RawImage } from "./raw-image.js";
 
 /** Portable bitmaps, greymaps, pixmaps (P1 to P6) and grey floats (Pf). Source: Pillow 13, src/PIL/PpmImagePlugin.py. */
 export const pnm: Decoder = {
@@ -9,19 +10,22 @@ export const pnm: Decoder = {
     const file = new PnmReader(bytes);
     const magic = file.token();
     const [width, height] = [file.whole(), file.whole()];
-    requireDecodable(width, height);
-    switch (magic) {
-      case "P1":
-        return bitmap(file.digits(width * height), width, height);
-      case "P4":
-        return bitmap(packedBits(file.rest(), width, height), width, height);
-      case "Pf":
-        return floatmap(file, width, height);
-      default:
-        return pixelmap(file, magic, width, height);
-    }
+    return inRoom({ width, height }, () => pixelsOf(file, magic, width, height));
   },
 };
+
+function pixelsOf(file: PnmReader, magic: string, width: number, height: number): RawImage {
+  switch (magic) {
+    case "P1":
+      return bitmap(file.digits(width * height), width, height);
+    case "P4":
+      return bitmap(packedBits(file.rest(), width, height), width, height);
+    case "Pf":
+      return floatmap(file, width, height);
+    default:
+      return pixelmap(file, magic, width, height);
+  }
+}
 
 const SPACES = new Set([0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d]);
 const [COMMENT, NEWLINE, RETURN] = [0x23, 0x0a, 0x0d];

@@ -1,6 +1,7 @@
 import sharp, { type Sharp } from "sharp";
 
-import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
+import { inRoom } from "./in-room.js";
+import { cmykToRgb, greyToRgb, type RawImage } from "./raw-image.js";
 
 const OPTIONS = { autoOrient: false, ignoreIcc: true, failOn: "error", limitInputPixels: false } as const;
 
@@ -14,21 +15,26 @@ export async function decodeWithSharp(
 ): Promise<RawImage> {
   const options = { ...OPTIONS, page };
   const { width, height, space, depth, channels } = await sharp(bytes, options).metadata();
-  requireDecodable(width, height);
-  const pipeline = sharp(bytes, options);
-  if (space === "cmyk") {
-    // Without the pipeline in CMYK, libvips converts through a press profile of its own.
+  const kind = space === "cmyk" ? "cmyk" : depth === "ushort" && (channels === 1 || clippedGrey) ? "grey16" : "srgb";
+  return inRoom({ width, height }, () => DECODE[kind](sharp(bytes, options)));
+}
+
+const DECODE = {
+  // Without the pipeline in CMYK, libvips converts through a press profile of its own.
+  cmyk: async (pipeline: Sharp): Promise<RawImage> => {
     const { data, info } = await pixels(pipeline.pipelineColourspace("cmyk").toColourspace("cmyk").raw());
     return cmykToRgb(data, info.channels, info.width, info.height);
-  }
-  if (depth === "ushort" && (channels === 1 || clippedGrey)) {
+  },
+  grey16: async (pipeline: Sharp): Promise<RawImage> => {
     const { data, info } = await pixels(pipeline.removeAlpha().toColourspace("grey16").raw({ depth: "ushort" }));
     const grey = new Uint16Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
     return greyToRgb(grey, info.width, info.height);
-  }
-  const { data, info } = await pixels(pipeline.removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }));
-  return { data: new Uint8Array(data.buffer, data.byteOffset, data.length), width: info.width, height: info.height };
-}
+  },
+  srgb: async (pipeline: Sharp): Promise<RawImage> => {
+    const { data, info } = await pixels(pipeline.removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }));
+    return { data: new Uint8Array(data.buffer, data.byteOffset, data.length), width: info.width, height: info.height };
+  },
+};
 
 /** RGBA of a file, as `decodeWithSharp` decodes it. Throws as that does. */
 export async function decodeRgba(bytes: Uint8Array): Promise<Uint8Array> {

@@ -1,4 +1,5 @@
 import type { Decoder } from "./decoder.js";
+import { inRoom } from "./in-room.js";
 import { ORIENTATION_TAG, type Orientation, xmpOrientation } from "./orientation.js";
 import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
@@ -20,10 +21,15 @@ export const tiff: Decoder = {
     requireDecodable(layout.width, layout.height);
     requireKnownTiff(layout);
     if (LEFT_TO_LIBTIFF.includes(layout.compression)) return decodeWithSharp(bytes, { page: frame });
-    if (layout.photometric === YCBCR && layout.samples === 3) return decodeYCbCr(bytes, layout);
-    return toRgb(readSamples(bytes, layout), layout);
+    const times = Math.max(1, (layout.samples * layout.bits) / 8 / 3);
+    return inRoom(layout, () => unpacked(bytes, layout), times);
   },
 };
+
+function unpacked(bytes: Uint8Array, layout: TiffLayout): RawImage {
+  if (layout.photometric === YCBCR && layout.samples === 3) return decodeYCbCr(bytes, layout);
+  return toRgb(readSamples(bytes, layout), layout);
+}
 
 const orientationOfPage = (page: Directory): Orientation =>
   page.numbers(ORIENTATION_TAG)?.[0] ?? xmpOrientation(page.bytes(XMP_TAG)) ?? 1;
