@@ -105,8 +105,7 @@ async function requireFolderPlace(where: string, place: string): Promise<void> {
 }
 
 /** A path, where a value is one or the `file:` address of one. */
-const pathOf = (value: string): string =>
-  /^file:\/\//i.test(value) && URL.canParse(value) ? fileURLToPath(value) : value;
+const pathOf = (value: string): string => (/^file:/i.test(value) && URL.canParse(value) ? fileURLToPath(value) : value);
 
 async function filesOfModel(value: string): Promise<string[]> {
   const place = pathOf(value);
