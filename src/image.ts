@@ -6,6 +6,7 @@ import { formatOf } from "./image/file-kind.js";
 import { upright } from "./image/orientation.js";
 import { type PictureFile, type PictureOptions, readPictureFile } from "./image/picture-source.js";
 import type { RawImage } from "./image/raw-image.js";
+import { checkOptions, flag, number, type OptionKinds } from "./options.js";
 import { UnsupportedPicture } from "./image/unsupported.js";
 
 export { MAX_IMAGE_FILE_BYTES } from "./image/image-file.js";
@@ -24,6 +25,9 @@ export type DecodeOptions = PictureOptions & {
   frame?: number | undefined;
 };
 
+const FETCHING: OptionKinds<PictureOptions> = { fetchPictures: flag };
+const DECODING: OptionKinds<DecodeOptions> = { ...FETCHING, frame: number };
+
 /**
  * Decodes a picture as Pillow's `ImageOps.exif_transpose(Image.open(file)).convert("RGB")` does: orientation applied, alpha
  * dropped and not composited, grey and palette expanded, embedded colour profiles ignored, the first frame of several, grey of
@@ -33,10 +37,11 @@ export type DecodeOptions = PictureOptions & {
 export async function decodeImage(
   input: Exclude<ImageInput, PixelTensorInput>,
   label = "image",
-  { frame = 0, ...options }: DecodeOptions = {},
+  options: DecodeOptions = {},
 ): Promise<RawImage> {
+  const { frame = 0, fetchPictures } = checkOptions("decodeImage", options, DECODING);
   if (isRawImage(input)) return checkedRaw(input, label);
-  return read(input, label, options, async (decoder, bytes) =>
+  return read(input, label, { fetchPictures }, async (decoder, bytes) =>
     upright(await decoder.decode(bytes, frame), decoder.orientation(bytes, frame)),
   );
 }
@@ -67,7 +72,7 @@ async function read<Result>(
   options: PictureOptions,
   use: (decoder: Decoder, bytes: Uint8Array) => Promise<Result>,
 ): Promise<Result> {
-  const { bytes, name } = await readPictureFile(input, label, options);
+  const { bytes, name } = await readPictureFile(input, label, checkOptions("picture", options, FETCHING));
   if (bytes.length === 0) {
     throw new InputError(`${name}: the image is empty (0 bytes); give a file that holds a picture`);
   }

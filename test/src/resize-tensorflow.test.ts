@@ -66,7 +66,7 @@ describe("the setting of the resize", () => {
   it("is big_vision's cut to bytes under `bigVision`, and has its notebook's floats as a name of its own", () => {
     assert.equal(bigVision.resize, "bilinear-antialias");
     assert.equal(settingsWith({ resize: "bilinear-antialias-float" }).resize, "bilinear-antialias-float");
-    assert.throws(() => settingsWith({ resize: "bilinear" as never }), /settings\.resize: expected one of/);
+    assert.throws(() => settingsWith({ resize: "bilinear" as never }), /resize.*expected/);
   });
 });
 
