@@ -25,8 +25,9 @@ export type DecodeOptions = PictureOptions & {
   frame?: number | undefined;
 };
 
-const FETCHING: OptionKinds<PictureOptions> = { fetchPictures: flag };
-const DECODING: OptionKinds<DecodeOptions> = { ...FETCHING, frame: number };
+/** Of the options of a picture file. */
+export const PICTURE_KINDS: OptionKinds<PictureOptions> = { fetchPictures: flag };
+const DECODING: OptionKinds<DecodeOptions> = { ...PICTURE_KINDS, frame: number };
 
 /**
  * Decodes a picture as Pillow's `ImageOps.exif_transpose(Image.open(file)).convert("RGB")` does: orientation applied, alpha
@@ -72,7 +73,7 @@ async function read<Result>(
   options: PictureOptions,
   use: (decoder: Decoder, bytes: Uint8Array) => Promise<Result>,
 ): Promise<Result> {
-  const { bytes, name } = await readPictureFile(input, label, checkOptions("picture", options, FETCHING));
+  const { bytes, name } = await readPictureFile(input, label, checkOptions("picture", options, PICTURE_KINDS));
   if (bytes.length === 0) {
     throw new InputError(`${name}: the image is empty (0 bytes); give a file that holds a picture`);
   }

@@ -357,6 +357,7 @@ export class PaliGemma extends TaskMethods {
 
   /** What a call decodes with: its options, and where it leaves one out what the model's generation_config.json sets. */
   inForce<Options extends GenerationOptions>(options: Options): Options {
+    checkOptions<BatchOptions>("inForce", options, BATCH_KINDS);
     return withDefaults(options, this.generationDefaults);
   }
 

@@ -1,5 +1,6 @@
 import { BACKENDS, type BackendChoice } from "../backend.js";
 import { InputError } from "../errors.js";
+import { anything, checkOptions, flag, type OptionKinds } from "../options.js";
 import { type Asked, type BackendReport, backendsOf, type CheckTools, reportOn } from "./backends.js";
 import type { memoryBandwidth } from "./bandwidth.js";
 import { type Gpus, gpus } from "./gpu.js";
@@ -13,6 +14,8 @@ export type DiagnoseOptions = {
   /** Whether tfjs-node-gpu must be there and compute on a GPU. */
   gpu?: boolean | undefined;
 };
+
+const DIAGNOSE_KINDS: OptionKinds<DiagnoseOptions> = { backend: anything, gpu: flag };
 
 /** Whether this machine is right, and what it is: what a report of a problem should hold. */
 export type Diagnosis = {
@@ -40,9 +43,10 @@ const VARIABLES =
  * another backend than tensorflow.
  */
 export async function diagnose(
-  { backend = "auto", gpu = false }: DiagnoseOptions = {},
+  options: DiagnoseOptions = {},
   tools: CheckTools & { bandwidth?: typeof memoryBandwidth } = {},
 ): Promise<Diagnosis> {
+  const { backend = "auto", gpu = false } = checkOptions("diagnose", options, DIAGNOSE_KINDS);
   requireKnown({ backend, gpu });
   const asked: Asked = { backend, gpu };
   const [seen, measured] = [await gpus(tools.run), await memory(tools.bandwidth)];

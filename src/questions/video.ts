@@ -4,10 +4,12 @@ import {
   countFrames,
   decodeFrames,
   decodeImage,
+  PICTURE_KINDS,
   type PictureFile,
   type PictureOptions,
   type RawImage,
 } from "../image.js";
+import { checkOptions } from "../options.js";
 import { requireWhole } from "../whole-number.js";
 
 /** An animation or a TIFF with several pages, or the frames themselves in order, one picture file each. */
@@ -24,6 +26,7 @@ const MAX_FRAMES = 1024;
  * Source: google-research/big_vision, pp/proj/paligemma/video.py (video_replicate_img).
  */
 export async function videoFrames(video: Video, count: number, options: PictureOptions = {}): Promise<RawImage[]> {
+  checkOptions("videoFrames", options, PICTURE_KINDS);
   requireWhole("frames", count, 1);
   if (count > MAX_FRAMES) throw new InputError(`frames: expected at most ${MAX_FRAMES}, received ${count}`);
   const { available, decode } = isList(video) ? framesOfFiles(video, options) : await framesOfFile(video, options);

@@ -24,6 +24,11 @@ const inputs: api.ModelInputs = { pixelValues: null, inputIds: [[2, 60]] };
 
 /** Every public call that takes an object of options, or is one: a new one belongs here. */
 const CALLS: Record<string, Call> = {
+  decodeImage: (_, options) => api.decodeImage(image, "image", options),
+  decodeFrames: (_, options) => api.decodeFrames(new Uint8Array(9), [0], "image", options),
+  countFrames: (_, options) => api.countFrames(new Uint8Array(9), "image", options),
+  videoFrames: (_, options) => api.videoFrames([image], 1, options),
+  diagnose: (_, options) => api.diagnose(options),
   "PaliGemma.load": (_, options) => api.PaliGemma.load(tinyFolder("tiny-pg2"), options),
   "load's settings": (_, settings) => api.PaliGemma.load(tinyFolder("tiny-pg2"), { settings }),
   settingsWith: (_, options) => api.settingsWith(options),
@@ -45,6 +50,8 @@ const CALLS: Record<string, Call> = {
   generateBatch: (model, options) => model.generateBatch([question], options),
   "generateBatch's question": (model, more: object) => model.generateBatch([question, { ...question, ...more }]),
   stream: (model, options) => first(model.stream(question, options)),
+  inForce: (model, options) => model.inForce(options),
+  oneAnswer: (model, options) => model.oneAnswer(options),
   forward: (model, options) => model.forward(question, options),
   "forward's inputs": (model, more: object) => model.forward({ ...inputs, ...more }),
   runWithCache: (model, more: object) => model.runWithCache(question, { hooks: "**", ...more }),
