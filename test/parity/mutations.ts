@@ -81,15 +81,24 @@ export const mutations: Mutation[] = [
   ...inFile("layers/embedding.ts", "tiny-pg1/prompt", "hooks", [
     ["text rows not scaled", "Math.sqrt(this.hiddenSize)", "1"],
     ["text rows scaled by the top-level hidden size", "Math.sqrt(this.hiddenSize)", "Math.sqrt(2048)"],
+  ]),
+  ...inFile("layers/unembedding.ts", "tiny-pg1/prompt", "hooks", [
     [
       "an output table of its own",
-      "return this.head.multiply(h)",
-      "return tf.tidy(() => tf.matMul(h.reshape([-1, this.hiddenSize]), tf.randomNormal([this.hiddenSize, this.vocabSize])).reshape([...h.shape.slice(0, -1), this.vocabSize]))",
+      "this.head.multiply(listOf(inputs)[0])",
+      "tf.randomNormal([...listOf(inputs)[0].shape.slice(0, -1), this.rows])",
     ],
     [
       "64 rows of the vocabulary left out",
-      "return this.head.multiply(h)",
-      "return this.head.multiply(h).slice([0, 0, 0], [-1, -1, 236])",
+      "this.head.multiply(listOf(inputs)[0])",
+      "this.head.multiply(listOf(inputs)[0]).slice([0, 0, 0], [-1, -1, 236])",
+    ],
+  ]),
+  ...inFile("src/gemma.ts", "tiny-pg2-head/prompt", "hooks", [
+    [
+      "the embedding in place of an output head of its own",
+      "config.tieWordEmbeddings\n      ?",
+      "config.vocabSize > 0\n      ?",
     ],
   ]),
   ...inFile("src/model.ts", "tiny-pg1/prompt", "hooks", [

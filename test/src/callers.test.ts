@@ -330,6 +330,7 @@ onEachBackend("a model that is disposed", (backend) => {
   });
 
   it("is told apart from weights that tf.disposeVariables has freed, in every call", async () => {
+    tf.disposeVariables(); // what other suites of this process have left
     const before = counts();
     const model = await load();
     await model.generate(question, { maxNewTokens: 1 });

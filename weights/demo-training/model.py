@@ -137,7 +137,7 @@ def export(model, folder):
         part.pop("_name_or_path", None)
         part["dtype"] = "bfloat16"
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    generation = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0, "do_sample": False, "max_new_tokens": 64}
+    generation = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0, "do_sample": False, "max_new_tokens": 256}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     preprocessor = {
         "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
