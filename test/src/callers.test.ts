@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
@@ -13,11 +12,10 @@ import { activationPatching } from "../../src/inspection/patching.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import type { Question } from "../../src/questions/question.js";
 import { savePretrained } from "../../src/saving/save-pretrained.js";
-import { fixtures, readReference } from "../parity/reference.js";
 import { counts, onEachBackend } from "../support/backends.js";
-import { tinyFolder } from "../support/tiny.js";
+import { refused } from "../support/refused.js";
+import { tinyFolder, tinyModel } from "../support/tiny.js";
 
-const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
 /** What JavaScript lets a caller write, whatever the types say. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Untyped = any;
@@ -37,24 +35,10 @@ onEachBackend("JavaScript callers", (backend) => {
   let model: Untyped;
   let question: Question;
   before(async () => {
-    const { prompts, pictures } = await readReference(folder);
-    model = await PaliGemma.load(tinyFolder("tiny-pg2"), { backend });
-    question = { image: path.join(folder, pictures[0][0]), prompt: prompts[0] };
-    (await model.forward(question)).dispose(); // makes the copies that wasm keeps of matrices
+    ({ model, question } = await tinyModel(backend));
   });
   after(() => model.dispose());
 
-  const refused = async (call: () => unknown, message: RegExp) => {
-    const before = counts();
-    await assert.rejects(
-      async () => call(),
-      (error: Error) => {
-        assert.match(error.message, message);
-        return error instanceof InputError;
-      },
-    );
-    assert.deepEqual(counts(), before);
-  };
   const picture = () => question.image;
 
   const same: Record<string, [one: () => Promise<unknown>, list: () => Promise<unknown>]> = {

@@ -1,12 +1,15 @@
 import path from "node:path";
 
+import type { BackendName } from "../../src/backend.js";
 import type { PaliGemmaConfig } from "../../src/config.js";
 import type { DtypeChoice } from "../../src/dtypes.js";
 import { loadConfig, loadNetwork } from "../../src/load-network.js";
 import type { PaliGemmaModel } from "../../src/model.js";
+import { PaliGemma } from "../../src/paligemma.js";
+import type { Question } from "../../src/questions/question.js";
 import type { Settings } from "../../src/settings.js";
 import { openFolder } from "../../weights/source.js";
-import { fixtures } from "../parity/reference.js";
+import { fixtures, readReference } from "../parity/reference.js";
 
 /** The folder of a tiny checkpoint. */
 export const tinyFolder = (name: string): string => path.join(fixtures, "models", name);
@@ -22,4 +25,14 @@ export async function tinyNetwork(
 ): Promise<PaliGemmaModel> {
   const folder = await openFolder(tinyFolder(name));
   return loadNetwork(folder, change(await loadConfig(folder)), settings, { dtype });
+}
+
+/** "tiny-pg2" with the question of its reference, after a first pass, at which wasm makes its copies of matrices. The caller disposes the model. */
+export async function tinyModel(backend: BackendName): Promise<{ model: PaliGemma; question: Question }> {
+  const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
+  const { prompts, pictures } = await readReference(folder);
+  const model = await PaliGemma.load(tinyFolder("tiny-pg2"), { backend });
+  const question = { image: path.join(folder, pictures[0][0]), prompt: prompts[0] };
+  (await model.forward(question)).dispose();
+  return { model, question };
 }

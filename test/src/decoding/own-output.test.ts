@@ -16,22 +16,18 @@ import { WeightsError } from "../../../weights/errors.js";
 import { readHeader } from "../../../weights/safetensors.js";
 import { memorySource } from "../../../weights/source.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
-import { fixtures, readReference } from "../../parity/reference.js";
+import { fixtures } from "../../parity/reference.js";
 import { readAnswers, scratchFolder, writeLines } from "../../support/batch-files.js";
 import { counts, longOnCpu, onEachBackend } from "../../support/backends.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { tinyFolder, tinyModel } from "../../support/tiny.js";
 
-const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
 const PICTURE = path.join(heldoutFolder, "0014.png");
 
 onEachBackend("tokens that the model chooses", (backend) => {
   let model: PaliGemma;
   let question: Question;
   before(async () => {
-    const { prompts, pictures } = await readReference(folder);
-    model = await PaliGemma.load(tinyFolder("tiny-pg2"), { backend });
-    question = { image: path.join(folder, pictures[0][0]), prompt: prompts[0] };
-    (await model.forward(question)).dispose(); // makes the copies that wasm keeps of matrices
+    ({ model, question } = await tinyModel(backend));
   });
   after(() => model.dispose());
 

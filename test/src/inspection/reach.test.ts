@@ -26,6 +26,7 @@ import type { EncodedPicture } from "../../../src/questions/encoded-picture.js";
 import type { Question } from "../../../src/questions/question.js";
 import { fixtures, readReference } from "../../parity/reference.js";
 import { counts, onEachBackend } from "../../support/backends.js";
+import { refused } from "../../support/refused.js";
 import { tinyFolder } from "../../support/tiny.js";
 
 const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
@@ -53,18 +54,6 @@ onEachBackend("hooks that cannot fire", (backend) => {
     model.dispose();
   });
 
-  /** That a call is refused with an InputError that names the hook, and leaves no tensor behind. */
-  const refused = async (call: () => unknown, message: RegExp) => {
-    const before = counts();
-    await assert.rejects(
-      async () => call(),
-      (error: Error) => {
-        assert.match(error.message, message);
-        return error instanceof InputError;
-      },
-    );
-    assert.deepEqual(counts(), before);
-  };
   const scaled = (hook: string, more = {}): Intervention => ({ hook, op: "scale", factor: 0.5, ...more });
   const looks: HookCallback = () => {};
   const watching = (...names: string[]): Tap =>
