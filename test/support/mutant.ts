@@ -8,8 +8,9 @@ import { packageRoot } from "../../src/package-root.js";
 /** One planted mistake: `find` stands exactly once in `file`. */
 export type Planted = { file: string; find: string; replace: string };
 
-// Inside the checkout, so that the copies find the same node_modules, and with them the same TensorFlow.js engine.
-const mutants = path.join(packageRoot(), ".mutants");
+// Inside the checkout, so that the copies find the same node_modules, and with them the same TensorFlow.js engine. A folder of this
+// process's own: another file's tests may run beside these.
+const mutants = path.join(packageRoot(), ".mutants", String(process.pid));
 
 /** Copies the source, plants the mistake in one file of the copy, and returns a function that imports from the copy's `src`. */
 export function plant({ file, find, replace }: Planted, id: string): <Module>(name: string) => Promise<Module> {
@@ -27,7 +28,7 @@ export function plant({ file, find, replace }: Planted, id: string): <Module>(na
     (await import(pathToFileURL(path.join(folder, "src", name)).href)) as unknown as Module;
 }
 
-/** Removes every copy. */
+/** Removes every copy that this process has made. */
 export const removeMutants = (): void => rmSync(mutants, { recursive: true, force: true });
 
 function copySources(from: string, to: string): void {
