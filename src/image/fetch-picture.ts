@@ -57,10 +57,15 @@ async function bounded(response: Response, name: string): Promise<Uint8Array> {
   };
   check();
   size = 0;
-  for await (const part of response.body ?? []) {
-    size += (part as Uint8Array).length;
-    check();
-    parts.push(part as Uint8Array);
+  const reader = response.body?.getReader();
+  try {
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      size += part.value.length;
+      check();
+      parts.push(part.value);
+    }
+  } finally {
+    await reader?.cancel().catch(() => {});
   }
   return Buffer.concat(parts);
 }
