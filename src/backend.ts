@@ -4,6 +4,7 @@ import "@tensorflow/tfjs-backend-wasm";
 import { BackendError } from "./errors.js";
 import { completeKernels } from "./native/kernels.js";
 import { loadNative, SETUP_HINT } from "./native/load.js";
+import { withoutNewListeners } from "./wasm-listeners.js";
 import { checkVariables } from "./native/variables.js";
 
 /** Where the mathematics runs: CUDA or CPU through libtensorflow, WebAssembly, or plain JavaScript. */
@@ -28,15 +29,18 @@ export async function useBackend(choice: BackendChoice = "auto"): Promise<Backen
   if (choice !== "auto") return start(choice);
   // Absent is passed over; a native part that is there and broken is not: loadNative then throws.
   if ((await loadNative()) !== null) return start("tensorflow");
-  if (await tf.setBackend("wasm")) return start("wasm");
+  if (await setBackend("wasm")) return start("wasm");
   return start("cpu");
 }
+
+const setBackend = (name: BackendName): Promise<boolean> =>
+  name === "wasm" ? withoutNewListeners(() => tf.setBackend(name)) : tf.setBackend(name);
 
 async function start(name: BackendName): Promise<BackendName> {
   if (name === "tensorflow" && (await loadNative()) === null) {
     throw new BackendError(`backend: "tensorflow" is not installed. ${SETUP_HINT}, or choose wasm.`);
   }
-  if (!(await tf.setBackend(name))) {
+  if (!(await setBackend(name))) {
     throw new BackendError(`backend: "${name}" does not start here; choose one of ${BACKENDS.join(", ")}`);
   }
   await tf.ready();

@@ -87,17 +87,22 @@ function beams(fields: ConfigFields, doSample: boolean): GenerationOptions {
   const numBeams = fields.integer("num_beams", 1);
   const numReturnSequences = fields.integer("num_return_sequences", 1);
   if (numReturnSequences > numBeams) fields.refuse("num_return_sequences", `at most num_beams, ${numBeams}`);
-  if (numBeams === 1) return {};
+  const early = fields.raw("early_stopping");
+  if (early !== undefined && typeof early !== "boolean" && early !== "never") {
+    fields.refuse("early_stopping", 'true, false or "never"');
+  }
+  const lengthPenalty = optional(fields, "length_penalty", () => fields.finite("length_penalty"));
+  const searched = { earlyStopping: early as GenerationOptions["earlyStopping"], lengthPenalty };
+  if (numBeams === 1) return searched; // for calls that ask for beams
   if (doSample) fields.refuse("do_sample", "false beside num_beams (beams are not drawn here)");
   if (fields.flag("renormalize_logits", false)) fields.refuse("renormalize_logits", "false beside num_beams");
-  const early = fields.raw("early_stopping") ?? false;
-  if (typeof early !== "boolean" && early !== "never") fields.refuse("early_stopping", 'true, false or "never"');
-  const lengthPenalty = optional(fields, "length_penalty", () => fields.finite("length_penalty"));
-  return { numBeams, numReturnSequences, earlyStopping: early, lengthPenalty };
+  return { numBeams, numReturnSequences, ...searched };
 }
 
 function rules(fields: ConfigFields, vocabSize: number): GenerationOptions {
-  const ids = (name: string) => optional(fields, name, () => idsOf(fields, name, vocabSize));
+  const isEmpty = (name: string) => Array.isArray(fields.raw(name)) && (fields.raw(name) as unknown[]).length === 0;
+  const ids = (name: string) =>
+    isEmpty(name) ? undefined : optional(fields, name, () => idsOf(fields, name, vocabSize));
   const penalty = optional(fields, "repetition_penalty", () => fields.positive("repetition_penalty"));
   const size = fields.integer("no_repeat_ngram_size", 0, 0);
   return {

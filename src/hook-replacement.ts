@@ -1,6 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "./errors.js";
+import { ignoreRejection } from "./options.js";
 import { faultOfTensor } from "./tensors.js";
 
 /**
@@ -24,8 +25,3 @@ const faultOfShape = ({ shape }: tf.Tensor, expected: readonly number[]): string
   shape.length === expected.length && shape.every((size, axis) => size === expected[axis])
     ? null
     : `received [${shape.join(", ")}]`;
-
-// A promise that a callback should not have returned may still reject, which would end the process.
-function ignoreRejection(result: unknown): void {
-  if (result instanceof Promise) result.catch(() => {});
-}

@@ -42,9 +42,13 @@ export async function decodeImage(
 ): Promise<RawImage> {
   const { frame = 0, fetchPictures } = checkOptions("decodeImage", options, DECODING);
   if (isRawImage(input)) return checkedRaw(input, label);
-  return read(input, label, { fetchPictures }, async (decoder, bytes) =>
-    upright(await decoder.decode(bytes, frame), decoder.orientation(bytes, frame)),
-  );
+  if (!Number.isSafeInteger(frame) || frame < 0) {
+    throw new InputError(`${label}: frame: expected a whole number >= 0, received ${String(frame)}`);
+  }
+  return read(input, label, { fetchPictures }, async (decoder, bytes, name) => {
+    if (frame > 0) await requireFrame(decoder, bytes, { frame, name });
+    return upright(await decoder.decode(bytes, frame), decoder.orientation(bytes, frame));
+  });
 }
 
 /** Several frames of one file, given in rising order, each as `decodeImage` decodes it. Throws as that does. */
@@ -66,19 +70,29 @@ export function countFrames(input: PictureFile, label = "image", options: Pictur
   return read(input, label, options, (decoder, bytes) => decoder.frames(bytes));
 }
 
+async function requireFrame(
+  decoder: Decoder,
+  bytes: Uint8Array,
+  { frame, name }: { frame: number; name: string },
+): Promise<void> {
+  const count = await decoder.frames(bytes);
+  if (frame >= count)
+    throw new InputError(`${name}: frame: expected one of ${count}, counted from 0, received ${frame}`);
+}
+
 // What `use` makes of a picture file; errors of the decoder become the file's.
 async function read<Result>(
   input: PictureFile,
   label: string,
   options: PictureOptions,
-  use: (decoder: Decoder, bytes: Uint8Array) => Promise<Result>,
+  use: (decoder: Decoder, bytes: Uint8Array, name: string) => Promise<Result>,
 ): Promise<Result> {
   const { bytes, name } = await readPictureFile(input, label, checkOptions("picture", options, PICTURE_KINDS));
   if (bytes.length === 0) {
     throw new InputError(`${name}: the image is empty (0 bytes); give a file that holds a picture`);
   }
   try {
-    return await use(DECODERS[formatOf(bytes)], bytes);
+    return await use(DECODERS[formatOf(bytes)], bytes, name);
   } catch (error) {
     if (error instanceof InputError) throw error;
     if (error instanceof UnsupportedPicture || error instanceof NoRoomError) {

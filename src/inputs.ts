@@ -73,6 +73,8 @@ export function completeInputs(
     }
   }
   tokenTypeIds.forEach(checkTypes);
+  attentionMask.forEach((row) => requireEach("attentionMask", row, isBit, "0 or 1"));
+  positionIds.forEach((row) => requireEach("positionIds", row, isPosition, "whole numbers >= 0"));
   if (marked) checkPictures(config, inputs);
   checkContext(config, inputIds[0].length, cached);
   return { pixelValues, imageRows, inputIds, attentionMask, tokenTypeIds, positionIds };
@@ -105,6 +107,14 @@ function sameShape(named: Record<string, Rows>): void {
     const wrong = rows.length !== B ? rows.length : rows.find((row) => row.length !== T)?.length;
     if (wrong !== undefined) throw new InputError(`${name}: expected ${B} rows of ${T}, received one of ${wrong}`);
   }
+}
+
+const isBit = (value: unknown): boolean => value === 0 || value === 1;
+const isPosition = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function requireEach(what: string, row: readonly number[], fits: (value: unknown) => boolean, expected: string): void {
+  const wrong = row.findIndex((value) => !fits(value));
+  if (wrong >= 0) throw new InputError(`${what}: expected ${expected}, received ${described(row[wrong])}`);
 }
 
 function checkTypes(row: readonly number[], index: number): void {

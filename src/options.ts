@@ -34,3 +34,15 @@ export function checkOptions<Options extends object>(
 /** A value that stands for a list of one, or the list itself, as a list. */
 export const listed = <One>(value: One | readonly One[]): readonly One[] =>
   Array.isArray(value) ? (value as readonly One[]) : [value as One];
+
+/** Keeps a promise that a callback should not have returned, and that may reject, from ending the process. */
+export function ignoreRejection(result: unknown): void {
+  if (result instanceof Promise) result.catch(() => {});
+}
+
+/** What a callback has returned, where it is no promise. Throws `InputError` naming `where` for one, which would count as any value. */
+export function atOnce<Result>(where: string, result: Result): Result {
+  if (!(result instanceof Promise)) return result;
+  ignoreRejection(result);
+  throw new InputError(`${where}: expected a function that returns its result, received one that returns a promise`);
+}

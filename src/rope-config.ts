@@ -15,6 +15,7 @@ export function parseRopeTheta(fields: ConfigFields): number {
   const parameters = fields.object(name);
   const nested = LAYER_TYPES.filter((type) => parameters.raw(type) !== undefined);
   if (nested.length === 0) return thetaOf(parameters, plain);
+  if (nested.length < LAYER_TYPES.length) fields.refuse(name, `rotary parameters for ${LAYER_TYPES.join(" and ")}`);
   const thetas = new Set(nested.map((type) => thetaOf(parameters.object(type), plain)));
   if (thetas.size > 1) fields.refuse(name, `one rope_theta for ${nested.join(" and ")}`);
   return [...thetas][0]!;

@@ -144,7 +144,7 @@ export class Adapters {
   }
 
   private resolved(choice: AdapterChoice): ActiveAdapter[] {
-    if (choice === null || (typeof choice !== "object" && typeof choice !== "string")) {
+    if (typeof choice !== "string" && !Array.isArray(choice) && !isPlain(choice)) {
       throw new InputError(`adapters: expected names, or an object of factors, received ${described(choice)}`);
     }
     const pairs: (readonly [string, number])[] = isNames(choice)
@@ -181,3 +181,5 @@ export class Adapters {
 
 const isNames = (choice: AdapterChoice): choice is string | readonly string[] =>
   typeof choice === "string" || Array.isArray(choice);
+
+const isPlain = (value: unknown): boolean => Object.prototype.toString.call(value) === "[object Object]";

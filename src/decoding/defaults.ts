@@ -28,7 +28,7 @@ const COUNTERPARTS = [
 export function withDefaults<Options extends GenerationOptions>(call: Options, defaults: GenerationDefaults): Options {
   const given = Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined));
   const asked = ["temperature", "topK", "topP"].some((name) => Object.hasOwn(given, name));
-  const drawn = asked ? defaults.sampling : defaults.doSample ? { ...SAMPLED, ...defaults.sampling } : {};
+  const drawn = defaults.doSample ? { ...SAMPLED, ...defaults.sampling } : asked ? defaults.sampling : {};
   const sampling = isSampling({ ...drawn, ...given }) ? drawn : {};
   const rest = { ...defaults.options };
   for (const pair of COUNTERPARTS)

@@ -1,6 +1,6 @@
 import { InputError } from "../errors.js";
 import { checkIndices } from "../inspection/indices.js";
-import { anything, checkOptions, either, list, listed, number, type OptionKinds } from "../options.js";
+import { anything, atOnce, checkOptions, either, list, listed, number, type OptionKinds } from "../options.js";
 import { requireWhole } from "../whole-number.js";
 import { lastAmong, never, noEarlyEnd, noRepeatedRuns, notFirst } from "./generation-rules.js";
 
@@ -136,7 +136,7 @@ const without =
 const only =
   (allowed: AllowedTokens, vocabSize: number): TokenRule =>
   (scores, { generated }) => {
-    const ids = typeof allowed === "function" ? allowed(generated) : allowed;
+    const ids = typeof allowed === "function" ? atOnce("allowedTokens", allowed(generated)) : allowed;
     if (ids === null) return;
     if (typeof allowed === "function") checkIds("allowedTokens", ids, vocabSize);
     const kept = ids.map((id) => scores[id]!);

@@ -13,12 +13,12 @@ export async function readImageFile(path: string, name: string): Promise<Uint8Ar
   }
 }
 
-const BASE64 = /^[A-Za-z0-9+/_\s-]{200,}={0,2}\s*$/;
+/** Whether text is base64 and no path. */
+export const isBase64 = (text: string): boolean => /^[A-Za-z0-9+/_\s-]{200,}={0,2}\s*$/.test(text);
 
 // The message of the file system holds the path, however long.
 function readFailure(path: string, error: unknown): string {
-  if (BASE64.test(path))
-    return 'this is base64 and no path; write "data:image/png;base64," before it, or give its bytes';
+  if (isBase64(path)) return 'this is base64 and no path; write "data:image/png;base64," before it, or give its bytes';
   if (error instanceof NotAFileError) {
     const advice = error.kind === "a folder" ? "name a file in it" : "save it as a regular file and name that";
     return `this is ${error.kind}, not an image file; ${advice}`;

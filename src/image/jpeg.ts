@@ -19,6 +19,10 @@ const [APP1, START_OF_SCAN, END_OF_IMAGE, JPEG_LS] = [0xe1, 0xda, 0xd9, 0xf7];
 /** Markers that lie among those of frames and begin none: Huffman tables, extensions, arithmetic conditioning. */
 const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 
+/** Frames of the processes that libjpeg reads: baseline, extended and progressive, by Huffman or arithmetic coding; and lossless ones. */
+const READ_PROCESSES = [0xc0, 0xc1, 0xc2, 0xc9, 0xca];
+const LOSSLESS = [0xc3, 0xcb];
+
 /** The segments before the pixels. Source: ITU-T T.81, annex B. */
 function* segmentsOf(bytes: Uint8Array): Generator<{ marker: number; body: Uint8Array }, void, void> {
   for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff;) {
@@ -38,6 +42,10 @@ function* segmentsOf(bytes: Uint8Array): Generator<{ marker: number; body: Uint8
 function requireEightBits(bytes: Uint8Array): void {
   for (const { marker, body } of segmentsOf(bytes)) {
     const frame = marker >= 0xc0 && marker <= 0xcf && !NO_FRAMES.includes(marker);
+    if (frame && !READ_PROCESSES.includes(marker)) {
+      const process = LOSSLESS.includes(marker) ? "a lossless JPEG" : "a hierarchical JPEG";
+      throw new UnsupportedPicture(`${process} is not read; convert it to PNG or to a baseline JPEG`);
+    }
     if (frame && body[0] === 8) return;
     if (!frame && marker !== JPEG_LS) continue;
     const kind = marker === JPEG_LS ? "a JPEG-LS picture" : `a JPEG of ${body[0]} bits a sample`;

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 
 import { InputError } from "../errors.js";
 import { fetchPicture } from "./fetch-picture.js";
-import { MAX_IMAGE_FILE_BYTES, readImageFile } from "./image-file.js";
+import { isBase64, MAX_IMAGE_FILE_BYTES, readImageFile } from "./image-file.js";
 
 /** A picture file: its path or address (`data:`, `file:`, `http:`, `https:`) as text or `URL`, a `Blob` or `File`, or its bytes. */
 export type PictureFile = string | URL | Blob | ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
@@ -30,8 +30,8 @@ export async function readPictureFile(
 ): Promise<{ bytes: Uint8Array; name: string }> {
   if (input instanceof URL) return readAddress(input.href, options);
   if (typeof input === "string") {
-    if (isAddress(input)) return readAddress(input, options);
-    const name = shortened(input);
+    if (isAddress(input.trim())) return readAddress(input.trim(), options);
+    const name = isBase64(input) ? `${label} (${input.length} characters of text)` : shortened(input);
     return { name, bytes: await readImageFile(input, name) };
   }
   return { name: label, bytes: isBlob(input) ? await bytesOfBlob(input, label) : bytesOf(input, label) };
@@ -76,7 +76,7 @@ const shortened = (text: string): string =>
 function bytesOfData(text: string, name: string): Uint8Array {
   const comma = text.indexOf(",");
   if (comma < 0) throw new InputError(`${name}: expected "data:image/png;base64," and the base64, received no comma`);
-  const body = text.slice(comma + 1);
+  const body = text.slice(comma + 1).replace(/#[^#]*$/, ""); // a fragment is no data
   if (!/;\s*base64\s*$/i.test(text.slice(0, comma))) return Buffer.from(percentDecoded(body, name), "latin1");
   const base64 = (body.includes("%") ? percentDecoded(body, name) : body).replaceAll(/\s/g, "");
   if (/^[A-Za-z0-9+/_-]*={0,2}$/.test(base64)) return Buffer.from(base64, "base64");

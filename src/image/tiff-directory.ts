@@ -45,7 +45,9 @@ export function readTiff(bytes: Uint8Array, limit: number = MAX_DIRECTORIES): Ti
       if (directories.length > 0) break;
       throw new Error("its directory lies beyond the end of the file");
     }
-    directories.push(directory(view, littleEndian, fieldsOf(view, littleEndian, { first, count, width, offset })));
+    // Fields are read where they are asked for: thousands of directories may claim the same ones.
+    const fields = () => fieldsOf(view, littleEndian, { first, count, width, offset });
+    directories.push(directory(view, littleEndian, fields));
     at = next + width <= bytes.length ? offset(next) : 0;
   }
   if (directories.length === 0) throw new Error("it has no directory");
@@ -70,16 +72,20 @@ function fieldsOf(
   return fields;
 }
 
-function directory(view: DataView, littleEndian: boolean, fields: ReadonlyMap<number, Field>): Directory {
+function directory(view: DataView, littleEndian: boolean, read: () => ReadonlyMap<number, Field>): Directory {
+  let known: ReadonlyMap<number, Field> | undefined;
+  const fieldOf = (tag: number): Field | undefined => (known ??= read()).get(tag);
   return {
     numbers: (tag) => {
-      const field = fields.get(tag);
-      const read = field && READERS[field.type];
-      if (!read) return undefined;
-      return Array.from({ length: field.count }, (_, i) => read(view, field.at + i * SIZES[field.type]!, littleEndian));
+      const field = fieldOf(tag);
+      const reader = field && READERS[field.type];
+      if (!reader) return undefined;
+      return Array.from({ length: field.count }, (_, i) =>
+        reader(view, field.at + i * SIZES[field.type]!, littleEndian),
+      );
     },
     bytes: (tag) => {
-      const field = fields.get(tag);
+      const field = fieldOf(tag);
       if (!field || SIZES[field.type] !== 1) return undefined;
       return new Uint8Array(view.buffer, view.byteOffset + field.at, field.count);
     },

@@ -15,6 +15,8 @@ export type TiffLayout = {
   /** 1 unsigned, 2 signed, 3 floating point. */
   sampleFormat: number;
   planar: boolean;
+  /** Whether the file calls its samples planes, which means nothing where there is one. */
+  saysPlanar: boolean;
   /** The lowest bit of a byte comes first. */
   reversedBits: boolean;
   predictor: number;
@@ -94,6 +96,7 @@ export function layoutOf(page: Directory, { littleEndian }: Tiff): TiffLayout {
     extra: unread > 0 ? [] : beside,
     sampleFormat: same("sample formats", page.numbers(339) ?? [1], samples),
     planar: planar && samples > 1,
+    saysPlanar: planar,
     reversedBits: number(266, 1) === 2,
     predictor: number(317, 1),
     ...chunksOf(page, width, height),

@@ -5,7 +5,7 @@ import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-ima
 import { decodeWithSharp } from "./sharp-decoder.js";
 import { type Directory, readTiff } from "./tiff-directory.js";
 import { CMYK, LEFT_TO_LIBTIFF, PALETTE, requireKnownTiff, RGB, WHITE_ZERO, YCBCR } from "./tiff-kinds.js";
-import { layoutOf, type TiffLayout } from "./tiff-layout.js";
+import { layoutOf, type TiffLayout, unsupportedTiff } from "./tiff-layout.js";
 import { readSamples, type Samples } from "./tiff-samples.js";
 import { decodeYCbCr } from "./tiff-ycbcr.js";
 
@@ -20,9 +20,14 @@ export const tiff: Decoder = {
     const { layout } = pageOf(bytes, frame);
     requireDecodable(layout.width, layout.height);
     requireKnownTiff(layout);
-    if (LEFT_TO_LIBTIFF.includes(layout.compression)) return decodeWithSharp(bytes, { page: frame });
+    if (LEFT_TO_LIBTIFF.includes(layout.compression)) {
+      if (layout.saysPlanar) throw unsupportedTiff("planes of fax or JPEG data");
+      return decodeWithSharp(bytes, { page: frame });
+    }
     const times = Math.max(1, (layout.samples * layout.bits) / 8 / 3);
-    return inRoom(layout, () => unpacked(bytes, layout), times);
+    // A tile is unpacked whole, however little of it the picture shows.
+    const [width, height] = (["width", "height"] as const).map((side) => Math.max(layout[side], layout.chunk[side]));
+    return inRoom({ width: width!, height: height! }, () => unpacked(bytes, layout), times);
   },
 };
 

@@ -1,8 +1,8 @@
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../errors.js";
 import { type HookPoint } from "../hook-catalogue.js";
-import { anything, checkOptions, type OptionKinds } from "../options.js";
+import { anything, checkOptions, described, type OptionKinds } from "../options.js";
 import { selectHooks } from "./hook-filter.js";
 import type { Selector } from "./selection.js";
 
@@ -61,6 +61,11 @@ export function checkEdit(received: unknown, where: string, catalogue: readonly 
       throw new InputError(`${where}.${key}: expected a list of indices, received ${JSON.stringify(edit[key])}`);
     }
   }
+  for (const key of ["heads", "units", "positions", "keys", "steps"] as const) {
+    const part: unknown = edit[key];
+    if (!Array.isArray(part) || part.length > 0) continue;
+    throw new InputError(`${where}.${key}: expected at least one, received an empty list, which changes nothing`);
+  }
   const names = catalogue.map(({ name }) => name);
   const chosen = new Set(selectHooks(edit.hook, names));
   const points = catalogue.filter(({ name }) => chosen.has(name));
@@ -80,6 +85,15 @@ function checkOperands({ op, factor, value }: Edit, where: string): void {
   if (factor !== undefined && !Number.isFinite(factor)) {
     throw new InputError(`${where}.factor: expected a finite number, received ${String(factor)}`);
   }
+  checkValue(value, `${where}.value`);
+}
+
+/** Refuses what would be taken for a number: "3", true, or the null that JSON makes of NaN. Tensors are checked where they are used. */
+function checkValue(value: unknown, where: string): void {
+  if (value === undefined || value instanceof tf.Tensor) return;
+  if (Array.isArray(value)) return value.forEach((one) => checkValue(one, where));
+  if (Number.isFinite(value)) return;
+  throw new InputError(`${where}: expected a finite number, lists of such or a tensor, received ${described(value)}`);
 }
 
 function parseSteps(steps: Steps | undefined, where: string): (step: number) => boolean {
@@ -87,7 +101,8 @@ function parseSteps(steps: Steps | undefined, where: string): (step: number) => 
   const ranges = (Array.isArray(steps) ? (steps as unknown[]) : [steps]).map((one) => {
     if (Number.isSafeInteger(one) && (one as number) >= 0) return [one as number, (one as number) + 1];
     const range = typeof one === "string" ? /^(\d+)?:(\d+)?$/.exec(one) : null;
-    if (range) return [Number(range[1] ?? 0), Number(range[2] ?? Infinity)];
+    const [from, to] = [Number(range?.[1] ?? 0), Number(range?.[2] ?? Infinity)];
+    if (range && from < to) return [from, to];
     throw new InputError(`${where}: expected a number or a range such as "1:4", received ${JSON.stringify(one)}`);
   });
   return (step) => ranges.some(([from, to]) => step >= from! && step < to!);

@@ -97,6 +97,7 @@ export async function attributionPatching(
 ): Promise<Map<string, tf.Tensor>> {
   checkOptions("questions", questions, QUESTIONS_KINDS);
   const { hooks, metric } = checkOptions("attributionPatching", request, GRADIENT_KINDS);
+  await requireEqualLengths(model, questions);
   const { activations, gradients } = await gradientsOf(model, questions.corrupted, { hooks, metric });
   try {
     const { cache: clean } = await model.runWithCache(questions.clean, { hooks, stopAt: "needed" });
@@ -114,6 +115,13 @@ export async function attributionPatching(
     activations.dispose();
     gradients.dispose();
   }
+}
+
+async function requireEqualLengths(model: PaliGemma, { clean, corrupted }: Questions): Promise<void> {
+  const lengths: number[] = [];
+  for (const question of [clean, corrupted]) lengths.push((await model.describe(question)).tokens[0]!.length);
+  if (lengths[0] === lengths[1]) return;
+  throw new InputError(`patching: expected prompts of equal length, received ${lengths.join(" and ")} positions`);
 }
 
 /** Along which activation, in how many pieces (default 16) and from where (default zero) gradients are integrated. */

@@ -1,7 +1,7 @@
 import picomatch from "picomatch";
 
 import { InputError } from "../errors.js";
-import { described, listed } from "../options.js";
+import { atOnce, described, listed } from "../options.js";
 
 /**
  * Which activations are wanted: a glob, several, or a predicate over names. `*` matches within one dotted part, `**` any
@@ -18,14 +18,16 @@ export function selectHooks(filter: HookFilter, names: readonly string[]): strin
 /** The same for each glob of the filter by itself. */
 export function selectEach(filter: HookFilter, names: readonly string[]): string[][] {
   if (typeof filter === "function") {
-    const matching = names.filter((name) => filter(name));
+    const matching = names.filter((name) => atOnce("hooks", filter(name)));
     if (matching.length > 0) return [matching];
     throw new InputError("hooks: the predicate selects no activation (the command `hooks` lists all)");
   }
   const globs = listed(filter);
   if (globs.length === 0) throw new InputError("hooks: expected at least one glob, received none");
   return globs.map((glob) => {
-    if (typeof glob !== "string") throw new InputError(`hooks: expected a glob, received ${described(glob)}`);
+    if (typeof glob !== "string" || glob === "") {
+      throw new InputError(`hooks: expected a glob, received ${described(glob)}`);
+    }
     const matching = names.filter(globMatcher(glob));
     if (matching.length > 0) return matching;
     const near = nearest(glob, names).join(", ");

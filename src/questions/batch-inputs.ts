@@ -37,10 +37,13 @@ export async function encodePicture(
   { processor, model }: { processor: Processor; model: PaliGemmaModel },
 ): Promise<EncodedPicture> {
   const read = await processed(onlyPicture(picture), processor, "image");
-  if (read instanceof EncodedPicture) return read;
+  if (read instanceof EncodedPicture) {
+    read.rowsFor(model);
+    return read;
+  }
   const pixels = pixelsOf([read], processor);
   try {
-    return new EncodedPicture(model.encodeImages(pixels), read.size, model.pictureRevision);
+    return new EncodedPicture(model.encodeImages(pixels), read.size, model);
   } finally {
     pixels.dispose();
   }
@@ -65,7 +68,7 @@ function pictureTensor(
     const fresh = plain.length > 0 ? model.encodeImages(pixelsOf(plain, processor)) : null;
     let next = 0;
     const rows = pictures.map((one) =>
-      one instanceof EncodedPicture ? one.rowsFor(model.pictureRevision) : fresh!.slice([next++], [1]),
+      one instanceof EncodedPicture ? one.rowsFor(model) : fresh!.slice([next++], [1]),
     );
     return rows.length === 1 ? rows[0].clone() : tf.concat(rows);
   });

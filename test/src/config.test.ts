@@ -141,7 +141,6 @@ describe("config.json", () => {
     [{ rope_scaling: null, rope_parameters: { rope_theta: 900 } }, 900],
     [{ rope_parameters: { rope_type: "default" }, rope_theta: 5000 }, 5000],
     [{ rope_parameters: { full_attention: rope(1e6), sliding_attention: rope(1e6) } }, 1e6],
-    [{ rope_parameters: { full_attention: { rope_type: "default" } }, rope_theta: 5000 }, 5000],
   ] as const) {
     it(`reads the rotary base ${theta} of ${JSON.stringify(fields)}`, () => {
       const text = withText(hubGemma2, { rope_theta: undefined, ...fields });
@@ -206,8 +205,15 @@ describe("config.json", () => {
       /rope_parameters: expected one rope_theta for full_attention and sliding_attention/,
     ],
     [
+      "one type of layer alone",
+      withText(hubGemma2, { rope_parameters: { full_attention: rope(1e6) } }),
+      /rope_parameters: expected rotary parameters for full_attention and sliding_attention/,
+    ],
+    [
       "one type of layer scaled",
-      withText(hubGemma2, { rope_parameters: { full_attention: { ...rope(1e6), rope_type: "linear" } } }),
+      withText(hubGemma2, {
+        rope_parameters: { full_attention: { ...rope(1e6), rope_type: "linear" }, sliding_attention: rope(1e6) },
+      }),
       /rope_parameters\.full_attention\.rope_type/,
     ],
     ["another activation", withText(hubGemma2, { hidden_activation: "silu" }), /hidden_activation/],

@@ -109,7 +109,6 @@ describe("generation_config.json", () => {
         maxNewTokens: 6,
         numBeams: 2,
         numReturnSequences: 1,
-        earlyStopping: false,
       });
       assert.deepEqual(model.inForce<GenerationOptions>({ topK: 4, numBeams: 1 }).temperature, 0.25);
       await assert.rejects(

@@ -118,6 +118,7 @@ function broken(error: unknown, url: URL, watch: StallWatch): unknown {
   const reason = cause ? cause.message || cause.name : reasonOf(error);
   const code = (cause as NodeJS.ErrnoException | null)?.code ?? "";
   if (/CERT|SELF_SIGNED|_TLS_|VERIFY/.test(code)) return new WeightsError(`${url.origin}: ${reason} (${code})`);
-  if (UNREACHABLE.test(code)) return new UnreachableError(`${url.host} cannot be reached (${reason})`);
+  if (UNREACHABLE.test(code) || reason === "bad port")
+    return new UnreachableError(`${url.host} cannot be reached (${reason})`);
   return new TransientError(`no whole answer from ${url.host} (${reason})`);
 }

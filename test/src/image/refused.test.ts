@@ -194,7 +194,7 @@ describe("a JPEG or PNG of a kind that is not read is refused for it", () => {
   const apples = bytes(png.subarray(0, 8), [0, 0, 0, 4], "CgBI", [0x50, 0, 0x20, 2, 0, 0, 0, 0], png.subarray(8));
   const cases: [what: RegExp, file: Buffer][] = [
     [/a JPEG of 12 bits a sample is not read; convert it/, jpeg(0xc1, 12)],
-    [/a JPEG of 16 bits a sample/, jpeg(0xc3, 16)],
+    [/a lossless JPEG/, jpeg(0xc3, 16)],
     [/a JPEG-LS picture is not read/, jpeg(0xf7, 8)],
     [/a PNG in Apple's own form \(CgBI\)/, apples],
   ];
