@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import type { Writable } from "node:stream";
 
 import { hasEnded, isOfEnded, markName, thisProcess } from "../../weights/process-mark.js";
 
@@ -37,14 +39,19 @@ describe("weights/process-mark", () => {
 
   it("one that only waits to be reaped has ended", async function () {
     if (!linux) this.skip();
-    // A shell that becomes a program which never asks for its child's end.
-    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 20"], { stdio: ["ignore", "pipe", "ignore"] });
+    // A shell that becomes a program which never asks for its child's end; the child lives until descriptor 3 is closed.
+    const command = "cat <&3 >/dev/null & echo $!; exec sleep 20";
+    const parent = spawn("sh", ["-c", command], { stdio: ["ignore", "pipe", "ignore", "pipe"] });
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
     try {
       const pid = Number(
         await new Promise<string>((resolve) => parent.stdout.on("data", (text) => resolve(`${text}`))),
       );
       const mark = { ...thisProcess(), pid, start: "" };
-      while (!hasEnded(mark)) await new Promise((resolve) => setImmediate(resolve));
+      while (readFileSync(`/proc/${parent.pid}/comm`, "latin1") !== "sleep\n") await turn();
+      assert.equal(hasEnded(mark), false);
+      (parent.stdio[3] as Writable).end();
+      while (!hasEnded(mark)) await turn();
       assert.doesNotThrow(() => process.kill(pid, 0), "its number is still taken");
     } finally {
       parent.kill();
