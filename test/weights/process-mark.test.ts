@@ -45,7 +45,7 @@ describe("weights/process-mark", () => {
     const turn = () => new Promise((resolve) => setImmediate(resolve));
     try {
       const pid = Number(
-        await new Promise<string>((resolve) => parent.stdout.on("data", (text) => resolve(`${text}`))),
+        await new Promise<string>((resolve) => parent.stdout!.on("data", (text) => resolve(`${text}`))),
       );
       const mark = { ...thisProcess(), pid, start: "" };
       while (readFileSync(`/proc/${parent.pid}/comm`, "latin1") !== "sleep\n") await turn();
