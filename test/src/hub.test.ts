@@ -238,7 +238,7 @@ describe("models on the Hugging Face Hub", () => {
       assert.deepEqual([code, stdout], [0, `${snapshot("demo")}\n`]);
       assert.match(
         stderr,
-        /^toy\/demo@main: no whole answer from 127\.0\.0\.1:9 .*; using the copy in the cache, .*\n$/,
+        /^toy\/demo@main: 127\.0\.0\.1:9 cannot be reached .*; using the copy in the cache, .*\n$/,
       );
     });
   });
