@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 import { decodeAv1 } from "./avif-codec.js";
 import { withPixelInformation } from "./avif-repair.js";
 import type { Decoder } from "./decoder.js";
@@ -50,7 +51,7 @@ function tracksOf(bytes: Uint8Array): { samples: number; entry: Uint8Array | und
   return tracks.flatMap(({ body }) => {
     const media = within(boxesOf(body), "mdia");
     const handler = boxIn(media, "hdlr");
-    if (handler === undefined || Buffer.from(handler.subarray(8, 12)).toString("latin1") !== "pict") return [];
+    if (handler === undefined || latin1(handler.subarray(8, 12)) !== "pict") return [];
     const table = within(within(media, "minf"), "stbl");
     const sizes = boxIn(table, "stsz");
     const entry = boxesOf((boxIn(table, "stsd") ?? new Uint8Array(0)).subarray(8))[0]?.body;
@@ -60,7 +61,7 @@ function tracksOf(bytes: Uint8Array): { samples: number; entry: Uint8Array | und
 
 const within = (boxes: readonly Box[], kind: string): Box[] => boxesOf(boxIn(boxes, kind) ?? new Uint8Array(0));
 
-const isSequence = (bytes: Uint8Array): boolean => Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "avis";
+const isSequence = (bytes: Uint8Array): boolean => latin1(bytes.subarray(8, 12)) === "avis";
 
 const framesOf = (bytes: Uint8Array): number => (isSequence(bytes) ? Math.max(1, tracksOf(bytes)[0]?.samples ?? 1) : 1);
 

@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 import { boxesOf, readHeif } from "./heif-boxes.js";
 import { UnsupportedPicture } from "./unsupported.js";
 
@@ -100,8 +101,6 @@ export function formatOf(bytes: Uint8Array): PictureFormat {
   if (isBitmap(bytes)) return "BMP";
   throw iconOrTarga(bytes) ?? textKind(bytes) ?? otherBytes(bytes);
 }
-
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 
 const notRead = (what: string, advice: string): UnsupportedPicture =>
   new UnsupportedPicture(`this is ${what}, which is not read as a picture; ${advice}. Read are ${FORMATS}`);

@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 /** One box of an ISO base media file: its four letters, and its body. */
 export type Box = { kind: string; body: Uint8Array };
 
@@ -66,7 +67,7 @@ export function readHeif(bytes: Uint8Array): Heif {
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-const letters = (bytes: Uint8Array, at: number): string => Buffer.from(bytes.subarray(at, at + 4)).toString("latin1");
+const letters = (bytes: Uint8Array, at: number): string => latin1(bytes.subarray(at, at + 4));
 
 /** Reads numbers one after the other. */
 export class Cursor {
@@ -100,7 +101,7 @@ export class Cursor {
   /** Text up to a zero. */
   text(): string {
     const end = this.bytes.indexOf(0, this.at);
-    const text = Buffer.from(this.bytes.subarray(this.at, end < 0 ? undefined : end)).toString("latin1");
+    const text = latin1(this.bytes.subarray(this.at, end < 0 ? undefined : end));
     this.at = end < 0 ? this.bytes.length : end + 1;
     return text;
   }

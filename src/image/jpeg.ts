@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
@@ -64,5 +65,4 @@ function metadataOf(bytes: Uint8Array): Metadata {
   return { exif: exif.length === 0 ? undefined : Buffer.concat(exif), xmp };
 }
 
-const begins = (bytes: Uint8Array, text: string): boolean =>
-  Buffer.from(bytes.subarray(0, text.length)).toString("latin1") === text;
+const begins = (bytes: Uint8Array, text: string): boolean => latin1(bytes.subarray(0, text.length)) === text;

@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 import type { RawImage } from "./raw-image.js";
 import { readTiff } from "./tiff-directory.js";
 
@@ -38,7 +39,7 @@ export function exifOrientation(exif: Uint8Array | undefined): Orientation | und
 /** The orientation in an XMP packet, read by Pillow's own pattern. */
 export function xmpOrientation(xmp: Uint8Array | undefined): Orientation | undefined {
   if (xmp === undefined) return undefined;
-  const match = /tiff:Orientation(?:="|>)([0-9])/.exec(Buffer.from(xmp).toString("latin1"));
+  const match = /tiff:Orientation(?:="|>)([0-9])/.exec(latin1(xmp));
   return match ? Number(match[1]) : undefined;
 }
 

@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 /** One chunk of a PNG: its four letters, and its body. */
 export type PngChunk = { kind: string; body: Uint8Array };
 
@@ -11,6 +12,3 @@ export function* chunksOf(bytes: Uint8Array): Generator<PngChunk, void, void> {
     at += 12 + length;
   }
 }
-
-/** Bytes as text of one character each. */
-export const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");

@@ -1,9 +1,10 @@
+import { latin1 } from "./latin1.js";
 import { inflateSync } from "node:zlib";
 
 import { apngScreens, countApngFrames } from "./apng.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
-import { chunksOf, latin1 } from "./png-chunks.js";
+import { chunksOf } from "./png-chunks.js";
 import type { RawImage } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
 import { UnsupportedPicture } from "./unsupported.js";

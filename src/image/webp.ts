@@ -1,3 +1,4 @@
+import { latin1 } from "./latin1.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
 import { decodeWithSharp, framesBySharp } from "./sharp-decoder.js";
@@ -17,7 +18,7 @@ function metadataOf(bytes: Uint8Array): Metadata {
   const found: Record<string, Uint8Array> = {};
   let flags = 0;
   for (let at = 12; at + 8 <= bytes.length;) {
-    const kind = Buffer.from(bytes.subarray(at, at + 4)).toString("latin1");
+    const kind = latin1(bytes.subarray(at, at + 4));
     const length = view.getUint32(at + 4, true);
     const body = bytes.subarray(at + 8, at + 8 + length);
     if (kind === "VP8X") flags = body[0] ?? 0;
