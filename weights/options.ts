@@ -48,12 +48,15 @@ export const oneOf = (...values: readonly (string | number | boolean | null)[]):
 /** Texts, or a single one. */
 export const textOrTexts: Kind = either(text, listOf(text, "a list of texts"));
 
+/** Whether a value is an object such as a literal makes, and no array, map, promise or primitive. */
+export const isPlain = (value: unknown): boolean => Object.prototype.toString.call(value) === "[object Object]";
+
 /**
  * What is wrong with the options of a call, in one sentence, or null: they are no object, one of them has a name that `kinds` lacks (the
  * sentence tells the nearest), or a value of another kind.
  */
 export function faultOfOptions(where: string, options: unknown, kinds: Readonly<Record<string, Kind>>): string | null {
-  if (Object.prototype.toString.call(options) !== "[object Object]") {
+  if (!isPlain(options)) {
     const some = Object.keys(kinds).slice(0, 2).join(", ");
     return `${where}: expected an object such as { ${some} }, received ${described(options)}`;
   }

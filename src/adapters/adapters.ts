@@ -1,6 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import type { Matrix } from "../../layers/matrix.js";
+import { isPlain } from "../../weights/options.js";
 import { openFolder } from "../../weights/source.js";
 import { InputError } from "../errors.js";
 import type { PaliGemmaModel } from "../model.js";
@@ -181,5 +182,3 @@ export class Adapters {
 
 const isNames = (choice: AdapterChoice): choice is string | readonly string[] =>
   typeof choice === "string" || Array.isArray(choice);
-
-const isPlain = (value: unknown): boolean => Object.prototype.toString.call(value) === "[object Object]";
