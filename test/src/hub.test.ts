@@ -236,10 +236,7 @@ describe("models on the Hugging Face Hub", () => {
       process.env.HF_ENDPOINT = "http://127.0.0.1:9";
       const { code, stdout, stderr } = await cli("download", "toy/demo");
       assert.deepEqual([code, stdout], [0, `${snapshot("demo")}\n`]);
-      assert.match(
-        stderr,
-        /^toy\/demo@main: 127\.0\.0\.1:9 cannot be reached .*; using the copy in the cache, .*\n$/,
-      );
+      assert.match(stderr, /^toy\/demo@main: 127\.0\.0\.1:9 cannot be reached .*; using the copy in the cache, .*\n$/);
     });
   });
 });

@@ -255,7 +255,10 @@ describe("weights/hub/download", () => {
           weightsError(/@main: there is no such branch, tag or commit; .*\/tree\/main$/),
         );
         env.HF_ENDPOINT = "http://127.0.0.1:9";
-        await assert.rejects(download({ revision: "other" }), weightsError(/127\.0\.0\.1:9 cannot be reached \(bad port\)$/));
+        await assert.rejects(
+          download({ revision: "other" }),
+          weightsError(/127\.0\.0\.1:9 cannot be reached \(bad port\)$/),
+        );
       }));
   });
 
