@@ -40,11 +40,12 @@ export async function* decode(
 ): AsyncGenerator<Step, void, void> {
   const { signal, copies = 1, stopRules, edits = [] } = checkOptions("decode", options, DECODING_KINDS);
   const { eosTokenIds, padTokenId } = model.config;
-  const intervene = prepareInterventions(edits, model.config, { inputs, generates: true });
   const rows = startRows(model.config, inputs, options);
+  const passes = Math.max(...rows.map(({ limit }) => limit));
+  const intervene = prepareInterventions(edits, model.config, { inputs, passes });
   const chooser = chooserFor(options, { vocabSize: model.config.text.vocabSize, eosTokenIds });
   let prompt: Pass = { ...promptPass(model.config, inputs), lastRowOnly: true };
-  const state = model.newState(prompt.prompt + Math.max(...rows.map(({ limit }) => limit)));
+  const state = model.newState(prompt.prompt + passes);
   let present = rows;
   let next = inputs;
   try {

@@ -5,6 +5,7 @@ import type { ModelInputs } from "../inputs.js";
 import { anything, checkOptions, flag, list, type OptionKinds } from "../options.js";
 import type { PaliGemma } from "../paligemma.js";
 import type { Question } from "../questions/question.js";
+import { requireFiniteNumbers } from "./finite-numbers.js";
 import { checkIndices } from "./indices.js";
 import type { Positions } from "./positions.js";
 
@@ -101,13 +102,19 @@ export async function directLogitAttribution(
     const against = (x: tf.Tensor2D) => tf.matMul(x.div<tf.Tensor2D>(scale), directions, false, true);
     return { shares: against(rows), logits: against(stream) };
   });
-  const shares = (await found.shares.array()) as number[][];
-  const [logits] = (await found.logits.array()) as number[][];
-  tf.dispose([rows, stream, scale, found.shares, found.logits]);
-  const components = parts.map((component, i) => ({ ...component, shares: shares[i]! }));
-  const counted = components.filter(({ kind }) => kind !== "head");
-  const sums = tokens.map((_, i) => counted.reduce((sum, one) => sum + one.shares[i]!, 0));
-  return { position, tokens: [...tokens], components, logits: logits!, sums };
+  try {
+    for (const numbers of [found.logits, found.shares]) {
+      await requireFiniteNumbers(`attribution: expected finite logits at position ${position}`, numbers);
+    }
+    const shares = (await found.shares.array()) as number[][];
+    const [logits] = (await found.logits.array()) as number[][];
+    const components = parts.map((component, i) => ({ ...component, shares: shares[i]! }));
+    const counted = components.filter(({ kind }) => kind !== "head");
+    const sums = tokens.map((_, i) => counted.reduce((sum, one) => sum + one.shares[i]!, 0));
+    return { position, tokens: [...tokens], components, logits: logits!, sums };
+  } finally {
+    tf.dispose([rows, stream, scale, found.shares, found.logits]);
+  }
 }
 
 function componentsOf(model: PaliGemma, heads: boolean): Component[] {

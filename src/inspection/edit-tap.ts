@@ -10,8 +10,9 @@ import type { Segment } from "../segments.js";
 import { applyEdit } from "./apply-edit.js";
 import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
 import { type HookFilter, selectHooks } from "./hook-filter.js";
-import type { Pass } from "./pass.js";
+import { laterPass, type Pass } from "./pass.js";
 import { type NamedHooks, type Reach, requireReach } from "./reach.js";
+import { select } from "./selection.js";
 
 /** What a callback is told of the activation that it sees. */
 export type HookContext = {
@@ -38,7 +39,7 @@ export type Interventions = (pass: Pass) => Tap | null;
 
 /**
  * Checks interventions once, for every pass of a run that reaches as far as `reach` says. Throws `InputError` for what is wrong with one, and
- * for a hook that cannot fire in such a run.
+ * for a hook that cannot fire in such a run; what it returns does for a declared edit whose positions or keys mean nothing of the run's prompts.
  */
 export function prepareInterventions(
   given: readonly Intervention[],
@@ -59,10 +60,12 @@ export function prepareInterventions(
   for (const { names, changeOf } of prepared) {
     for (const name of names) changes.set(name, [...(changes.get(name) ?? []), changeOf(name)]);
   }
+  const declared = prepared.every(({ named }) => named !== null);
   return (pass) => {
+    if (pass.step === 0) for (const { requirePart } of prepared) requirePart?.(pass, reach?.passes ?? 1);
     const tap: Tap = (name, value) =>
       (changes.get(name) ?? []).reduce((current, change) => change(current, pass), value);
-    return Object.assign(tap, { wants: (name: string) => changes.has(name) });
+    return declared ? Object.assign(tap, { wants: (name: string) => changes.has(name) }) : tap;
   };
 }
 
@@ -79,8 +82,14 @@ function requireList(given: readonly Intervention[]): void {
 
 type Change = (value: tf.Tensor, pass: Pass) => tf.Tensor;
 
-/** One intervention: what it changes, how, and which hooks it names; null of a tap that listens to whatever comes. */
-type Prepared = { names: readonly string[]; changeOf: (name: string) => Change; named: NamedHooks | null };
+type Prepared = {
+  names: readonly string[];
+  changeOf: (name: string) => Change;
+  /** Which hooks it names; null of a tap that listens to whatever comes. */
+  named: NamedHooks | null;
+  /** Throws `InputError` where it means no part of any activation in a run of so many passes that begins with this one. */
+  requirePart?: (prompt: Pass, passes: number) => void;
+};
 
 function preparedOf(one: Intervention, who: string, catalogue: readonly HookPoint[]): Prepared {
   const known = catalogue.map(({ name }) => name);
@@ -94,7 +103,24 @@ function preparedOf(one: Intervention, who: string, catalogue: readonly HookPoin
   const names = checked.points.map(({ name }) => name);
   const points = new Map(checked.points.map((point) => [point.name, point]));
   const changeOf = (name: string) => declared(checked, points.get(name)!);
-  return { names, changeOf, named: { who, names, all: true, inStep: checked.inStep } };
+  const named = { who, names, all: true, firstStep: checked.firstStep };
+  return { names, changeOf, named, requirePart: (prompt, passes) => requirePart(who, checked, prompt, passes) };
+}
+
+/** An edit of a part that a run does not have would change nothing, and the run would say nothing of it. */
+function requirePart(who: string, { edit, points, firstStep }: CheckedEdit, prompt: Pass, passes: number): void {
+  const { positions, keys } = edit;
+  if (positions === undefined && keys === undefined) return;
+  const steps = firstStep === 0 && passes > 1 ? [0, 1] : [firstStep]; // later ones have what the second has
+  const meant = steps.some((step) => {
+    const pass = step === 0 ? prompt : laterPass(prompt, step);
+    return points.some((point) => select(point, edit, pass) !== null);
+  });
+  if (meant) return;
+  const part = JSON.stringify({ positions, keys });
+  throw new InputError(
+    `${who}: ${part} means nothing of ${points[0]!.name} in this prompt, so that it changes nothing`,
+  );
 }
 
 function preparedTap(tap: Tap, who: string, known: readonly string[]): Prepared {

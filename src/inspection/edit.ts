@@ -28,8 +28,11 @@ export type Edit = Selector & {
   steps?: Steps | undefined;
 };
 
-/** An edit with the activations that it changes, and whether it is made in a pass. */
-export type CheckedEdit = { edit: Edit; points: HookPoint[]; inStep: (step: number) => boolean };
+/** An edit with the activations that it changes, and the passes in which it is made. */
+export type CheckedEdit = { edit: Edit; points: HookPoint[] } & CheckedSteps;
+
+/** Passes: whether one of them is meant, and the first that is. */
+export type CheckedSteps = { inStep: (step: number) => boolean; firstStep: number };
 
 /** Passes: a number of one, a half-open range such as "1:4" or "2:", or a list of these. 0 is the prompt's. */
 export type Steps = number | string | readonly (number | string)[];
@@ -73,7 +76,7 @@ export function checkEdit(received: unknown, where: string, catalogue: readonly 
     const other = points.find(({ name }) => !name.endsWith("hook_attn_scores"));
     if (other) throw new InputError(`${where}.op: only hook_attn_scores has cells to close, received ${other.name}`);
   }
-  return { edit, points, inStep: parseSteps(edit.steps, `${where}.steps`) };
+  return { edit, points, ...parseSteps(edit.steps, `${where}.steps`) };
 }
 
 function checkOperands({ op, factor, value }: Edit, where: string): void {
@@ -96,8 +99,8 @@ function checkValue(value: unknown, where: string): void {
   throw new InputError(`${where}: expected a finite number, lists of such or a tensor, received ${described(value)}`);
 }
 
-function parseSteps(steps: Steps | undefined, where: string): (step: number) => boolean {
-  if (steps === undefined) return () => true;
+function parseSteps(steps: Steps | undefined, where: string): CheckedSteps {
+  if (steps === undefined) return { inStep: () => true, firstStep: 0 };
   const ranges = (Array.isArray(steps) ? (steps as unknown[]) : [steps]).map((one) => {
     if (Number.isSafeInteger(one) && (one as number) >= 0) return [one as number, (one as number) + 1];
     const range = typeof one === "string" ? /^(\d+)?:(\d+)?$/.exec(one) : null;
@@ -105,5 +108,8 @@ function parseSteps(steps: Steps | undefined, where: string): (step: number) => 
     if (range && from < to) return [from, to];
     throw new InputError(`${where}: expected a number or a range such as "1:4", received ${JSON.stringify(one)}`);
   });
-  return (step) => ranges.some(([from, to]) => step >= from! && step < to!);
+  return {
+    inStep: (step) => ranges.some(([from, to]) => step >= from! && step < to!),
+    firstStep: Math.min(...ranges.map(([from]) => from!)),
+  };
 }

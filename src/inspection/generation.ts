@@ -27,7 +27,7 @@ export async function* decodeAndKeep(
 ): AsyncGenerator<CapturedPiece, void, void> {
   const images = inputs.pixelValues?.shape[0] ?? 0;
   const { device, dtype } = checkOptions("capture", request, CAPTURE_KINDS);
-  const points = capturePoints(model, request, { inputs, generates: true });
+  const points = capturePoints(model, request, { inputs, passes: Infinity });
   let cache: ActivationCache | null = null;
   let step = 0;
   try {

@@ -10,7 +10,9 @@ import type { Question } from "../questions/question.js";
 import { requireTensor } from "../tensors.js";
 import { ActivationCache } from "./activation-cache.js";
 import type { HookFilter } from "./hook-filter.js";
-import { type Metric, measure, valueOf } from "./metric.js";
+import { derivatives } from "./derivatives.js";
+import { requireFiniteNumbers } from "./finite-numbers.js";
+import { type Metric, measure } from "./metric.js";
 import { capturePoints, runAndKeep } from "./run.js";
 import { requireWhole } from "../whole-number.js";
 
@@ -60,9 +62,8 @@ function differentiate(
   const gradients = new ActivationCache();
   try {
     tf.tidy(() => {
-      const value = (...deltas: tf.Tensor[]) =>
-        valueOf(metric, network.forward(inputs, { tap: adding(names, deltas) }));
-      const found = tf.grads(value)(zeros);
+      const forward = (...deltas: tf.Tensor[]) => network.forward(inputs, { tap: adding(names, deltas) });
+      const found = derivatives(metric, forward, zeros);
       const keep = gradients.capture(capturePoints(network, { hooks: names }));
       names.forEach((name, i) => keep(name, found[i]!));
     });
@@ -124,6 +125,17 @@ async function requireEqualLengths(model: PaliGemma, { clean, corrupted }: Quest
   throw new InputError(`patching: expected prompts of equal length, received ${lengths.join(" and ")} positions`);
 }
 
+// The tensor, which is disposed where it holds a number that is not finite.
+async function finite(what: string, x: tf.Tensor): Promise<tf.Tensor> {
+  try {
+    await requireFiniteNumbers(what, x);
+    return x;
+  } catch (error) {
+    x.dispose();
+    throw error;
+  }
+}
+
 /** Along which activation, in how many pieces (default 16) and from where (default zero) gradients are integrated. */
 export type IntegratedGradientsRequest = {
   hook: string;
@@ -163,7 +175,7 @@ export async function integratedGradients(
     const x = cache.get(hook);
     try {
       if (baseline) requireBaseline(baseline, x);
-      return tf.tidy(() => {
+      const found = tf.tidy(() => {
         const from = baseline ?? tf.zerosLike(x);
         const along = (part: number) => {
           const point = from.add(x.sub(from).mul(part));
@@ -171,11 +183,11 @@ export async function integratedGradients(
             wants: (name: string) => name === hook,
           });
           let moving: tf.Tensor = point;
-          const value = (at: tf.Tensor) => {
+          const forward = (at: tf.Tensor) => {
             moving = at;
-            return valueOf(metric, model.network.forward(inputs, { tap: set }));
+            return model.network.forward(inputs, { tap: set });
           };
-          return tf.grad(value)(point);
+          return derivatives(metric, forward, [point])[0]!;
         };
         const total = Array.from({ length: steps }, (_, i) => (i + 0.5) / steps).reduce<tf.Tensor>(
           (sum, part) => tf.tidy(() => sum.add(along(part))),
@@ -183,6 +195,7 @@ export async function integratedGradients(
         );
         return x.sub(from).mul(total.div(steps));
       });
+      return await finite(`integrated gradients: expected finite numbers along ${hook}`, found);
     } finally {
       cache.dispose();
     }
@@ -207,7 +220,11 @@ export async function gradientMap(
   const { hook = "projector.hook_out", metric } = checkOptions("gradientMap", request, MAP_KINDS);
   const { activations, gradients } = await gradientsOf(model, question, { hooks: hook, metric });
   try {
-    return tf.tidy(() => activations.get(hook).mul(gradients.get(hook)).sum(-1).relu());
+    const sums = tf.tidy(() => activations.get(hook).mul(gradients.get(hook)).sum(-1));
+    await finite(`gradient map: expected finite numbers at ${hook}`, sums); // relu makes zero of what is none
+    const map = sums.relu();
+    sums.dispose();
+    return map;
   } finally {
     activations.dispose();
     gradients.dispose();

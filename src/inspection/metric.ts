@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "../errors.js";
 import { described } from "../options.js";
 import { faultOfTensor } from "../tensors.js";
+import { requireFiniteNumbers } from "./finite-numbers.js";
 import { checkIndices } from "./indices.js";
 
 /** A number that says how a run answers, as a scalar tensor of its logits [B, T, V]; differentiable where it is built of such operations. */
@@ -67,12 +68,18 @@ export function valueOf(metric: Metric, logits: tf.Tensor): tf.Scalar {
 const faultOfSize = ({ size, shape }: tf.Tensor): string | null =>
   size === 1 ? null : `received a tensor [${shape.join(", ")}]`;
 
-/** The value of a metric; the logits stay the caller's. Throws as `valueOf` does. */
+/**
+ * The value of a metric; the logits stay the caller's. Throws as `valueOf` does, `WeightsError` where it is not finite because a logit is not,
+ * and `InputError` where finite logits give one that is not.
+ */
 export async function measure(metric: Metric, logits: tf.Tensor): Promise<number> {
-  const value = valueOf(metric, logits);
+  const tensor = valueOf(metric, logits);
   try {
-    return (await value.data())[0]!;
+    const value = (await tensor.data())[0]!;
+    if (Number.isFinite(value)) return value;
+    await requireFiniteNumbers("metric: expected finite logits", logits);
+    throw new InputError(`metric: expected a finite number of these logits, received ${value}`);
   } finally {
-    value.dispose();
+    if (tensor !== logits) tensor.dispose();
   }
 }

@@ -7,8 +7,8 @@ import type { ModelInputs } from "../inputs.js";
 /** What hooks a call can show. */
 export type Reach = {
   inputs: Pick<ModelInputs, "pixelValues" | "imageRows">;
-  /** Whether passes over generated tokens follow the one over the prompt. */
-  generates: boolean;
+  /** Most passes that the call can have: 1, or as many as tokens may be generated. */
+  passes: number;
   /** The activation behind which the call ends, where it does not run to its end. */
   stopAt?: string | undefined;
 };
@@ -20,21 +20,22 @@ export type NamedHooks = {
   names: readonly string[];
   /** Whether each of them must fire before the call ends; else one of them must. */
   all: boolean;
-  /** The passes in which they count; default each. */
-  inStep?: (step: number) => boolean;
+  /** The first pass in which they count, from 0; default 0. */
+  firstStep?: number;
 };
 
 /**
  * The one law for every hook that cannot fire in a call: throws `InputError` that names it. Hooks of the vision tower and the projector
- * fire where pixels go through them, in the pass over the prompt alone; nothing fires behind the activation where a call stops.
+ * fire where pixels go through them, in the pass over the prompt alone; nothing fires behind the activation where a call stops, nor in a
+ * pass that the call cannot have.
  */
 export function requireReach(
   asked: readonly NamedHooks[],
-  { inputs, generates, stopAt }: Reach,
+  { inputs, passes, stopAt }: Reach,
   config: PaliGemmaConfig,
 ): void {
   for (const { who, names } of asked) requireFiring(who, names, inputs);
-  for (const { who, names, inStep } of asked) requireStep(who, names, { generates, inStep });
+  for (const one of asked) requireStep(one, passes);
   if (stopAt === undefined) return;
   const place = new Map(hookCatalogue(config).map(({ name }, i) => [name, i]));
   for (const { who, names, all } of asked) {
@@ -50,14 +51,17 @@ export function lastOf(names: Iterable<string>, config: PaliGemmaConfig): string
   return hookCatalogue(config).findLast(({ name }) => asked.has(name))?.name;
 }
 
-function requireStep(
-  who: string,
-  names: readonly string[],
-  { generates, inStep }: Pick<Reach, "generates"> & Pick<NamedHooks, "inStep">,
-): void {
-  if (inStep === undefined || inStep(0)) return;
-  const once = generates ? names.find((name) => !name.startsWith("language.")) : names[0];
-  if (once === undefined) return;
-  const passes = generates ? "it fires in the pass over the prompt, step 0, alone" : "the call has one pass, step 0";
-  throw new InputError(`${who}: ${once} cannot fire in these steps: ${passes}; leave steps out`);
+function requireStep({ who, names, firstStep = 0 }: NamedHooks, passes: number): void {
+  if (firstStep === 0) return;
+  const late = firstStep >= passes;
+  const silent = names.find((name) => late || !name.startsWith("language."));
+  if (silent === undefined) return;
+  const why =
+    passes === 1
+      ? "the call has one pass, step 0"
+      : late
+        ? `the call has at most ${passes} passes, steps 0 to ${passes - 1}`
+        : "it fires in the pass over the prompt, step 0, alone";
+  const remedy = late && passes > 1 ? "name earlier steps" : "leave steps out";
+  throw new InputError(`${who}: ${silent} cannot fire in these steps: ${why}; ${remedy}`);
 }

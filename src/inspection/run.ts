@@ -12,7 +12,7 @@ import { type HookFilter, selectEach } from "./hook-filter.js";
 import { bytesNeeded, DEFAULT_BUDGET, requireBudget } from "./memory-needed.js";
 import { type Pass, promptPass } from "./pass.js";
 import { lastOf, type Reach, requireReach } from "./reach.js";
-import type { KeptPart } from "./selection.js";
+import { type KeptPart, selectKept } from "./selection.js";
 
 /** What is kept of a run: which activations, which part of each, and how. */
 export type CaptureRequest = KeptPart &
@@ -91,8 +91,9 @@ export async function runAndKeep(
   const images = inputs.pixelValues?.shape[0] ?? 0;
   const stopAt = request.stopAt === "needed" ? lastNeeded(model, request) : request.stopAt;
   const stop = stopBehind(stopAt, model);
-  const reach = { inputs, generates: false, stopAt };
+  const reach = { inputs, passes: 1, stopAt };
   const points = capturePoints(model, request, reach);
+  requireKept(points, request, pass);
   const intervene = prepareInterventions(edits, model.config, reach);
   const cache = new ActivationCache({ device, dtype });
   try {
@@ -105,13 +106,21 @@ export async function runAndKeep(
   }
 }
 
+function requireKept(points: readonly HookPoint[], request: CaptureRequest, pass: Pass): void {
+  if (points.some((point) => selectKept(point, request, pass) !== null)) return;
+  const part = JSON.stringify({ positions: request.positions, keys: request.keys });
+  throw new InputError(
+    `hooks: ${part} means nothing of ${points[0]!.name} in this prompt, so that nothing would be kept`,
+  );
+}
+
 /** Logits of one forward pass with interventions; the caller owns them. */
 export async function editedForward(
   model: PaliGemmaModel,
   inputs: ModelInputs,
   edits: readonly Intervention[],
 ): Promise<tf.Tensor> {
-  const intervene = prepareInterventions(edits, model.config, { inputs, generates: false });
+  const intervene = prepareInterventions(edits, model.config, { inputs, passes: 1 });
   const tap = intervene(promptPass(model.config, inputs));
   return model.forwardAsync(inputs, tap ? { tap } : {});
 }

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
@@ -11,14 +10,12 @@ import { InputError } from "../../../src/errors.js";
 import { logitLens } from "../../../src/inspection/lens.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import type { Question } from "../../../src/questions/question.js";
-import { fromFloat32 } from "../../../weights/dtype.js";
 import { WeightsError } from "../../../weights/errors.js";
-import { readHeader } from "../../../weights/safetensors.js";
-import { memorySource } from "../../../weights/source.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
 import { fixtures } from "../../parity/reference.js";
 import { readAnswers, scratchFolder, writeLines } from "../../support/batch-files.js";
 import { counts, longOnCpu, onEachBackend } from "../../support/backends.js";
+import { spoiltCheckpoint } from "../../support/spoilt.js";
 import { tinyFolder, tinyModel } from "../../support/tiny.js";
 
 const PICTURE = path.join(heldoutFolder, "0014.png");
@@ -213,16 +210,9 @@ onEachBackend(longOnCpu("the demo checkpoint, whole and with weights that are no
   const scratch = scratchFolder();
   let made = 0;
   const question = { image: PICTURE, prompt: "caption en" };
-  /** The demo checkpoint with a number of one of its bfloat16 tensors changed. */
   const spoilt = async (name: string, at: number, value: number): Promise<PaliGemma> => {
-    const folder = scratch(`spoilt-${++made}`);
-    cpSync(demoCheckpoint(), folder, { recursive: true });
-    const file = path.join(folder, "model.safetensors");
-    const bytes = readFileSync(file);
-    const { start } = (await readHeader(memorySource(file, bytes))).tensors.get(name)!;
-    bytes.set(fromFloat32(Float32Array.of(value), "BF16"), start + 2 * at);
-    writeFileSync(file, bytes);
-    const model = await PaliGemma.load(folder, { backend });
+    const places = { from: demoCheckpoint(), target: scratch(`spoilt-${++made}`) };
+    const model = await PaliGemma.load(await spoiltCheckpoint(places, { name, at, value }), { backend });
     (await model.forward(question)).dispose(); // makes the copies that wasm keeps of matrices
     return model;
   };

@@ -14,7 +14,7 @@ import {
   gradientsOf,
   integratedGradients,
 } from "../../../src/inspection/gradients.js";
-import { ablateHeads, meanActivations } from "../../../src/inspection/interventions.js";
+import { ablateHeads, knockOut, meanActivations } from "../../../src/inspection/interventions.js";
 import { logitLens } from "../../../src/inspection/lens.js";
 import { logitDifference } from "../../../src/inspection/metric.js";
 import { activationPatching } from "../../../src/inspection/patching.js";
@@ -131,6 +131,85 @@ onEachBackend("hooks that cannot fire", (backend) => {
   for (const [what, [call, message]] of Object.entries(onEncoded)) {
     it(`${what}: refused on an encoded picture, naming the hook`, () => refused(() => call(asked), message));
   }
+
+  const RESID = "language.blocks.1.hook_resid_pre";
+  const nothingMeant: Record<string, [(plain: Question) => unknown, RegExp]> = {
+    "steps behind the last token": [
+      (q) => model.generate(q, { maxNewTokens: 3, edits: [scaled(RESID, { steps: "3:" })] }),
+      /edits\[0\]: language\.blocks\.1\.hook_resid_pre cannot fire in these steps: .* at most 3 passes, steps 0 to 2; name earlier/,
+    ],
+    "a list of such steps, in a batch": [
+      (q) => model.generateBatch([q, q], { maxNewTokens: 2, edits: [scaled(RESID, { steps: [50, "60:70"] })] }),
+      /at most 2 passes/,
+    ],
+    "a suffix that the prompt lacks": [
+      (q) => model.runWithHooks(q, [scaled(RESID, { positions: "suffix" })]),
+      /edits\[0\]: \{"positions":"suffix"\} means nothing of language\.blocks\.1\.hook_resid_pre in this prompt/,
+    ],
+    "a suffix, while generating": [
+      (q) => model.generate(q, { maxNewTokens: 3, edits: [scaled(RESID, { positions: "suffix" })] }),
+      /means nothing/,
+    ],
+    "keys of a suffix": [
+      (q) => model.runWithHooks(q, [knockOut({ from: "suffix", to: "last" })]),
+      /"keys":"suffix"\} means nothing/,
+    ],
+    "generated positions of one pass": [
+      (q) => model.runWithHooks(q, [scaled(RESID, { positions: "generated" })]),
+      /"generated"\} means nothing/,
+    ],
+    "the prompt's positions in later passes": [
+      (q) => model.generate(q, { maxNewTokens: 3, edits: [scaled(RESID, { positions: "prefix", steps: "1:" })] }),
+      /means nothing/,
+    ],
+    "embedded text at the picture's positions": [
+      (q) => model.runWithHooks(q, [scaled("language.hook_embed", { positions: "image" })]),
+      /means nothing of language\.hook_embed/,
+    ],
+    "a capture of a suffix": [
+      (q) => model.runWithCache(q, { hooks: RESID, positions: "suffix" }),
+      /hooks: \{"positions":"suffix"\} means nothing of .* nothing would be kept/,
+    ],
+    "the lens at a suffix": [(q) => logitLens(model, q, { positions: "suffix" }), /means nothing/],
+    "a list of no positions": [(q) => logitLens(model, q, { positions: [] }), /"positions":\[\]\} means nothing/],
+    "patching of a suffix": [
+      (q) =>
+        activationPatching(model, { clean: q, corrupted: q }, metric, {
+          leaf: "hook_resid_pre",
+          layers: [1],
+          positions: ["suffix"],
+        }),
+      /patching: \{"positions":"suffix"\} means no position/,
+    ],
+  };
+  for (const [what, [call, message]] of Object.entries(nothingMeant)) {
+    it(`${what}: refused, and not passed over in silence`, () => refused(() => call(question), message));
+  }
+
+  it("positions that later passes alone have, and segments beside a present one, are taken", async () => {
+    const texts = [];
+    for (const edit of [
+      scaled(RESID, { positions: "generated" }),
+      scaled(RESID, { positions: ["suffix", "prefix"] }),
+      scaled(RESID, { steps: 2 }),
+    ]) {
+      texts.push((await model.generate(question, { maxNewTokens: 3, edits: [edit] })).text);
+    }
+    assert.equal(texts.length, 3);
+  });
+
+  it("a tap that listens to whatever comes is no reason to refuse an encoded picture", async () => {
+    const [seen, other]: string[][] = [[], []];
+    const watch: Tap = (name, value) => (seen.push(name), value);
+    const logits = await model.runWithHooks(asked, [watch, scaled(RESID)]);
+    const plain = await model.runWithHooks(asked, [
+      Object.assign(((name, value) => (other.push(name), value)) as Tap, { wants: (name: string) => name === RESID }),
+      scaled(RESID),
+    ]);
+    assert.deepEqual(logits.dataSync(), plain.dataSync());
+    assert.deepEqual([seen.includes(RESID), other], [true, [RESID]]);
+    tf.dispose([logits, plain]);
+  });
 
   it("hooks of the decoder fire on an encoded picture as on the picture itself", async () => {
     const edits = [scaled("language.blocks.1.hook_mlp_out")];
