@@ -14,13 +14,20 @@ export type GenerationConfig = GenerationDefaults & {
   readonly eosTokenIds: readonly number[] | null;
 };
 
-/** Fields that change answers and are not supported, with the values that change nothing. Source: transformers 5.18, generation/utils.py. */
-const UNSUPPORTED: readonly (readonly [field: string, ...neutral: unknown[]])[] = [
+/** A field, and the values of it that change nothing. */
+type Unsupported = readonly [field: string, ...neutral: unknown[]];
+
+/** Fields that change what is drawn and are not supported. Source: transformers 5.18, generation/utils.py. */
+const UNSUPPORTED_IN_SAMPLING: readonly Unsupported[] = [
   ["min_p"],
   ["top_h"],
   ["typical_p", 1],
   ["epsilon_cutoff", 0],
   ["eta_cutoff", 0],
+];
+
+/** Fields that change answers and are not supported, with the values that change nothing. Source: transformers 5.18, generation/utils.py. */
+const UNSUPPORTED: readonly Unsupported[] = [
   ["encoder_repetition_penalty", 1],
   ["encoder_no_repeat_ngram_size", 0],
   ["guidance_scale", 1],
@@ -40,35 +47,52 @@ const UNSUPPORTED: readonly (readonly [field: string, ...neutral: unknown[]])[] 
 ];
 
 /**
- * The generation_config.json of a folder, for a vocabulary of V; a folder without one says nothing. Throws `ConfigError` for a value out of range, and
- * for a field that changes answers and is not supported.
+ * What steers generation in a folder, for a vocabulary of V: its generation_config.json, or without one the words of its config.json, and of the
+ * text_config in it where the outer ones are silent. Throws `ConfigError` for a value out of range, and for a field that changes answers and is
+ * not supported. Source: transformers 5.18, `GenerationConfig.from_model_config`.
  */
 export async function loadGenerationConfig(folder: Folder, vocabSize: number): Promise<GenerationConfig> {
-  if (!(await folder.has(GENERATION_CONFIG))) return { ...NO_DEFAULTS, eosTokenIds: null };
-  const where = `${folder.name}/${GENERATION_CONFIG}`;
-  const json = parseJson(decodeUtf8(await folder.readBytes(GENERATION_CONFIG), where), where);
-  return parseGenerationConfig(json, vocabSize, where);
+  const isThere = await folder.has(GENERATION_CONFIG);
+  const file = isThere ? GENERATION_CONFIG : "config.json";
+  if (!isThere && !(await folder.has(file))) return { ...NO_DEFAULTS, eosTokenIds: null };
+  const where = `${folder.name}/${file}`;
+  const json = parseJson(decodeUtf8(await folder.readBytes(file), where), where);
+  if (isThere) return parseGenerationConfig(json, vocabSize, where);
+  return { ...parseGenerationConfig(wordsOf(ConfigFields.of(json, where)), vocabSize, where), eosTokenIds: null };
+}
+
+// Of a config.json; end tokens are read with the model's other special tokens.
+function wordsOf(config: ConfigFields): Record<string, unknown> {
+  const text = config.optionalObject("text_config");
+  const said = [text, config].flatMap((fields) => fields?.names.map((name) => [name, fields.raw(name)] as const) ?? []);
+  const { eos_token_id, ...words } = Object.fromEntries(said.filter(([, value]) => value !== undefined));
+  return words;
 }
 
 /** The same of parsed JSON; fields that change no answer are passed over. Throws as `loadGenerationConfig`. */
 export function parseGenerationConfig(json: unknown, vocabSize: number, where = GENERATION_CONFIG): GenerationConfig {
   const fields = ConfigFields.of(json, where);
-  refuseUnsupported(fields);
   const doSample = fields.flag("do_sample", false);
+  refuseUnsupported(fields, doSample ? [...UNSUPPORTED, ...UNSUPPORTED_IN_SAMPLING] : UNSUPPORTED);
   const options = definedOnly({ ...lengths(fields), ...beams(fields, doSample), ...rules(fields, vocabSize) });
   const eosTokenIds = fields.raw("eos_token_id") === undefined ? null : idsOf(fields, "eos_token_id", vocabSize)!;
-  return { eosTokenIds, doSample, options, sampling: sampling(fields, doSample) };
+  const unsupportedSampling = UNSUPPORTED_IN_SAMPLING.filter((one) => isSet(fields, one)).map(([name]) =>
+    fields.at(name),
+  );
+  return { eosTokenIds, doSample, options, sampling: sampling(fields, doSample), unsupportedSampling };
 }
 
-function refuseUnsupported(fields: ConfigFields): void {
-  for (const [field, ...neutral] of UNSUPPORTED) {
-    const value = fields.raw(field);
-    if (value === undefined || neutral.includes(value)) continue;
-    throw new ConfigError(
-      `${fields.at(field)}: changes answers and is not supported, received ${JSON.stringify(value).slice(0, 80)}; ` +
-        "take it out of the file to load the model without it",
-    );
-  }
+const isSet = (fields: ConfigFields, [field, ...neutral]: Unsupported): boolean =>
+  fields.raw(field) !== undefined && !neutral.includes(fields.raw(field));
+
+function refuseUnsupported(fields: ConfigFields, unsupported: readonly Unsupported[]): void {
+  const refused = unsupported.find((one) => isSet(fields, one));
+  if (refused === undefined) return;
+  const value = JSON.stringify(fields.raw(refused[0])).slice(0, 80);
+  throw new ConfigError(
+    `${fields.at(refused[0])}: changes answers and is not supported, received ${value}; ` +
+      "take it out of the file to load the model without it",
+  );
 }
 
 const optional = <T>(fields: ConfigFields, name: string, read: () => T): T | undefined =>

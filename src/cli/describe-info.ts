@@ -63,12 +63,14 @@ function modelLines({ variant, config, imageTokens }: CheckpointInfo): Line[] {
 
 function decodingText({ generation }: CheckpointInfo): string {
   if ("error" in generation) return `cannot be used: ${generation.error}`;
-  const { eosTokenIds, doSample, options, sampling } = generation;
+  const { eosTokenIds, doSample, options, sampling, unsupportedSampling } = generation;
   const drawn = Object.keys(sampling).length > 0 && !doSample ? { "where a call samples": sampling } : sampling;
   const set = Object.entries({ ...options, ...(doSample && { doSample }), ...drawn });
-  return [`ends at ${eosTokenIds!.join(", ")}`, ...set.map(([name, value]) => `${name} ${JSON.stringify(value)}`)].join(
-    "; ",
-  );
+  return [
+    `ends at ${eosTokenIds!.join(", ")}`,
+    ...set.map(([name, value]) => `${name} ${JSON.stringify(value)}`),
+    ...unsupportedSampling.map((field) => `calls that sample are refused for ${field}`),
+  ].join("; ");
 }
 
 function headText({ outputHead }: CheckpointInfo): string {

@@ -1,3 +1,4 @@
+import { InputError } from "../errors.js";
 import type { SamplingOptions } from "./sampling.js";
 import { isSampling } from "./sampling.js";
 import type { GenerationOptions } from "./text-options.js";
@@ -10,10 +11,12 @@ export type GenerationDefaults = {
   readonly sampling: SamplingOptions;
   /** Whether a call samples that does not say. */
   readonly doSample: boolean;
+  /** Fields of the file that change what a call draws and are not supported: such a call is refused. */
+  readonly unsupportedSampling: readonly string[];
 };
 
 /** Of a model that says nothing. */
-export const NO_DEFAULTS: GenerationDefaults = { options: {}, sampling: {}, doSample: false };
+export const NO_DEFAULTS: GenerationDefaults = { options: {}, sampling: {}, doSample: false, unsupportedSampling: [] };
 
 /** How many of the likeliest tokens are drawn from where a file asks for sampling and not for a number. Source: transformers 5.18, configuration_utils.py. */
 const SAMPLED = { temperature: 1, topK: 50 };
@@ -24,12 +27,21 @@ const COUNTERPARTS = [
   ["minNewTokens", "minLength"],
 ] as const;
 
-/** The options of a call with what the model's defaults add; an option that the call gives wins. */
+/**
+ * The options of a call with what the model's defaults add; an option that the call gives wins. Throws `InputError` for a call that samples where
+ * the model's file has a word about it that is not supported.
+ */
 export function withDefaults<Options extends GenerationOptions>(call: Options, defaults: GenerationDefaults): Options {
   const given = Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined));
   const asked = ["temperature", "topK", "topP"].some((name) => Object.hasOwn(given, name));
   const drawn = defaults.doSample ? { ...SAMPLED, ...defaults.sampling } : asked ? defaults.sampling : {};
-  const sampling = isSampling({ ...drawn, ...given }) ? drawn : {};
+  const samples = isSampling({ ...drawn, ...given });
+  if (samples && defaults.unsupportedSampling.length > 0) {
+    throw new InputError(
+      `${defaults.unsupportedSampling[0]}: changes what is drawn and is not supported; take it out of the file, or do not sample`,
+    );
+  }
+  const sampling = samples ? drawn : {};
   const rest = { ...defaults.options };
   for (const pair of COUNTERPARTS)
     if (pair.some((name) => Object.hasOwn(given, name))) for (const name of pair) delete rest[name];

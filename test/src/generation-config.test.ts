@@ -15,7 +15,9 @@ import { inTemporaryFolder } from "../support/temporary.js";
 import { tinyFolder } from "../support/tiny.js";
 
 type Json = Record<string, unknown>;
-type Case = { model: string; case: string; file: Json | null; call: Json; tokens: number[] };
+/** What a folder says: its generation_config.json (null: none), and what is added to config.json and to its text_config. */
+type Said = { file: Json | null; config?: Json; text?: Json };
+type Case = Said & { model: string; case: string; call: Json; tokens: number[] };
 
 const { cases, reference } = JSON.parse(readFileSync(path.join(fixtures, "generation_configs.json"), "utf8")) as {
   cases: Case[];
@@ -39,19 +41,23 @@ const question = (model: string) => ({
   prompt: "caption en",
 });
 
-/** Runs `body` with a copy of a tiny model that has this generation_config.json, or none. */
-const withFile = <T>(model: string, file: Json | null, body: (folder: string) => Promise<T>): Promise<T> =>
+/** Runs `body` with a copy of a tiny model that says this. */
+const withFile = <T>(model: string, said: Said, body: (folder: string) => Promise<T>): Promise<T> =>
   inTemporaryFolder(async (scratch) => {
     const folder = path.join(scratch, model);
     await cp(tinyFolder(model), folder, { recursive: true });
     const place = path.join(folder, "generation_config.json");
     await rm(place, { force: true });
-    if (file !== null) await writeFile(place, JSON.stringify(file));
+    if (said.file !== null) await writeFile(place, JSON.stringify(said.file));
+    const configFile = path.join(folder, "config.json");
+    const config = JSON.parse(readFileSync(configFile, "utf8")) as Json & { text_config: Json };
+    const changed = { ...config, ...said.config, text_config: { ...config.text_config, ...said.text } };
+    await writeFile(configFile, JSON.stringify(changed));
     return body(folder);
   });
 
-async function loaded<T>(model: string, file: Json | null, body: (model: PaliGemma) => Promise<T>): Promise<T> {
-  return withFile(model, file, async (folder) => {
+async function loaded<T>(model: string, said: Said, body: (model: PaliGemma) => Promise<T>): Promise<T> {
+  return withFile(model, said, async (folder) => {
     const one = await PaliGemma.load(folder, { backend: "wasm", settings: { products: "exact" } });
     try {
       return await body(one);
@@ -62,9 +68,9 @@ async function loaded<T>(model: string, file: Json | null, body: (model: PaliGem
 }
 
 describe("generation_config.json", () => {
-  for (const { model, case: title, file, call, tokens } of cases) {
+  for (const { model, case: title, call, tokens, ...said } of cases) {
     it(`${model}, ${title}: the tokens of transformers`, () =>
-      loaded(model, file, async (one) => {
+      loaded(model, said, async (one) => {
         const answer = await one.generate(question(model), optionsOf(call));
         assert.deepEqual(answer.tokens, tokens);
       }));
@@ -74,7 +80,7 @@ describe("generation_config.json", () => {
   const few = { eos_token_id: 1, max_new_tokens: 6 };
 
   it("holds in every call that decodes: batches, streams, captures, files of questions", () =>
-    loaded("tiny-pg2", { ...few, eos_token_id: greedy[3] }, async (model) => {
+    loaded("tiny-pg2", { file: { ...few, eos_token_id: greedy[3] } }, async (model) => {
       const asked = question("tiny-pg2");
       const expected = greedy.slice(0, greedy.indexOf(greedy[3]) + 1);
       const [first, second] = await model.generateBatch([asked, asked]);
@@ -93,7 +99,7 @@ describe("generation_config.json", () => {
     }));
 
   it("samples where it says so, among as many as transformers would, and not where the call's temperature is 0", () =>
-    loaded("tiny-pg2", { ...few, do_sample: true, temperature: 50 }, async (model) => {
+    loaded("tiny-pg2", { file: { ...few, do_sample: true, temperature: 50 } }, async (model) => {
       const asked = question("tiny-pg2");
       const answers = new Set<string>();
       for (let seed = 0; seed < 5; seed++) answers.add(String((await model.generate(asked, { seed })).tokens));
@@ -104,7 +110,7 @@ describe("generation_config.json", () => {
     }));
 
   it("of sampling counts in a call that samples, and beams in one that streams are refused", () =>
-    loaded("tiny-pg2", { ...few, temperature: 0.25, top_p: 0.5, num_beams: 2 }, async (model) => {
+    loaded("tiny-pg2", { file: { ...few, temperature: 0.25, top_p: 0.5, num_beams: 2 } }, async (model) => {
       assert.deepEqual(model.inForce({}), {
         maxNewTokens: 6,
         numBeams: 2,
@@ -119,10 +125,10 @@ describe("generation_config.json", () => {
     }));
 
   it("is told by info, carried by convert and by savePretrained, and counts there", () =>
-    withFile("tiny-pg2", { ...few, eos_token_id: [greedy[2]], repetition_penalty: 1.25 }, async (folder) => {
+    withFile("tiny-pg2", { file: { ...few, eos_token_id: [greedy[2]], repetition_penalty: 1.25 } }, async (folder) => {
       const told = { eosTokenIds: [greedy[2]], doSample: false, options: { maxNewTokens: 6, repetitionPenalty: 1.25 } };
       const { generation, files } = await checkpointInfo(folder);
-      assert.deepEqual(generation, { ...told, sampling: {} });
+      assert.deepEqual(generation, { ...told, sampling: {}, unsupportedSampling: [] });
       assert.ok(files.found.includes("generation_config.json"));
       const [converted, saved] = [path.join(folder, "converted"), path.join(folder, "saved")];
       await convertCheckpoint(folder, converted);
@@ -138,11 +144,35 @@ describe("generation_config.json", () => {
     }));
 
   it("that cannot be followed is told by info, and refused by load", () =>
-    withFile("tiny-pg2", { typical_p: 0.5 }, async (folder) => {
+    withFile("tiny-pg2", { file: { guidance_scale: 0.5 } }, async (folder) => {
       const { generation } = await checkpointInfo(folder);
-      assert.match((generation as { error: string }).error, /typical_p: changes answers and is not supported/);
+      assert.match((generation as { error: string }).error, /guidance_scale: changes answers and is not supported/);
       await assert.rejects(PaliGemma.load(folder, { backend: "wasm" }), ConfigError);
     }));
+
+  it("with a word about sampling that is not supported is refused by calls that sample, and by no others", () =>
+    loaded("tiny-pg2", { file: { ...few, min_p: 0.1 } }, async (model) => {
+      const asked = question("tiny-pg2");
+      assert.deepEqual((await model.generate(asked)).tokens, greedy.slice(0, 6));
+      assert.deepEqual((await model.generate(asked, { temperature: 0, topK: 5 })).tokens, greedy.slice(0, 6));
+      const message = /generation_config\.json\.min_p: changes what is drawn and is not supported; take it out/;
+      await assert.rejects(model.generate(asked, { temperature: 0.5 }), message);
+      await assert.rejects(model.generateBatch([asked], { topP: 0.5 }), message);
+      await assert.rejects(model.stream(asked, { topK: 2 }).next(), message);
+    }));
+
+  it("beside it, config.json's own words about generation are checked where they count", async () => {
+    const wrong = { num_beams: "3" };
+    await withFile("tiny-pg2", { file: null, config: wrong }, (folder) =>
+      assert.rejects(PaliGemma.load(folder, { backend: "wasm" }), /config\.json\.num_beams: expected a number/),
+    );
+    await withFile("tiny-pg2", { file: null, text: { guidance_scale: 3 } }, (folder) =>
+      assert.rejects(PaliGemma.load(folder, { backend: "wasm" }), /config\.json\.guidance_scale: changes answers/),
+    );
+    await loaded("tiny-pg2", { file: few, config: wrong }, async (model) => {
+      assert.equal((await model.generate(question("tiny-pg2"))).tokens.length, 6);
+    });
+  });
 
   const V = 300;
   for (const [what, file, message] of [
@@ -160,17 +190,12 @@ describe("generation_config.json", () => {
     ["a stop that is empty", { stop_strings: "" }, /stop_strings/],
     ["early stopping of another kind", { num_beams: 2, early_stopping: "soon" }, /early_stopping/],
     ["no object", [], /expected an object/],
-    ...[
-      "min_p",
-      "top_h",
-      "typical_p",
-      "epsilon_cutoff",
-      "guidance_scale",
-      "sequence_bias",
-      "max_time",
-      "penalty_alpha",
-      "num_beam_groups",
-    ].map((field) => [field, { [field]: 0.5 }, new RegExp(`${field}: changes answers and is not supported`)] as const),
+    ...["guidance_scale", "sequence_bias", "max_time", "penalty_alpha", "num_beam_groups"].map(
+      (field) => [field, { [field]: 0.5 }, new RegExp(`${field}: changes answers and is not supported`)] as const,
+    ),
+    ...["min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"].map(
+      (field) => [field, { do_sample: true, [field]: 0.5 }, new RegExp(`${field}: changes answers`)] as const,
+    ),
   ] as const) {
     it(`with ${what} is refused, naming the field`, () => {
       assert.throws(
