@@ -1,5 +1,4 @@
-import { crc32 } from "../../weights/crc32.js";
-import { chunksOf, type PngChunk } from "./png-chunks.js";
+import { chunksOf, type PngChunk, pngOfChunks } from "./png-chunks.js";
 import { type RawImage, requireDecodable } from "./raw-image.js";
 import { decodeRgba } from "./sharp-decoder.js";
 import { UnsupportedPicture } from "./unsupported.js";
@@ -110,16 +109,12 @@ function pngOf({ header, colours }: Apng, { control, data }: Frame): Uint8Array 
   const own = Buffer.from(header);
   own.writeUInt32BE(control.width, 0);
   own.writeUInt32BE(control.height, 4);
-  const chunk = ({ kind, body }: PngChunk): Buffer => {
-    const [head, tail] = [Buffer.alloc(8), Buffer.alloc(4)];
-    head.writeUInt32BE(body.length);
-    head.write(kind, 4, "latin1");
-    tail.writeUInt32BE(crc32(body, crc32(head.subarray(4))));
-    return Buffer.concat([head, body, tail]);
-  };
-  const parts = [{ kind: "IHDR", body: own }, ...colours, ...data.map((body) => ({ kind: "IDAT", body }))];
-  const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
-  return Buffer.concat([signature, ...parts.map(chunk), chunk({ kind: "IEND", body: new Uint8Array(0) })]);
+  return pngOfChunks([
+    { kind: "IHDR", body: own },
+    ...colours,
+    ...data.map((body) => ({ kind: "IDAT", body })),
+    { kind: "IEND", body: new Uint8Array(0) },
+  ]);
 }
 
 /** Index 0 of a palette, else black. */

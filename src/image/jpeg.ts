@@ -16,7 +16,7 @@ export const jpeg: Decoder = {
 
 const EXIF = "Exif\0\0";
 const XMP = "http://ns.adobe.com/xap/1.0/\0";
-const [APP1, START_OF_SCAN, END_OF_IMAGE, JPEG_LS] = [0xe1, 0xda, 0xd9, 0xf7];
+const [APP1, START_OF_SCAN, JPEG_LS] = [0xe1, 0xda, 0xf7];
 /** Markers that lie among those of frames and begin none: Huffman tables, extensions, arithmetic conditioning. */
 const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 
@@ -24,18 +24,28 @@ const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 const READ_PROCESSES = [0xc0, 0xc1, 0xc2, 0xc9, 0xca];
 const LOSSLESS = [0xc3, 0xcb];
 
-/** The segments before the pixels. Source: ITU-T T.81, annex B. */
+/** Whether nothing that counts follows a marker: restarts, start and end of an image, extensions that Pillow does not know. */
+const stands = (marker: number): boolean =>
+  (marker >= 0xd0 && marker <= 0xd9) || (marker >= 0xf0 && marker <= 0xfd && marker !== JPEG_LS) || marker === 0xc8;
+
+/**
+ * The segments before the pixels; fill bytes and what else stands between them is passed over.
+ * Source: ITU-T T.81, annex B; Pillow 13, JpegImagePlugin.py, `_open`.
+ */
 function* segmentsOf(bytes: Uint8Array): Generator<{ marker: number; body: Uint8Array }, void, void> {
-  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff;) {
+  for (let at = 2; at + 4 <= bytes.length;) {
     const marker = bytes[at + 1]!;
-    if (marker === START_OF_SCAN || marker === END_OF_IMAGE) return;
-    if (marker === 0xff) {
-      at++; // fill bytes may stand before a marker
-      continue;
+    if (bytes[at] !== 0xff || marker === 0 || marker === 0xff) {
+      at++;
+    } else if (marker === START_OF_SCAN) {
+      return;
+    } else if (stands(marker)) {
+      at += 2;
+    } else {
+      const length = Math.max((bytes[at + 2]! << 8) | bytes[at + 3]!, 2);
+      yield { marker, body: bytes.subarray(at + 4, at + 2 + length) };
+      at += 2 + length;
     }
-    const length = Math.max((bytes[at + 2]! << 8) | bytes[at + 3]!, 2);
-    yield { marker, body: bytes.subarray(at + 4, at + 2 + length) };
-    at += 2 + length;
   }
 }
 

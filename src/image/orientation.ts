@@ -1,6 +1,6 @@
 import { latin1 } from "./latin1.js";
 import type { RawImage } from "./raw-image.js";
-import { readTiff } from "./tiff-directory.js";
+import { type Directory, readTiff } from "./tiff-directory.js";
 
 /** How a picture is to be turned, as EXIF counts it: 1 is upright, anything that is not 2 to 8 counts as 1. */
 export type Orientation = number;
@@ -14,7 +14,7 @@ export type Metadata = {
 };
 
 /** Tag of the orientation. Source: EXIF 2.32, 4.6.4. */
-export const ORIENTATION_TAG = 0x0112;
+const ORIENTATION_TAG = 0x0112;
 
 /**
  * The orientation of EXIF data, or of the XMP packet where those have none, as Pillow's `getexif` looks for it.
@@ -24,16 +24,26 @@ export function orientationOf({ exif, xmp }: Metadata): Orientation {
   return exifOrientation(exif) ?? xmpOrientation(xmp) ?? 1;
 }
 
-/** The orientation in EXIF data; undefined where they hold none or are no EXIF data. */
+/** Types of TIFF that Pillow reads as bytes or text, which turn nothing: BYTE, ASCII, UNDEFINED. */
+const NO_NUMBERS = [1, 2, 7];
+
+/** The orientation in EXIF data; undefined where they hold none or are no EXIF data, 1 where it is no number. */
 export function exifOrientation(exif: Uint8Array | undefined): Orientation | undefined {
   if (exif === undefined) return undefined;
   let body = exif;
   while (startsWith(body, "Exif\0\0")) body = body.subarray(6);
   try {
-    return readTiff(body, 1).directories[0]!.numbers(ORIENTATION_TAG)?.[0];
+    return directoryOrientation(readTiff(body, 1).directories[0]!);
   } catch {
     return undefined;
   }
+}
+
+/** The orientation in a directory of TIFF; undefined where it holds none, 1 where it is no number. */
+export function directoryOrientation(directory: Directory): Orientation | undefined {
+  const kind = directory.typeOf(ORIENTATION_TAG);
+  if (kind === undefined) return undefined;
+  return NO_NUMBERS.includes(kind) ? 1 : directory.numbers(ORIENTATION_TAG)![0]!;
 }
 
 /** The orientation in an XMP packet, read by Pillow's own pattern. */

@@ -4,7 +4,7 @@ import { inflateSync } from "node:zlib";
 import { apngScreens, countApngFrames } from "./apng.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
-import { chunksOf } from "./png-chunks.js";
+import { chunksOf, pixelsAlone } from "./png-chunks.js";
 import type { RawImage } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
 import { UnsupportedPicture } from "./unsupported.js";
@@ -22,7 +22,14 @@ async function decodeStill(bytes: Uint8Array): Promise<RawImage> {
     throw new UnsupportedPicture("a PNG in Apple's own form (CgBI) is not read; convert it to an ordinary PNG");
   }
   // 16 bits and grey without alpha: a transparent colour makes libvips add a channel, and then scale.
-  return decodeWithSharp(bytes, { clippedGrey: bytes[24] === 16 && bytes[25] === 0 });
+  const decoded = (file: Uint8Array) => decodeWithSharp(file, { clippedGrey: bytes[24] === 16 && bytes[25] === 0 });
+  try {
+    return await decoded(bytes);
+  } catch (error) {
+    const alone = pixelsAlone(bytes);
+    if (alone === null) throw error;
+    return await decoded(alone).catch(() => Promise.reject(error));
+  }
 }
 
 async function decodeApng(bytes: Uint8Array, wanted: readonly number[]): Promise<RawImage[]> {
@@ -54,6 +61,9 @@ function metadataOf(bytes: Uint8Array): Metadata {
 /** A text that unpacks to more than this is not looked at. Source: Pillow, PngImagePlugin.py, `MAX_TEXT_CHUNK`. */
 const MAX_TEXT_BYTES = 2 ** 20;
 
+/** The one method of compression of texts that PNG knows. */
+const DEFLATE = 0;
+
 function textOf(kind: "tEXt" | "zTXt" | "iTXt", body: Uint8Array): { key: string; value: Uint8Array } | null {
   const end = body.indexOf(0);
   if (end < 0) return null;
@@ -61,13 +71,14 @@ function textOf(kind: "tEXt" | "zTXt" | "iTXt", body: Uint8Array): { key: string
   if (key !== RAW_EXIF && key !== XMP) return null;
   const rest = body.subarray(end + 1);
   if (kind === "tEXt") return { key, value: rest };
-  if (kind === "zTXt") return unpacked(key, rest.subarray(1));
+  if (kind === "zTXt") return rest[0] === DEFLATE ? unpacked(key, rest.subarray(1)) : null;
   // Compressed or not, how, language, translated key; each of the last two ends with a zero.
   const language = rest.indexOf(0, 2);
   const text = language < 0 ? -1 : rest.indexOf(0, language + 1);
   if (text < 0) return null;
   const value = rest.subarray(text + 1);
-  return rest[0] === 0 ? { key, value } : unpacked(key, value);
+  if (rest[0] === 0) return { key, value };
+  return rest[1] === DEFLATE ? unpacked(key, value) : null;
 }
 
 function unpacked(key: string, packed: Uint8Array): { key: string; value: Uint8Array } | null {

@@ -1,6 +1,6 @@
 import type { Decoder } from "./decoder.js";
 import { inRoom } from "./in-room.js";
-import { ORIENTATION_TAG, type Orientation, xmpOrientation } from "./orientation.js";
+import { directoryOrientation, type Orientation, xmpOrientation } from "./orientation.js";
 import { cmykToRgb, greyToRgb, type RawImage, requireDecodable } from "./raw-image.js";
 import { decodeWithSharp } from "./sharp-decoder.js";
 import { type Directory, readTiff } from "./tiff-directory.js";
@@ -37,7 +37,7 @@ function unpacked(bytes: Uint8Array, layout: TiffLayout): RawImage {
 }
 
 const orientationOfPage = (page: Directory): Orientation =>
-  page.numbers(ORIENTATION_TAG)?.[0] ?? xmpOrientation(page.bytes(XMP_TAG)) ?? 1;
+  directoryOrientation(page) ?? xmpOrientation(page.bytes(XMP_TAG)) ?? 1;
 
 function pageOf(bytes: Uint8Array, frame: number): { page: Directory; layout: TiffLayout } {
   const file = readTiff(bytes, frame + 1);

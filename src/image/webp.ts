@@ -17,7 +17,8 @@ function metadataOf(bytes: Uint8Array): Metadata {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found: Record<string, Uint8Array> = {};
   let flags = 0;
-  for (let at = 12; at + 8 <= bytes.length;) {
+  const end = Math.min(bytes.length, 8 + view.getUint32(4, true)); // what lies behind it is not of the file
+  for (let at = 12; at + 8 <= end;) {
     const kind = latin1(bytes.subarray(at, at + 4));
     const length = view.getUint32(at + 4, true);
     const body = bytes.subarray(at + 8, at + 8 + length);

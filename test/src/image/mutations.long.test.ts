@@ -47,6 +47,17 @@ const MISTAKES: readonly (readonly [name: string, file: string, find: string, re
   ["black for the first colour of a palette", "apng.ts", "palette?.subarray(0, 3) ?? new", "palette?.subarray(9, 9) ?? new"],
   ["raw profiles not read", "png.ts", "found.exif ?? found.raw", "found.exif"],
   ["grey of 16 bits with a key scaled", "png.ts", "bytes[24] === 16 && bytes[25] === 0", "false"],
+  ["the last of two fields of one tag", "tiff-directory.ts", "fields.has(tag) || size === 0", "size === 0"],
+  ["a directory that is cut off not read", "tiff-directory.ts", "if (first + entry > bytes.length) {", "if (first + count * entry > bytes.length) {"],
+  ["fields behind one that lies beyond the end", "tiff-directory.ts", "view.byteLength) return fields", "view.byteLength) continue"],
+  ["fields behind too much not read", "tiff-directory.ts", "(total += size) > view.byteLength) continue", "(total += size) > view.byteLength) return fields"],
+  ["bytes taken for an orientation", "orientation.ts", "NO_NUMBERS = [1, 2, 7]", "NO_NUMBERS = [2, 7]"],
+  ["ratios with a sign not read", "tiff-directory.ts", "  10: (view, at, little) => view.getInt32(at, little) /", "  99: (view, at, little) => view.getInt32(at, little) /"],
+  ["junk between segments ends them", "jpeg.ts", "if (bytes[at] !== 0xff || marker", "if (bytes[at] !== 0xff) return; else if (marker"],
+  ["a restart taken for a segment", "jpeg.ts", "(marker >= 0xd0 && marker <= 0xd9) ||", ""],
+  ["texts of another method unpacked", "png.ts", "rest[1] === DEFLATE ?", "rest[1] !== 4711 ?"],
+  ["metadata behind a WebP's end", "webp.ts", "Math.min(bytes.length, 8 + view.getUint32(4, true))", "bytes.length"],
+  ["check sums of pixels looked at", "png-chunks.ts", 'CHECKED = ["IHDR"', 'CHECKED = ["IDAT", "IHDR"'],
   ["XMP of a WebP not read", "webp.ts", '"XMP ": 0x04', '"XMP ": 0x40'],
 ]; // prettier-ignore
 
