@@ -11,7 +11,7 @@ import { type Folder, openFolder } from "../weights/source.js";
 import { InputError } from "./errors.js";
 import type { LoadProgress } from "./load-network.js";
 import { warn } from "./notice.js";
-import { callback, either, oneOf, type OptionKinds, text } from "./options.js";
+import { callback, described, either, oneOf, type OptionKinds, text } from "./options.js";
 
 /** Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as `google/paligemma2-3b-mix-224`. */
 export type HubOptions = {
@@ -58,6 +58,12 @@ export async function placeOf(name: string, options: PlaceOptions = {}, tools: H
 export async function openPlace(name: string, options: PlaceOptions = {}, tools: HubTools = {}): Promise<Folder> {
   if (!(await isOnHub(name, options))) return openFolder(name, options.signal);
   return neitherNor(name, openHubFolder(name, asking(options), tools));
+}
+
+/** Throws `InputError` that begins with `where` for a place of a model that is no text. */
+export function requirePlace(where: string, place: unknown): asserts place is string {
+  if (typeof place === "string") return;
+  throw new InputError(`${where}: expected a path, an address or owner/name, received ${described(place)}`);
 }
 
 async function isOnHub(name: string, { revision, token }: PlaceOptions): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { faultOfOptions, type OptionKinds } from "../weights/options.js";
+import { described, faultOfOptions, type OptionKinds } from "../weights/options.js";
 import { InputError } from "./errors.js";
 
 export {
@@ -29,6 +29,12 @@ export function checkOptions<Options extends object>(
   const fault = faultOfOptions(where, options, kinds);
   if (fault !== null) throw new InputError(fault);
   return options;
+}
+
+/** Throws `InputError` that begins with `where` for a path of a file or folder that is no text, or empty. */
+export function requirePath(where: string, path: unknown): asserts path is string {
+  if (typeof path === "string" && path !== "") return;
+  throw new InputError(`${where}: expected a path, received ${described(path)}`);
 }
 
 /** A value that stands for a list of one, or the list itself, as a list. */

@@ -21,8 +21,8 @@ import { LOAD_KINDS, type LoadOptions, loadParts, type ModelParts } from "./load
 import type { MaskCodec } from "./masks/codec.js";
 import type { MaskCodecLoader } from "./masks/codec-loader.js";
 import { FORWARD_KINDS, type ForwardOptions, type PaliGemmaModel } from "./model.js";
-import { HUB_KINDS, type HubOptions, placeOf } from "./model-place.js";
-import { abortSignal, anything, checkOptions, described, type OptionKinds } from "./options.js";
+import { HUB_KINDS, type HubOptions, placeOf, requirePlace } from "./model-place.js";
+import { abortSignal, anything, checkOptions, type OptionKinds } from "./options.js";
 import type { ProcessedInputs, Processor } from "./processor.js";
 import type { Answer } from "./questions/answer.js";
 import { type Answerer, answerQuestions, BATCH_KINDS, type BatchOptions } from "./questions/answer-batch.js";
@@ -373,11 +373,6 @@ export class PaliGemma extends TaskMethods {
   private checkAlive(): void {
     this.network.requireWeights();
   }
-}
-
-function requirePlace(where: string, place: string): void {
-  if (typeof place === "string") return;
-  throw new InputError(`${where}: expected a path, an address or owner/name, received ${described(place)}`);
 }
 
 const isReady = (inputs: Question | ModelInputs): inputs is ModelInputs =>

@@ -153,8 +153,9 @@ class FolderTokenizer implements Tokenizer {
 
   decode(ids: readonly number[], options: { skipSpecialTokens?: boolean | undefined } = {}): string {
     const { skipSpecialTokens = false } = checkOptions("decode", options, DECODING);
+    requireTokenIds(ids);
     const stream = streamOf(this, skipSpecialTokens);
-    return ids.map((id) => stream.push(id)).join("") + stream.end();
+    return Array.from(ids, (id) => stream.push(id)).join("") + stream.end();
   }
 
   tokenToId(token: string): number | undefined {
@@ -205,6 +206,14 @@ function streamOf(tokenizer: Pick<Tokenizer, "idToToken" | "isSpecial">, skipSpe
     return "";
   };
   return { push, end };
+}
+
+/** Ids beyond the table decode to nothing, as in tokenizers; text and what is no whole number would do so in silence. */
+function requireTokenIds(ids: readonly number[]): void {
+  const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
+  if (!isList) throw new InputError(`decode: expected a list of token ids, received ${described(ids)}`);
+  const wrong = ids.findIndex((id) => !Number.isSafeInteger(id) || id < 0);
+  if (wrong >= 0) throw new InputError(`decode: expected token ids, received ${described(ids[wrong])} at ${wrong}`);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { FileTooLongError, NotAFileError, readPlain } from "../weights/plain-file.js";
+import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../weights/plain-file.js";
 import { InputError } from "./errors.js";
 
 /** What a file that a user named is to be, as its errors say it. */
@@ -29,14 +29,7 @@ export async function readUserFile(
 function failure(error: unknown): string {
   if (error instanceof NotAFileError) return `received ${error.kind}; save it as a regular file and name that`;
   if (error instanceof FileTooLongError) return `received more than the ${error.limit} bytes that are read; shorten it`;
-  switch ((error as NodeJS.ErrnoException).code) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return "and there is no such file; check the path";
-    case "EACCES":
-    case "EPERM":
-      return "and it may not be read; check its permissions";
-    default:
-      return `and it cannot be read (${error instanceof Error ? error.message : String(error)})`;
-  }
+  if (isMissing(error)) return "and there is no such file; check the path";
+  if (isForbidden(error)) return "and it may not be read; check its permissions";
+  return `and it cannot be read (${error instanceof Error ? error.message : String(error)})`;
 }

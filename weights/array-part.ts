@@ -88,4 +88,5 @@ export function entriesOf(
   return entries;
 }
 
-const product = (shape: readonly number[]): number => shape.reduce((size, axis) => size * axis, 1);
+/** How many values an array of a shape holds. */
+export const product = (shape: readonly number[]): number => shape.reduce((size, axis) => size * axis, 1);

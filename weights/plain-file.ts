@@ -24,6 +24,15 @@ export class FileTooLongError extends Error {
   }
 }
 
+/** Whether an error of the file system says that there is nothing at a path. */
+export const isMissing = (error: unknown): boolean => hasCode(error, "ENOENT", "ENOTDIR");
+
+/** Whether an error of the file system says that this user may not read a path. */
+export const isForbidden = (error: unknown): boolean => hasCode(error, "EACCES", "EPERM");
+
+const hasCode = (error: unknown, ...codes: string[]): boolean =>
+  codes.includes((error as NodeJS.ErrnoException | null)?.code ?? "");
+
 /** A regular file that is open, and what the system says of it. */
 export type PlainFile = { handle: FileHandle; info: BigIntStats };
 

@@ -7,7 +7,7 @@ import { safeSegments } from "./file-name.js";
 import { requireVersion, versionOf } from "./file-version.js";
 import { hasUrl, openUrl, readUrl } from "./http.js";
 import { decodeUtf8, parseJson } from "./json.js";
-import { NotAFileError, openPlain } from "./plain-file.js";
+import { isMissing, NotAFileError, openPlain } from "./plain-file.js";
 
 /** Bytes that can be read by range: a file, something behind a URL, or memory. */
 export interface ByteSource {
@@ -153,7 +153,7 @@ async function localFolder(path: string): Promise<Folder> {
         if (isMissing(error)) return null;
         throw new WeightsError(`${path}: cannot be looked at (${reasonOf(error)})`);
       });
-      return found !== null && found.isFile();
+      return found !== null && !found.isDirectory(); // a pipe or a device is there, and reading says what it is
     },
     readBytes: async (file, limit = MAX_WHOLE_FILE) => {
       const source = await openFile(locate(file));
@@ -168,9 +168,6 @@ async function localFolder(path: string): Promise<Folder> {
     },
   });
 }
-
-const isMissing = (error: unknown): boolean =>
-  ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
 
 function urlFolder(text: string, signal: AbortSignal | undefined): Folder {
   if (!URL.canParse(text)) throw new WeightsError(`${text}: this is not a valid URL`);

@@ -5,6 +5,7 @@ import type { Weight } from "../../layers/weight.js";
 import { ADAPTER_WEIGHTS, AdapterFile, type PlacedTensor } from "../../weights/adapter/adapter-file.js";
 import type { AdapterRole } from "../../weights/adapter/expected.js";
 import type { Target } from "../../weights/adapter/targets.js";
+import { product } from "../../weights/array-part.js";
 import { requireMemoryFor } from "../../weights/available-memory.js";
 import { toFloat32 } from "../../weights/dtype.js";
 import { EMBEDDING, LM_HEAD } from "../../weights/names.js";
@@ -51,7 +52,7 @@ class AdapterReader {
   }
 
   async read(signal?: AbortSignal): Promise<void> {
-    const numbers = this.file.placed.reduce((sum, { shape }) => sum + shape.reduce((size, axis) => size * axis, 1), 0);
+    const numbers = this.file.placed.reduce((sum, { shape }) => sum + product(shape), 0);
     requireMemoryFor(`${this.file.folder.name}/${ADAPTER_WEIGHTS}`, 4 * numbers);
     const byRole = new Map(this.file.placed.map((tensor) => [`${tensor.role} ${tensor.weight}`, tensor]));
     for (const target of this.file.targets) {

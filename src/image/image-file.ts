@@ -1,4 +1,4 @@
-import { FileTooLongError, NotAFileError, readPlain } from "../../weights/plain-file.js";
+import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../../weights/plain-file.js";
 import { InputError } from "../errors.js";
 
 /** A file larger than this is not read; no picture within `MAX_IMAGE_PIXELS` needs as much. */
@@ -26,17 +26,11 @@ function readFailure(path: string, error: unknown): string {
   if (error instanceof FileTooLongError) {
     return `the file has more than the ${error.limit} bytes that are read as an image; shrink it first`;
   }
-  switch ((error as NodeJS.ErrnoException).code) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return "there is no such image file; check the path";
-    case "EACCES":
-    case "EPERM":
-      return "the image file may not be read; check its permissions";
-    case "ENAMETOOLONG":
-    case "ERR_INVALID_ARG_VALUE":
-      return "this is no path of an image file; give a path, or the bytes of the file";
-    default:
-      return `the image file cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown reason"})`;
+  if (isMissing(error)) return "there is no such image file; check the path";
+  if (isForbidden(error)) return "the image file may not be read; check its permissions";
+  const { code = "unknown reason" } = error as NodeJS.ErrnoException;
+  if (code === "ENAMETOOLONG" || code === "ERR_INVALID_ARG_VALUE") {
+    return "this is no path of an image file; give a path, or the bytes of the file";
   }
+  return `the image file cannot be read (${code})`;
 }

@@ -17,7 +17,7 @@ export type PictureOptions = {
 const MAX_NAME = 200;
 
 /** Whether text is an address and no path: a scheme that is read, or any scheme with two slashes. */
-export const isAddress = (text: string): boolean => /^(?:data|file|https?):|^[a-z][a-z0-9+.-]+:\/\//i.test(text);
+export const isAddress = (text: string): boolean => /^(?:data|file|https?|blob):|^[a-z][a-z0-9+.-]+:\/\//i.test(text);
 
 /**
  * The bytes of a picture file, and the name that errors about it begin with: its path or address, or `label`. Throws `InputError` for
@@ -45,7 +45,8 @@ async function readAddress(
   const scheme = text.slice(0, text.indexOf(":")).toLowerCase();
   if (scheme === "data") return { name, bytes: bytesOfData(text, name) };
   if (scheme !== "file" && scheme !== "http" && scheme !== "https") {
-    throw new InputError(`${name}: ${scheme}: addresses are not read; download the picture, and give its path`);
+    const advice = scheme === "blob" ? "give the Blob itself" : "download the picture, and give its path";
+    throw new InputError(`${name}: ${scheme}: addresses are not read; ${advice}`);
   }
   let url: URL;
   let path: string | undefined;

@@ -9,7 +9,7 @@ import { type GenerationConfig, loadGenerationConfig } from "../generation-confi
 import { loadConfig } from "../load-network.js";
 import { memoryByDtype, type MemoryByDtype } from "../memory.js";
 import { expectedTensors } from "../model.js";
-import { HUB_KINDS, type HubOptions, openPlace } from "../model-place.js";
+import { HUB_KINDS, type HubOptions, openPlace, requirePlace } from "../model-place.js";
 import { openCheckpoint } from "../open-checkpoint.js";
 import { checkOptions, either, flag, listOf, oneOf, type OptionKinds, text } from "../options.js";
 import { type AdapterSummary, adapterSummary } from "./adapter-summary.js";
@@ -75,6 +75,7 @@ const INFO_KINDS: OptionKinds<InfoOptions> = {
 export async function checkpointInfo(model: string, options: InfoOptions = {}): Promise<CheckpointInfo> {
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
   const { revision, token, onNotice } = checkOptions("checkpointInfo", options, INFO_KINDS);
+  requirePlace("checkpointInfo", model);
   const folder = await openPlace(model, { revision, token, onNotice });
   const { checkpoint, config } = await openCheckpoint(folder, await loadConfig(folder), {
     compareHead: options.check === true,

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.js";
+import { described } from "../options.js";
 import type { Plane } from "../resize-plane.js";
 
 /**
@@ -11,13 +12,17 @@ export type Mask = Plane;
 export const isInside = (value: number): boolean => value > 127;
 
 /** Throws `InputError` that begins with `label` unless there is one value for each pixel, of `size` where one is given. */
-export function checkMask(mask: Mask, label: string, size: { width: number; height: number } = mask): void {
+export function checkMask(mask: Mask, label: string, size?: { width: number; height: number }): void {
+  if (typeof mask !== "object" || mask === null) {
+    throw new InputError(`${label}: expected a mask, received ${described(mask)}`);
+  }
   const { data, width, height } = mask;
   const sized = [width, height].every((side) => Number.isInteger(side) && side > 0);
-  const same = width === size.width && height === size.height;
+  const expected = size ?? mask;
+  const same = width === expected.width && height === expected.height;
   if (sized && same && data instanceof Uint8Array && data.length === width * height) return;
   const received = `${data?.length ?? 0} bytes of ${width} x ${height}`;
-  throw new InputError(`${label}: expected a mask of ${size.width} x ${size.height}, received ${received}`);
+  throw new InputError(`${label}: expected a mask of ${expected.width} x ${expected.height}, received ${received}`);
 }
 
 /** Pixels that are inside. */
@@ -25,6 +30,7 @@ export const maskArea = ({ data }: Mask): number => data.reduce((sum, value) => 
 
 /** Intersection over union of two masks, in [0, 1]; 0 where both are empty. Throws `InputError` for masks of different sizes. */
 export function maskIou(a: Mask, b: Mask): number {
+  for (const mask of [a, b]) checkMask(mask, "maskIou");
   if (a.width !== b.width || a.height !== b.height) {
     throw new InputError(`maskIou: masks of ${a.width} x ${a.height} and ${b.width} x ${b.height} cannot be compared`);
   }

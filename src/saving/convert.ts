@@ -9,10 +9,10 @@ import { type Folder, openFolder } from "../../weights/source.js";
 import { parseConfig } from "../config.js";
 import { readConfigFile } from "../config-file.js";
 import { expectedTensors } from "../model.js";
-import { HUB_KINDS, type HubOptions, placeOf, type ModelProgress } from "../model-place.js";
+import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf, requirePlace } from "../model-place.js";
 import { warn } from "../notice.js";
 import { openCheckpoint } from "../open-checkpoint.js";
-import { checkOptions, type OptionKinds, text } from "../options.js";
+import { checkOptions, type OptionKinds, requirePath, text } from "../options.js";
 import { type Read, requireApart } from "../outputs/require-apart.js";
 import { isSavedFile, SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
@@ -39,6 +39,8 @@ export async function convertCheckpoint(
   asked: ConvertOptions = {},
 ): Promise<SavedModel> {
   const { tokenizer, onProgress, ...options } = checkOptions("convertCheckpoint", asked, CONVERT_KINDS);
+  requirePlace("convertCheckpoint", input);
+  requirePath("convertCheckpoint", output);
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is
   const { signal, revision, token, onNotice, ...saving } = options;
   const folder = await openFolder(await placeOf(input, { revision, token, onNotice, signal, onProgress }), signal);

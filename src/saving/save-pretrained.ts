@@ -1,7 +1,8 @@
 import { openFolder } from "../../weights/source.js";
 import { readConfigFile } from "../config-file.js";
-import type { PaliGemmaModel } from "../model.js";
-import { checkOptions } from "../options.js";
+import { InputError } from "../errors.js";
+import { PaliGemmaModel } from "../model.js";
+import { checkOptions, described, requirePath } from "../options.js";
 import { PaliGemma } from "../paligemma.js";
 import { networkTensors } from "./network-tensors.js";
 import { SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
@@ -19,6 +20,10 @@ export async function savePretrained(
   options: SaveOptions = {},
 ): Promise<SavedModel> {
   checkOptions("savePretrained", options, SAVE_KINDS);
+  requirePath("savePretrained", folder);
+  if (!(model instanceof PaliGemma) && !(model instanceof PaliGemmaModel)) {
+    throw new InputError(`savePretrained: expected a PaliGemma or a PaliGemmaModel, received ${described(model)}`);
+  }
   networkOf(model).requireWeights();
   if (!(model instanceof PaliGemma)) {
     const files = await sideFiles(model.config, null, null);

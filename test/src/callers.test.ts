@@ -4,13 +4,16 @@ import { createRequire } from "node:module";
 import * as tf from "@tensorflow/tfjs";
 
 import { InputError } from "../../src/errors.js";
+import { checkpointInfo } from "../../src/info/index.js";
 import { directLogitAttribution } from "../../src/inspection/attribution.js";
 import { gradientsOf } from "../../src/inspection/gradients.js";
 import { logitLens } from "../../src/inspection/lens.js";
 import { logitDifference, logProbability, measure, type Metric } from "../../src/inspection/metric.js";
 import { activationPatching } from "../../src/inspection/patching.js";
+import { maskIou } from "../../src/masks/mask.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import type { Question } from "../../src/questions/question.js";
+import { convertCheckpoint } from "../../src/saving/convert.js";
 import { savePretrained } from "../../src/saving/save-pretrained.js";
 import { counts, onEachBackend } from "../support/backends.js";
 import { refused } from "../support/refused.js";
@@ -203,6 +206,45 @@ onEachBackend("JavaScript callers", (backend) => {
     await refused(() => activationPatching(model, both, logProbability(300), sweep), /received 300/);
     for (const tokens of ["x", 5, ["x"], [undefined], [300], []] as Untyped[]) {
       await refused(() => directLogitAttribution(model, question, { tokens }), /tokens: expected/);
+    }
+  });
+
+  it("a tokenizer decodes ids, and refuses what is none", async () => {
+    assert.equal(model.tokenizer.decode([300_000]), ""); // beyond the table, as in tokenizers
+    assert.equal(model.tokenizer.decode(Int32Array.of(60, 61)), model.tokenizer.decode([60, 61]));
+    for (const [ids, message] of [
+      ["abc", /decode: expected a list of token ids, received "abc"/],
+      [60, /decode: expected a list of token ids, received 60/],
+      [null, /decode: expected a list/],
+      [["60"], /decode: expected token ids, received "60" at 0/],
+      [[60, -1], /received -1 at 1/],
+      [[NaN], /received NaN/],
+      [[1.5], /received 1.5/],
+    ] as const) {
+      await refused(() => model.tokenizer.decode(ids), message);
+    }
+  });
+
+  it("places that are no text are refused by every call that takes one", async () => {
+    for (const place of [undefined, null, 5, {}]) {
+      await refused(() => savePretrained(model, place as never), /savePretrained: expected a path, received/);
+      await refused(() => convertCheckpoint(place as never, "x"), /convertCheckpoint: expected a path, an address or/);
+      await refused(() => convertCheckpoint(tinyFolder("tiny-pg2"), place as never), /expected a path, received/);
+      await refused(() => checkpointInfo(place as never), /checkpointInfo: expected a path, an address or owner/);
+    }
+    await refused(() => savePretrained(null as never, "x"), /savePretrained: expected a PaliGemma or a PaliGemmaModel/);
+    await refused(() => savePretrained(model, ""), /expected a path, received ""/);
+  });
+
+  it("masks that are none have no overlap", async () => {
+    const mask = { data: new Uint8Array(6), width: 3, height: 2 };
+    for (const [a, b] of [
+      [null, null],
+      [mask, undefined],
+      [mask, { ...mask, width: 4 }],
+      [{ ...mask, data: [0, 1] }, mask],
+    ]) {
+      await refused(() => maskIou(a as never, b as never), /maskIou: /);
     }
   });
 

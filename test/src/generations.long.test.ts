@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 
 import { kernelAddon } from "../../src/native/kernels.js";
-import { loadNative } from "../../src/native/load.js";
 import { PaliGemma } from "../../src/paligemma.js";
-import { counts } from "../support/backends.js";
+import { counts, withKernels } from "../support/backends.js";
 
 /** Megabytes of this process's own, collected first where the process may (`--expose-gc`). */
 function ownMegabytes(): number {
@@ -11,12 +10,8 @@ function ownMegabytes(): number {
   return process.memoryUsage().rss / 1e6;
 }
 
-describe("a thousand answers", () => {
-  it("leave as many handles, and no more memory than two hundred", async function () {
-    if (!(await loadNative())?.kernels) {
-      console.log("      (skipped: the native kernels are not built: npm run setup:native)");
-      this.skip();
-    }
+withKernels("a thousand answers", () => {
+  it("leave as many handles, and no more memory than two hundred", async () => {
     const model = await PaliGemma.load(undefined, { backend: "tensorflow" });
     const data = Uint8Array.from({ length: 40 * 30 * 3 }, (_, i) => (i * 31) % 256);
     const answer = async (times: number) => {

@@ -2,7 +2,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { reasonOf } from "../bytes.js";
 import { WeightsError } from "../errors.js";
-import { readNote } from "../plain-file.js";
+import { isMissing, readNote } from "../plain-file.js";
 
 /** An access token, and where it came from, for messages. */
 export interface Token {
@@ -85,8 +85,8 @@ async function tokenOf(
   if (given !== undefined) return checked(given, "given with the call");
   if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return null;
   for (const name of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) if (env[name]) return checked(env[name], `of ${name}`);
-  const stored = await readNote(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return "";
+  const stored = await readNote(file).catch((error: unknown) => {
+    if (isMissing(error)) return "";
     throw new WeightsError(`${file}: the token cannot be read (${reasonOf(error)})`);
   });
   return stored.trim() === "" ? null : checked(stored, `of ${file}`);

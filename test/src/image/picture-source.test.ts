@@ -85,6 +85,8 @@ describe("what is given instead of a picture is refused for what it is:", () => 
   it("data: with an escape that is none", () => refusal("data:text/plain,%zz", /two digits behind each %/));
   it("data: that holds a text", () => refusal("data:,hello", /^data: address of 11 characters: this is a text file/));
 
+  it("blob: of a page", () => refusal("blob:nodedata:5f2c", /blob: addresses are not read; give the Blob itself/));
+
   it("base64 where a path belongs, of which nothing is printed", async () => {
     const message = await refusal(base64, /this is base64 and no path; write "data:image\/png;base64,"/);
     assert.ok(!message.includes(base64.slice(0, 60)), message);
