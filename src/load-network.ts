@@ -8,10 +8,10 @@ import { openCheckpoint } from "./open-checkpoint.js";
 import { type DtypeChoice, weightHolder } from "./dtypes.js";
 import { requireMemory } from "./memory.js";
 import { expectedTensors, PaliGemmaModel } from "./model.js";
-import { whenIdle } from "./native/kernels.js";
 import { abortSignal, callback, checkOptions, type OptionKinds, text } from "./options.js";
 import { buildPart } from "./part.js";
 import { hf5, type Settings } from "./settings.js";
+import { whenIdle } from "./steps.js";
 import { switchBackend } from "./switch-backend.js";
 
 /** Bytes of weights read so far, and in all. */

@@ -1,11 +1,17 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
-
 import * as tf from "@tensorflow/tfjs";
-
-import { whenIdle } from "./native/kernels.js";
 
 /** A computation that may pause between its steps. At a pause it holds no tidy open, and owns what it needs further. */
 export type Steps<Result> = Generator<void, Result, void>;
+
+/** A backend whose kernels run beside JavaScript registers when they are done, beside the kernels themselves. */
+export type IdleBackend = { whenIdle?: () => Promise<unknown> };
+
+/** Resolves when the current backend has computed what was asked of it; at the next turn of the event loop where it computes at once. */
+export const whenIdle = (): Promise<unknown> => (tf.backend() as IdleBackend).whenIdle?.() ?? nextTurn();
+
+// A browser has no setImmediate.
+const nextTurn = (): Promise<void> =>
+  new Promise((resolve) => void (typeof setImmediate === "function" ? setImmediate(resolve) : setTimeout(resolve)));
 
 /** How steps are taken with pauses. */
 export type TurnOptions = {

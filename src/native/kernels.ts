@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
-
 import * as tf from "@tensorflow/tfjs";
 
 import type { KernelName } from "../../layers/kernel.js";
@@ -7,6 +5,7 @@ import { knowAttributeNames } from "./attribute-names.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
 import type { NativeInfo } from "./load.js";
 import { type NodeBackend, nodeBackend } from "./raw-ops.js";
+import type { IdleBackend } from "../steps.js";
 import { registerStockKernels } from "./stock-kernels.js";
 import { kernelChoice } from "./variables.js";
 
@@ -113,7 +112,7 @@ const synchronisedBackends = new WeakSet<object>();
 
 /**
  * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else reads
- * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done.
+ * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done; `whenIdle` tells of it.
  */
 function synchronised(backend: NodeBackend): NodeBackend {
   if (synchronisedBackends.has(backend)) return backend;
@@ -134,9 +133,8 @@ function synchronised(backend: NodeBackend): NodeBackend {
       },
     },
   });
+  const idle: IdleBackend = { whenIdle: () => addon!.idle() };
+  Object.assign(backend, idle);
   synchronisedBackends.add(backend);
   return backend;
 }
-
-/** Resolves when the kernels that were started are done; where there are none, at the next turn of the event loop. */
-export const whenIdle = (): Promise<unknown> => (addon && tf.getBackend() === "tensorflow" ? addon.idle() : nextTurn());

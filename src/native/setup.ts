@@ -7,7 +7,7 @@ import { BackendError, InputError } from "../errors.js";
 import { buildAddon, downloadAddon } from "./addon.js";
 import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
 import type { NativeLayout } from "./layout.js";
-import { buildKernelAddon } from "./kernel-addon.js";
+import { buildKernelAddon } from "./kernel-build.js";
 import { buildMute } from "./mute.js";
 import { installPackage } from "./package.js";
 import { PINNED_WHEELS, type PinnedWheels } from "./pinned-wheels.js";

@@ -4,9 +4,8 @@ import { WeightsError } from "../../weights/errors.js";
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
 import { InputError } from "../errors.js";
 import { checkOptions, number, type OptionKinds } from "../options.js";
-import type { PaliGemma } from "../paligemma.js";
 import type { Answer } from "./answer.js";
-import { DEFAULT_BATCH_SIZE } from "./answer-batch.js";
+import { type BatchOptions, DEFAULT_BATCH_SIZE } from "./answer-batch.js";
 import type { Question } from "./question.js";
 import { requireWhole } from "../whole-number.js";
 
@@ -14,6 +13,11 @@ import { requireWhole } from "../whole-number.js";
 export type BatcherOptions = {
   /** The most questions that are decoded at once. Default 8. */
   maxBatchSize?: number | undefined;
+};
+
+/** What a batcher asks: anything that answers questions as `PaliGemma.generateBatch` does. */
+export type Answering = {
+  generateBatch(questions: readonly Question[], options?: BatchOptions): Promise<Answer[]>;
 };
 
 const BATCHER_KINDS: OptionKinds<BatcherOptions> = { maxBatchSize: number };
@@ -40,7 +44,7 @@ export class Batcher {
 
   /** The model stays the caller's. Throws `InputError` for a size below 1. */
   constructor(
-    private readonly model: PaliGemma,
+    private readonly model: Answering,
     options: BatcherOptions = {},
   ) {
     const { maxBatchSize = DEFAULT_BATCH_SIZE } = checkOptions("batcher", options, BATCHER_KINDS);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { compileSources } from "../../src/native/kernel-addon.js";
+import { compileSources } from "../../src/native/kernel-build.js";
 import { run, type RunResult } from "../../src/native/process.js";
 import { findToolchain } from "../../src/native/tools.js";
 import { packageRoot } from "../../src/package-root.js";
