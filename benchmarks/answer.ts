@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { parseConfig } from "../src/config.js";
+import { parseConfig } from "../src/model/config.js";
 import { writeInputs } from "./inputs.js";
 import type { Resident } from "./memory.js";
 import { takeSample } from "./sample.js";

@@ -1,8 +1,8 @@
 import { decode } from "../src/decoding/decode.js";
-import type { PaliGemmaModel } from "../src/model.js";
+import type { PaliGemmaModel } from "../src/model/model.js";
 import type { PaliGemma } from "../src/paligemma.js";
 import type { Samples } from "./measure.js";
-import type { Subject } from "./subject.js";
+import type { Subject } from "./demo-case.js";
 
 /** The network without an end-of-sequence id, so that every run decodes the same number of tokens. */
 export const endless = ({ network, config }: PaliGemma): PaliGemmaModel =>

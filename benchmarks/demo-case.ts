@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { BackendName } from "../src/backend.js";
-import type { ModelInputs } from "../src/inputs.js";
+import type { BackendName } from "../src/backends/backend.js";
+import type { ModelInputs } from "../src/model/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
 
 /** What is measured: the demo checkpoint on one backend, with a picture and a prompt ready for the network. */

@@ -1,11 +1,11 @@
-import { type BackendName, useBackend } from "../src/backend.js";
-import { loadNative } from "../src/native/load.js";
+import { type BackendName, useBackend } from "../src/backends/backend.js";
+import { loadNative } from "../src/backends/native/load.js";
 import { tokenTimes } from "./decode.js";
 import { forwardTimes, unusedPlacesTime } from "./hooks-off.js";
 import { loadTimes } from "./load.js";
 import { machineWords } from "./machine.js";
 import { summarise } from "./measure.js";
-import { demoSubject } from "./subject.js";
+import { demoSubject } from "./demo-case.js";
 
 const NEW_TOKENS = 16;
 const HEADER = [

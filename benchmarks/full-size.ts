@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { loadNative } from "../src/native/load.js";
+import { loadNative } from "../src/backends/native/load.js";
 import { memoryBandwidth } from "../src/doctor/bandwidth.js";
 import { type Case, caseName } from "./cases.js";
 import { makeCheckpoint } from "./checkpoint.js";

@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { listens, noTap, type Tap, tapAt } from "../layers/tap.js";
-import { hookCatalogue } from "../src/hook-catalogue.js";
+import { hookCatalogue } from "../src/model/hook-catalogue.js";
 import { alternating, type Samples } from "./measure.js";
-import type { Subject } from "./subject.js";
+import type { Subject } from "./demo-case.js";
 
 /**
  * What does one forward pass cost up to the first token, with hooks off and with a listener at every hook that changes

@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { ModelInputs } from "../src/inputs.js";
+import type { ModelInputs } from "../src/model/inputs.js";
 import { IMAGE_TOKEN, imageTokens } from "./variants.js";
 
 /** What ids.json holds. */

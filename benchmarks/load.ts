@@ -1,4 +1,4 @@
-import type { BackendName } from "../src/backend.js";
+import type { BackendName } from "../src/backends/backend.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { alternating, type Samples } from "./measure.js";
 

@@ -3,7 +3,7 @@ import { cpus, totalmem } from "node:os";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { loadNative } from "../src/native/load.js";
+import { loadNative } from "../src/backends/native/load.js";
 import { python } from "./child.js";
 
 /** "CPU, cores, memory", and the versions of what this project runs on. */

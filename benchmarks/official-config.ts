@@ -1,4 +1,4 @@
-import { generationFields, preprocessorFields } from "../src/saving/side-files.js";
+import { generationFields, preprocessorFields } from "../src/checkpoints/saving/side-files.js";
 import type { Case } from "./cases.js";
 import { DECODERS, IMAGE_TOKEN, imageTokens, VISION, VOCABULARY } from "./variants.js";
 

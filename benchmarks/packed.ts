@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { DtypeChoice } from "../src/dtypes.js";
+import type { DtypeChoice } from "../src/backends/dtypes.js";
 import { type Case, caseName } from "./cases.js";
 import { sampleOf, type TimedSample } from "./child.js";
 import { writeInputs } from "./inputs.js";

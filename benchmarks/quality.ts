@@ -1,4 +1,4 @@
-import type { DtypeChoice } from "../src/dtypes.js";
+import type { DtypeChoice } from "../src/backends/dtypes.js";
 import { compareLogits, type LogitComparison } from "../src/inspection/compare-logits.js";
 import { PaliGemma } from "../src/paligemma.js";
 

@@ -1,7 +1,7 @@
-import { useBackend } from "../src/backend.js";
-import type { DtypeChoice } from "../src/dtypes.js";
+import { useBackend } from "../src/backends/backend.js";
+import type { DtypeChoice } from "../src/backends/dtypes.js";
 import { decode } from "../src/decoding/decode.js";
-import type { ModelInputs } from "../src/inputs.js";
+import type { ModelInputs } from "../src/model/inputs.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { endless } from "./decode.js";
 import { longestGap } from "./event-loop.js";

@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
 import { geluTanh } from "./gelu.js";
-import { heldDtype, type HeldDtype } from "./held.js";
+import { heldDtype, type HeldDtype } from "./stored.js";
 import { Linear } from "./linear.js";
 import { hasKernel, runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { attend } from "./attend.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
 import type { KVCache } from "./kv-cache.js";
-import { projectHeads } from "./heads.js";
+import { projectHeads } from "./qkv-projection.js";
 import { Linear } from "./linear.js";
 import { applyRope } from "./rope.js";
 import { noTap, type Tap } from "./tap.js";

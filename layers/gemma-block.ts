@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { add } from "./add.js";
 import { ShapeError } from "./axes.js";
 import { CheckpointLayer, type CheckpointLayerArgs, shapesOf } from "./checkpoint-layer.js";
-import type { HeldDtype } from "./held.js";
+import type { HeldDtype } from "./stored.js";
 import { GatedMLP } from "./gated-mlp.js";
 import { type DecoderOptions, GemmaAttention, type GemmaAttentionConfig } from "./gemma-attention.js";
 import { lastRow } from "./last-row.js";

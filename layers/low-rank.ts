@@ -1,9 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { add } from "./add.js";
-import { dense, heldDtype } from "./held.js";
+import { dense, heldDtype } from "./stored.js";
 import { runKernel } from "./kernel.js";
-import type { Matrix } from "./matrix.js";
 
 /** Rows of a matrix that are widened to float32 at once. */
 const ROWS_AT_ONCE = 4096;
@@ -11,11 +10,14 @@ const ROWS_AT_ONCE = 4096;
 /** Which axis of W [out, in] a gain scales: that of the outputs (a linear layer), or of the inputs (a table of embeddings). */
 export type GainAxis = "out" | "in";
 
+/** A factor of a low-rank part: a `Matrix`. */
+type Factor = { read(): tf.Tensor; multiply(x: tf.Tensor): tf.Tensor };
+
 /**
  * What one adapter makes of a matrix: W' = gain · (W + B·A), `a` [r, in], `b` [out, r] with its scale in it already. `gain` is DoRA's
  * magnitude / norm, along `axis`; null without DoRA. Several follow each other, each on what those before it have made.
  */
-export type LowRank = { a: Matrix; b: Matrix; gain: tf.Tensor1D | null; axis: GainAxis };
+export type LowRank = { a: Factor; b: Factor; gain: tf.Tensor1D | null; axis: GainAxis };
 
 /** gain · (y + (x·Aᵀ)·Bᵀ), `x` [..., in], `y` [..., out] -> [..., out]. The caller owns the result. Source: peft, tuners/lora/dora.py. */
 export function addLowRank(y: tf.Tensor, x: tf.Tensor, { a, b, gain }: LowRank): tf.Tensor {

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { geluTanh } from "./gelu.js";
-import { dense, heldDtype } from "./held.js";
+import { dense, heldDtype } from "./stored.js";
 import { runKernel } from "./kernel.js";
 import { addLowRank, type LowRank, rowsOf, rowsWithLowRank } from "./low-rank.js";
 import { batchMatMul } from "./matmul.js";

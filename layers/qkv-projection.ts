@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype } from "./held.js";
+import { heldDtype } from "./stored.js";
 import { runKernels } from "./kernel.js";
 import type { Linear } from "./linear.js";
 

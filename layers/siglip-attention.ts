@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import { attend } from "./attend.js";
 import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import { projectHeads } from "./heads.js";
+import { projectHeads } from "./qkv-projection.js";
 import { Linear } from "./linear.js";
 import { noTap, type Tap } from "./tap.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import type { BatchResult } from "../src/batch/batch-result.js";
+import type { BatchResult } from "../src/jobs/batch-result.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 import { readAnswers, sameAnswers, scratchFolder, writeLines } from "./support/batch-files.js";
 import { CliProcess } from "./support/batch-process.js";

@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { packageRoot } from "../src/package-root.js";
+import { packageRoot } from "../src/base/package-root.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 import { readAnswers, writeLines } from "./support/batch-files.js";
 import { inContext, type Instruction, readDockerfile } from "./support/dockerfile.js";

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 
-import type { BatchResult } from "../src/batch/batch-result.js";
-import { demoCheckpoint } from "../src/demo-checkpoint.js";
-import { packageRoot } from "../src/package-root.js";
-import { packageVersion } from "../src/version.js";
+import type { BatchResult } from "../src/jobs/batch-result.js";
+import { demoCheckpoint } from "../src/base/demo-checkpoint.js";
+import { packageRoot } from "../src/base/package-root.js";
+import { packageVersion } from "../src/base/version.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 import { readAnswers, sameAnswers, scratchFolder, writeLines } from "./support/batch-files.js";
 import { inContext, readDockerfile } from "./support/dockerfile.js";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 import type { Diagnosis } from "../src/doctor/diagnose.js";
-import { packageRoot } from "../src/package-root.js";
+import { packageRoot } from "../src/base/package-root.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 
 const run = (folder: string, command: string, ...args: string[]) =>

@@ -6,10 +6,10 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
-import { demoCheckpoint } from "../src/demo-checkpoint.js";
-import { packageRoot } from "../src/package-root.js";
-import { loadNative } from "../src/native/load.js";
-import { packageVersion } from "../src/version.js";
+import { demoCheckpoint } from "../src/base/demo-checkpoint.js";
+import { packageRoot } from "../src/base/package-root.js";
+import { loadNative } from "../src/backends/native/load.js";
+import { packageVersion } from "../src/base/version.js";
 import { fixtures } from "./parity/reference.js";
 import { writeDemoAdapter } from "./support/demo-adapter.js";
 import { DemoHub } from "./support/demo-hub.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { packageRoot } from "../src/package-root.js";
+import { packageRoot } from "../src/base/package-root.js";
 import { CHROMIUM, launchChromium } from "./support/chromium.js";
 import { describeWhere } from "./support/describe-where.js";
 import { cli } from "./support/run-cli.js";

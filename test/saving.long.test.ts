@@ -8,9 +8,9 @@ import { promisify } from "node:util";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { convertCheckpoint } from "../src/saving/convert.js";
-import { savePretrained } from "../src/saving/save-pretrained.js";
-import type { SaveOptions } from "../src/saving/save-model.js";
+import { convertCheckpoint } from "../src/checkpoints/saving/convert.js";
+import { savePretrained } from "../src/checkpoints/saving/save-pretrained.js";
+import type { SaveOptions } from "../src/checkpoints/saving/save-model.js";
 import { PaliGemma } from "../src/paligemma.js";
 import { fixtures, modelInputs, readReference, readTensors } from "./parity/reference.js";
 import { describeWhere } from "./support/describe-where.js";

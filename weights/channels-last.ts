@@ -1,7 +1,7 @@
 import { partOf } from "./array-part.js";
 import type { CheckpointEntry, PlacedEntry } from "./checkpoint-entry.js";
 import { PATCH_KERNEL } from "./names.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 
 /** Channels of a picture. */
 const RGB = 3;

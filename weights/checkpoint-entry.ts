@@ -1,6 +1,6 @@
 import { bytesOf, type DType } from "./dtype.js";
 import type { TensorEntry } from "./safetensors.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import { sizeOfTensor } from "./tensor-data.js";
 
 /** A tensor whose bytes lie in `file` as the model reads them: row by row, little-endian. Such a tensor can be mapped. */

@@ -17,7 +17,7 @@ import { grouped, takeCompanions } from "./companions.js";
 import { isIgnored } from "./names.js";
 import type { PackedForm } from "./quantised/packed-form.js";
 import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
-import type { Folder, OpenFile } from "./source.js";
+import type { Folder, OpenFile } from "./byte-source.js";
 import { piecesInOrder, readTensors } from "./staging.js";
 import { type OutputHead, settleHead } from "./tied-head.js";
 import { openWeightFiles } from "./weight-files.js";

@@ -1,7 +1,7 @@
 import { WeightsError } from "./errors.js";
 import { holdsBigVision } from "./npz-files.js";
 import { INDEX, SINGLE } from "./shard-index.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 
 /** A Keras preset's weights in one file, and the index of several. */
 export const KERAS_SINGLE = "model.weights.h5";

@@ -1,4 +1,4 @@
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 
 /** Bytes that tell a kind. */
 const STARTS = 32;

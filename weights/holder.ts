@@ -3,7 +3,7 @@ import type * as tf from "@tensorflow/tfjs";
 import type { FloatDType } from "./dtype.js";
 import type { PackedForm, PackTables } from "./quantised/packed-form.js";
 import type { TensorEntry } from "./safetensors.js";
-import type { OpenFile } from "./source.js";
+import type { OpenFile } from "./byte-source.js";
 
 /**
  * Keeps matrices as their file has them, in 16 bit where it has 16 bit, for a backend whose kernels read them so. The tensors

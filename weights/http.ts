@@ -1,7 +1,7 @@
 import { joinBytes, MAX_PIECE, readInPieces, reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
 import { StallWatch } from "./hub/stall-watch.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 
 /** Lengths and offsets must mean the stored bytes, so no compression on the way. */
 const PLAIN = { "accept-encoding": "identity" };

@@ -3,7 +3,7 @@ import { createInflateRaw } from "node:zlib";
 import { allocate, checkRange, reasonOf } from "./bytes.js";
 import { crc32 } from "./crc32.js";
 import { WeightsError } from "./errors.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 
 /** Packed bytes that are read at once, and bytes that come out at once. */
 const PACKED = 2 ** 18;

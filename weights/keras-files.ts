@@ -7,7 +7,7 @@ import { openH5, type H5File } from "./h5-file.js";
 import { shown } from "./json.js";
 import { type KerasIndex, readKerasIndex } from "./keras-index.js";
 import { isKerasState, kerasParts } from "./keras-names.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 import { sizeOfTensor } from "./tensor-data.js";
 
 /**

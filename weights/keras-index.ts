@@ -1,6 +1,6 @@
 import { WeightsError } from "./errors.js";
 import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 
 /** Which files hold each folder of variables, by its path without the first slash; `totalSize` is whatever the index claims, unchecked. */
 export interface KerasIndex {

@@ -1,7 +1,7 @@
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "./adapter/adapter-file.js";
 import { findWeights, KERAS_INDEX, KERAS_SINGLE, KERAS_VOCABULARY } from "./find-weights.js";
 import { INDEX, SINGLE } from "./shard-index.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 import { weightFileNames } from "./weight-file-names.js";
 
 /** Files beside the weights that a model or an adapter is made of; those of tokenizers are apart. */

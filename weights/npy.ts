@@ -1,7 +1,7 @@
 import { joinBytes } from "./bytes.js";
 import { bytesOf } from "./dtype.js";
 import { encodeNpyHeader, NPY_PRELUDE, type NpyHeader, type NpyOptions, parseNpyHeader } from "./npy-header.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import { checkedBytes, type TensorData } from "./tensor-data.js";
 import { writeWholeFile } from "./write-file.js";
 

@@ -4,7 +4,7 @@ import type { WeightFiles } from "./checkpoint-entry.js";
 import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
 import { openNpz, type NpzArchive } from "./npz.js";
-import type { ByteSource, Folder } from "./source.js";
+import type { ByteSource, Folder } from "./byte-source.js";
 
 /** The folder of the model's arrays in an archive of a whole training, and those beside it: the optimiser's state and the clock. */
 const PARAMS = "params/";

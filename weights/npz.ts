@@ -3,7 +3,7 @@ import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
 import { decodeNpy, type NpyArray, npyParts } from "./npy.js";
 import { NPY_PRELUDE, type NpyHeader, type NpyOptions, parseNpyHeader } from "./npy-header.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import type { TensorData } from "./tensor-data.js";
 import { writeWholeFile } from "./write-file.js";
 import { type MemberSource, openZip, type ZipOptions } from "./zip.js";

@@ -5,7 +5,7 @@ import { canonicalNames } from "./names.js";
 import { withQuantised } from "./quantised/bitsandbytes.js";
 import { readHeader } from "./safetensors.js";
 import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js";
-import type { ByteSource, Folder } from "./source.js";
+import type { ByteSource, Folder } from "./byte-source.js";
 
 /**
  * The tensors of `file`, or (null) of the shards of `model.safetensors.index.json`, or else of `model.safetensors`, from their headers.

@@ -3,7 +3,7 @@ import { bytesOf, isDType, DTYPES, type DType } from "./dtype.js";
 import { WeightsError } from "./errors.js";
 import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, isObject, parseStrictJson, shown, type JsonObject } from "./json.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-data.js";
 import { writeWholeFile } from "./write-file.js";
 

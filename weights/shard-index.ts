@@ -1,6 +1,6 @@
 import { WeightsError } from "./errors.js";
 import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 
 /** The file of a sharded checkpoint that says which tensor lies in which shard. */
 export const INDEX = "model.safetensors.index.json";

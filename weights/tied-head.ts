@@ -1,6 +1,6 @@
 import { type CheckpointEntry, sameShape } from "./checkpoint-entry.js";
 import { EMBEDDING, LM_HEAD } from "./names.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import { sameBytes } from "./staging.js";
 
 /**

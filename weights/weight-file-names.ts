@@ -1,7 +1,7 @@
 import type { FoundWeights } from "./find-weights.js";
 import { readKerasIndex } from "./keras-index.js";
 import { INDEX, readShardIndex, SINGLE } from "./shard-index.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 
 /**
  * Names of the files that the weights found in a folder lie in, each once: those of its index where there is one, which alone is read. The names

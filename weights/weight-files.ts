@@ -4,7 +4,7 @@ import { FORMS_READ, findWeights } from "./find-weights.js";
 import { openKeras } from "./keras-files.js";
 import { openBigVision } from "./npz-files.js";
 import { openSafetensors } from "./safetensors-files.js";
-import type { Folder } from "./source.js";
+import type { Folder } from "./byte-source.js";
 
 /** Weight files of other formats, by their endings and by the names that a folder behind a URL can be asked for. */
 const OTHER_ENDINGS = /\.(bin|npz|h5|msgpack|gguf|pt|pth|ckpt|safetensors)$/;

@@ -1,7 +1,7 @@
 import { WeightsError } from "./errors.js";
 import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, shown } from "./json.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 
 /** Longest list of members that is read, in bytes, and most members: PaliGemma 2 28B has about 100 arrays, with its optimizer 300. */
 export const MAX_DIRECTORY_BYTES = 2 ** 24;

@@ -6,7 +6,7 @@ import { crc32 } from "./crc32.js";
 import { WeightsError } from "./errors.js";
 import { shown } from "./json.js";
 import { inflatingSource } from "./inflating-source.js";
-import type { ByteSource } from "./source.js";
+import type { ByteSource } from "./byte-source.js";
 import { LOCAL_HEADER, readDirectory, type ZipMember } from "./zip-directory.js";
 
 /** Most bytes that the deflated members of one archive may have together. What is stored cannot be larger than the file. */

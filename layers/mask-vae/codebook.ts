@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import type { Weight } from "./weight.js";
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "../checkpoint-layer.js";
+import type { Weight } from "../weight.js";
 
 /** `codes` rows of `width` numbers. */
 export type CodebookArgs = CheckpointLayerArgs & { codes: number; width: number };

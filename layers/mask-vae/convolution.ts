@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
-import type { Weight } from "./weight.js";
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "../checkpoint-layer.js";
+import type { Weight } from "../weight.js";
 
 /** `filters` = channels out; a kernel of `kernelSize` x `kernelSize`, moved by `stride`. */
 export type ConvolutionArgs = CheckpointLayerArgs & {

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { CheckpointLayerArgs } from "./checkpoint-layer.js";
-import { CheckpointSequence } from "./checkpoint-sequence.js";
+import type { CheckpointLayerArgs } from "../checkpoint-layer.js";
+import { CheckpointSequence } from "../checkpoint-sequence.js";
 import { Convolution } from "./convolution.js";
 import { ResidualConvolutions } from "./residual-convolutions.js";
 

@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "../checkpoint-layer.js";
 import { Codebook } from "./codebook.js";
 import { MaskDecoder } from "./mask-decoder.js";
 import { MaskEncoder } from "./mask-encoder.js";
-import { noTap, type Tap, tapAt } from "./tap.js";
+import { noTap, type Tap, tapAt } from "../tap.js";
 
 /** Cells along each side of a mask, each with a code of its own. */
 const CELLS = 4;

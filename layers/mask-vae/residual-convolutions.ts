@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "./checkpoint-layer.js";
+import { CheckpointLayer, type CheckpointLayerArgs, listOf, shapesOf } from "../checkpoint-layer.js";
 import { Convolution } from "./convolution.js";
 
 /**

@@ -24,7 +24,7 @@ void rope(void*, TF_OpKernelContext* context) {
   });
 }
 
-// real and types [B, S] -> 0 where a query sees a key, `masked` elsewhere [B, 1, queries, S]; the rule stands in layers/mask.ts. A window
+// real and types [B, S] -> 0 where a query sees a key, `masked` elsewhere [B, 1, queries, S]; the rule stands in layers/prefix-lm-mask.ts. A window
 // below 0 is none.
 void mask(void* kernel, TF_OpKernelContext* context) {
   Call call(context);

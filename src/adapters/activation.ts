@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { type LowRank, lowRankNorms, rowsWithLowRank } from "../../layers/low-rank.js";
 import { Matrix } from "../../layers/matrix.js";
 import type { Weight } from "../../layers/weight.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { Factors, LoadedAdapter } from "./loaded-adapter.js";
 
 /** An adapter and the factor that its low-rank parts are used with. */

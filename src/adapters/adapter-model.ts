@@ -4,7 +4,7 @@ import path from "node:path";
 import { isAdapterFolder, readAdapterConfig } from "../../weights/adapter/adapter-file.js";
 import { shown } from "../../weights/json.js";
 import { openFolder } from "../../weights/source.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** Where a model's own weights are, and the adapters that go onto them. */
 export type AdaptedPlace = { place: string; adapters: string[] };

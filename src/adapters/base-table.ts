@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype } from "../../layers/held.js";
+import { heldDtype } from "../../layers/stored.js";
 import { rowsOf } from "../../layers/low-rank.js";
 import type { AdapterFile, PlacedTensor } from "../../weights/adapter/adapter-file.js";
 import { bytesOf, fromFloat32, toFloat32 } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
-import { isPackedForm, STORED } from "../dtypes.js";
+import { isPackedForm, STORED } from "../backends/dtypes.js";
 
 /** Rows that are compared at once. */
 const ROWS_AT_ONCE = 4096;

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype } from "../../layers/held.js";
+import { heldDtype } from "../../layers/stored.js";
 import { fromFloat32 } from "../../weights/dtype.js";
-import { holdsSixteenBit, isPackedForm, STORED, weightHolder } from "../dtypes.js";
+import { holdsSixteenBit, isPackedForm, STORED, weightHolder } from "../backends/dtypes.js";
 
 /**
  * A tensor of the shape of `weight`, in the type and form that this is held in on the current backend; the caller owns it. In the place

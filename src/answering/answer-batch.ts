@@ -1,16 +1,16 @@
 import { type Decoded, decodeAnswers } from "../decoding/answers.js";
 import { GENERATION_KINDS, type GenerationOptions, inTokens } from "../decoding/text-options.js";
-import { InputError } from "../errors.js";
-import type { PaliGemmaModel } from "../model.js";
-import { listed, number, type OptionKinds } from "../options.js";
-import type { Processor } from "../processor.js";
-import type { Tokenizer } from "../tokenizer.js";
+import { InputError } from "../base/errors.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { listed, number, type OptionKinds } from "../base/options.js";
+import type { Processor } from "../input/processor.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
 import { inWords } from "./answer.js";
 import type { Answer, Timings } from "./answer.js";
 import { batchInputs, encodePicture } from "./batch-inputs.js";
 import { EncodedPicture } from "./encoded-picture.js";
 import { partsOf, type Picture, type Question } from "./question.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** How a list of questions is answered. */
 export type BatchOptions = GenerationOptions & {

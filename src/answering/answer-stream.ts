@@ -1,5 +1,5 @@
-import { listed } from "../options.js";
-import { createStreamDecoder, type StreamDecoder, type Tokenizer } from "../tokenizer.js";
+import { listed } from "../base/options.js";
+import { createStreamDecoder, type StreamDecoder, type Tokenizer } from "../input/tokenizer/tokenizer.js";
 
 /**
  * Decodes an answer as it is generated, without its stop strings: what may be the beginning of one is held back until that is

@@ -1,11 +1,11 @@
-import type { BackendName } from "../backend.js";
+import type { BackendName } from "../backends/backend.js";
 import type { Decoded } from "../decoding/answers.js";
 import type { LikelyToken } from "../decoding/log-probabilities.js";
 import type { Hypothesis } from "../decoding/beam-row.js";
 import type { FinishReason } from "../decoding/options.js";
 import { beforeStop, type GenerationOptions } from "../decoding/text-options.js";
-import type { Dtype } from "../dtypes.js";
-import type { Tokenizer } from "../tokenizer.js";
+import type { Dtype } from "../backends/dtypes.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
 
 /** Where the time of one answer went, in milliseconds; answers of one batch share theirs. */
 export type Timings = { preprocess: number; prefill: number; decode: number; total: number };

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import type { ProcessedPicture, Processor } from "../processor.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import type { ProcessedPicture, Processor } from "../input/processor.js";
 import { EncodedPicture } from "./encoded-picture.js";
 import { onlyPicture, partsOf, type Picture, type Question, readable } from "./question.js";
 

@@ -2,12 +2,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { WeightsError } from "../../weights/errors.js";
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
-import { InputError } from "../errors.js";
-import { checkOptions, number, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, number, type OptionKinds } from "../base/options.js";
 import type { Answer } from "./answer.js";
 import { type BatchOptions, DEFAULT_BATCH_SIZE } from "./answer-batch.js";
 import type { Question } from "./question.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** How calls are grouped. */
 export type BatcherOptions = {

@@ -1,6 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** What encodes pictures: a network, whose revision tells when its encodings become those of another model. */
 export type PictureEncoder = { readonly pictureRevision: number };

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import { type ImageInput, isPixelTensor } from "../image.js";
-import { anything, checkOptions, described, oneOf, type OptionKinds, text } from "../options.js";
-import type { Processor } from "../processor.js";
-import { requireTensor } from "../tensors.js";
-import { SPECIAL_TOKENS, type SpecialTokens } from "../tokenizer.js";
+import { InputError } from "../base/errors.js";
+import { type ImageInput, isPixelTensor } from "../input/image/decode.js";
+import { anything, checkOptions, described, oneOf, type OptionKinds, text } from "../base/options.js";
+import type { Processor } from "../input/processor.js";
+import { requireTensor } from "../base/tensors.js";
+import { SPECIAL_TOKENS, type SpecialTokens } from "../input/tokenizer/tokenizer.js";
 import { EncodedPicture } from "./encoded-picture.js";
 
 /** A picture in any form; as a tensor [S, S, 3] in [-1, 1], which stays the caller's; or encoded before. */

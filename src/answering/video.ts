@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { readPictureFile } from "../image/picture-source.js";
+import { InputError } from "../base/errors.js";
+import { readPictureFile } from "../input/image/picture-source.js";
 import {
   countFrames,
   decodeFrames,
@@ -8,9 +8,9 @@ import {
   type PictureFile,
   type PictureOptions,
   type RawImage,
-} from "../image.js";
-import { checkOptions } from "../options.js";
-import { requireWhole } from "../whole-number.js";
+} from "../input/image/decode.js";
+import { checkOptions } from "../base/options.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** An animation or a TIFF with several pages, or the frames themselves in order, one picture file each. */
 export type Video = PictureFile | readonly (PictureFile | RawImage)[];

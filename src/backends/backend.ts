@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 import "@tensorflow/tfjs-backend-wasm";
 
-import { BackendError } from "./errors.js";
+import { BackendError } from "../base/errors.js";
 import { completeKernels } from "./native/kernels.js";
 import { loadNative, SETUP_HINT } from "./native/load.js";
-import { withoutNewListeners } from "./wasm-listeners.js";
+import { withoutNewListeners } from "./wasm/listeners.js";
 import { checkVariables } from "./native/variables.js";
 
 /** Where the mathematics runs: CUDA or CPU through libtensorflow, WebAssembly, or plain JavaScript. */

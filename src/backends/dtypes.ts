@@ -1,8 +1,8 @@
-import type { HeldDtype } from "../layers/held.js";
-import type { FloatDType } from "../weights/dtype.js";
-import type { WeightHolder } from "../weights/holder.js";
-import type { PackedForm } from "../weights/quantised/packed-form.js";
-import { InputError } from "./errors.js";
+import type { HeldDtype } from "../../layers/stored.js";
+import type { FloatDType } from "../../weights/dtype.js";
+import type { WeightHolder } from "../../weights/holder.js";
+import type { PackedForm } from "../../weights/quantised/packed-form.js";
+import { InputError } from "../base/errors.js";
 import { hasStockKernels, kernelAddon } from "./native/kernels.js";
 import { SETUP_HINT } from "./native/load.js";
 import { UploadingHolder } from "./native/stock-kernels.js";

@@ -1,8 +1,8 @@
-import type { Checkpoint, StoredForm } from "../weights/checkpoint.js";
-import { bytesOf, type FloatDType } from "../weights/dtype.js";
-import { availableBytes, gigabytes } from "../weights/available-memory.js";
+import type { Checkpoint, StoredForm } from "../../weights/checkpoint.js";
+import { bytesOf, type FloatDType } from "../../weights/dtype.js";
+import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 import { type DtypeChoice, holdsSixteenBit, isPacked, STORED } from "./dtypes.js";
-import { BackendError } from "./errors.js";
+import { BackendError } from "../base/errors.js";
 import { kernelAddon } from "./native/kernels.js";
 
 /** Most that wasm can address. Source: WebAssembly core specification 1.0, 65536 pages of 64 KiB. */

@@ -1,4 +1,4 @@
-import { described, faultOfOptions, type OptionKinds } from "../weights/options.js";
+import { described, faultOfOptions, type OptionKinds } from "../../weights/options.js";
 import { InputError } from "./errors.js";
 
 export {
@@ -15,7 +15,7 @@ export {
   type OptionKinds,
   text,
   textOrTexts,
-} from "../weights/options.js";
+} from "../../weights/options.js";
 
 /**
  * Checks the options of a public call, `where`: each is known, and of its kind. Throws `InputError` that names an unknown one with the

@@ -1,4 +1,4 @@
-import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../weights/plain-file.js";
+import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../../weights/plain-file.js";
 import { InputError } from "./errors.js";
 
 /** What a file that a user named is to be, as its errors say it. */

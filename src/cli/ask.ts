@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 
-import { decodeImage, type RawImage } from "../image.js";
+import { decodeImage, type RawImage } from "../input/image/decode.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Answer } from "../questions/answer.js";
+import type { Answer } from "../answering/answer.js";
 import type { LanguageOptions } from "../tasks/task-methods.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, numberFor, pictureArgument } from "./options.js";

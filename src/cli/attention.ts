@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { attentionRows, type AttentionRows, meanRow } from "../inspection/attention.js";
-import { parsePositions } from "../inspection/positions.js";
-import { seenPictures } from "../inspection/seen-pictures.js";
+import { parsePositions } from "../hooks/positions.js";
+import { seenPictures } from "../pictures/seen-pictures.js";
 import type { PaliGemma } from "../paligemma.js";
 import { drawAttentionMap } from "../pictures/attention-map.js";
 import { drawHeadGallery } from "../pictures/head-gallery.js";
@@ -11,7 +11,7 @@ import { drawOverview } from "../pictures/overview.js";
 import { NORMALISATIONS, type Normalisation } from "../pictures/page/scale.js";
 import type { SeenPicture } from "../pictures/seen-picture.js";
 import { massBySegment } from "../pictures/sinks.js";
-import type { SegmentName } from "../segments.js";
+import type { SegmentName } from "../model/segments.js";
 import {
   addInspectionOptions,
   columns,

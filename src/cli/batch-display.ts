@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
 
-import type { BatchProgress } from "../batch/run-batch.js";
+import type { BatchProgress } from "../jobs/run-batch.js";
 import { controlsOf } from "./terminal.js";
 
 /** Without a terminal, a line about the progress is written this often at most, in milliseconds. */

@@ -1,7 +1,7 @@
 import { type Command, CommanderError, Option } from "commander";
 
-import { parseShard, type Shard, shardFile, WHOLE } from "../batch/shard.js";
-import { type BatchSummary, runBatch } from "../batch/run-batch.js";
+import { parseShard, type Shard, shardFile, WHOLE } from "../jobs/shard.js";
+import { type BatchSummary, runBatch } from "../jobs/run-batch.js";
 import { MAX_NEW_TOKENS } from "./decoding-options.js";
 import type { PaliGemma } from "../paligemma.js";
 import { BatchDisplay } from "./batch-display.js";

@@ -1,8 +1,8 @@
 import { Argument, type Command, Option } from "commander";
 
-import { LAYOUTS, type Layout } from "../../weights/layouts.js";
-import { convertCheckpoint } from "../saving/convert.js";
-import { isSavedFile, SAVED_DTYPES, type SavedDtype, type SavedModel } from "../saving/save-model.js";
+import { LAYOUTS, type Layout } from "../../weights/spellings.js";
+import { convertCheckpoint } from "../checkpoints/saving/convert.js";
+import { isSavedFile, SAVED_DTYPES, type SavedDtype, type SavedModel } from "../checkpoints/saving/save-model.js";
 import { readsModel, writes } from "./declared-files.js";
 import { LoadDisplay } from "./load-display.js";
 import { revisionOption, tokenizerOption } from "./options.js";

@@ -10,8 +10,8 @@ import { hubSettings } from "../../weights/hub/settings.js";
 import { modelFiles } from "../../weights/model-files.js";
 import { openFolder } from "../../weights/source.js";
 import { adaptedPlace } from "../adapters/adapter-model.js";
-import { InputError } from "../errors.js";
-import { type Read, requireApart, type Written } from "../outputs/require-apart.js";
+import { InputError } from "../base/errors.js";
+import { type Read, requireApart, type Written } from "../checkpoints/saving/require-apart.js";
 
 type Declared = Option | Argument;
 type Flags = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import type { AdapterSummary, CheckpointInfo, TensorInfo, TokenizerSummary } from "../info/index.js";
+import type { AdapterSummary, CheckpointInfo, TensorInfo, TokenizerSummary } from "../checkpoints/info/index.js";
 import { adapterLine } from "./adapter-line.js";
 
 type Line = [name: string, value: string];

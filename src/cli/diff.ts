@@ -1,6 +1,6 @@
 import { Argument, type Command, CommanderError } from "commander";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import {
   compareRuns,
   exceeds,

@@ -1,6 +1,6 @@
 import { type Command, CommanderError, Option } from "commander";
 
-import { BACKENDS, type BackendChoice } from "../backend.js";
+import { BACKENDS, type BackendChoice } from "../backends/backend.js";
 import { diagnose } from "../doctor/diagnose.js";
 import { describeDiagnosis } from "./describe-diagnosis.js";
 

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 
-import { decodeImage, type RawImage } from "../image.js";
-import type { LoadOptions } from "../load-parts.js";
+import { decodeImage, type RawImage } from "../input/image/decode.js";
+import type { LoadOptions } from "../loading/load-parts.js";
 import type { PaliGemma } from "../paligemma.js";
 import { encodePng } from "../pictures/png.js";
 import type { Detection, DetectionOptions, Detections } from "../tasks/detect.js";

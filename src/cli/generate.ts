@@ -1,12 +1,12 @@
 import { type Command, Option } from "commander";
 
 import type { GenerationOptions } from "../decoding/text-options.js";
-import { InputError } from "../errors.js";
-import { decodeImage, type RawImage } from "../image.js";
+import { InputError } from "../base/errors.js";
+import { decodeImage, type RawImage } from "../input/image/decode.js";
 import type { PaliGemma } from "../paligemma.js";
-import { DEFAULT_BATCH_SIZE } from "../questions/answer-batch.js";
-import { videoFrames } from "../questions/video.js";
-import { promptHint } from "../tasks/prompts.js";
+import { DEFAULT_BATCH_SIZE } from "../answering/answer-batch.js";
+import { videoFrames } from "../answering/video.js";
+import { promptHint } from "../grammar/prompts.js";
 import { readsFile } from "./declared-files.js";
 import { addDecodingOptions, type DecodingFlags, decodingOptions } from "./decoding-options.js";
 import { loadWithProgress } from "./load.js";

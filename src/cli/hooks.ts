@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 
-import { demoCheckpoint } from "../demo-checkpoint.js";
-import { hookCatalogue } from "../hook-catalogue.js";
-import { loadConfig } from "../load-network.js";
-import { openPlace } from "../model-place.js";
+import { demoCheckpoint } from "../base/demo-checkpoint.js";
+import { hookCatalogue } from "../model/hook-catalogue.js";
+import { loadConfig } from "../loading/load-network.js";
+import { openPlace } from "../loading/resolve-model.js";
 import { modelOption, revisionOption } from "./options.js";
 
 /** `hooks [--model DIR]`: name and shape of every activation, a line each, from the config alone. */

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 
 import { isAdapterFolder } from "../../weights/adapter/adapter-file.js";
-import { demoCheckpoint } from "../demo-checkpoint.js";
-import { adapterSummary, checkpointInfo } from "../info/index.js";
-import { openPlace } from "../model-place.js";
+import { demoCheckpoint } from "../base/demo-checkpoint.js";
+import { adapterSummary, checkpointInfo } from "../checkpoints/info/index.js";
+import { openPlace } from "../loading/resolve-model.js";
 import { describeAdapter, describeInfo } from "./describe-info.js";
 import { adapterOption, modelOption, revisionOption } from "./options.js";
 

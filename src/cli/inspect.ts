@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { exportRun, type KeptPass, type RunDescription } from "../inspection/export-run.js";
-import { parsePositions } from "../inspection/positions.js";
+import { parsePositions } from "../hooks/positions.js";
 import { RUN_ENDINGS } from "../inspection/run-files.js";
-import type { CaptureRequest } from "../inspection/run.js";
+import type { CaptureRequest } from "../hooks/run.js";
 import type { PaliGemma } from "../paligemma.js";
 import { writes } from "./declared-files.js";
 import { addInspectionOptions, type InspectionFlags, questionOf, readEdits } from "./inspection-options.js";

@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
 
-import { InputError } from "../errors.js";
-import { decodeImage, type RawImage } from "../image.js";
-import type { Edit } from "../inspection/edit.js";
-import { decodeText } from "../text-encoding.js";
-import { readUserFile } from "../user-file.js";
+import { InputError } from "../base/errors.js";
+import { decodeImage, type RawImage } from "../input/image/decode.js";
+import type { Edit } from "../hooks/edit.js";
+import { decodeText } from "../input/tokenizer/text-encoding.js";
+import { readUserFile } from "../base/user-file.js";
 import { readsFile } from "./declared-files.js";
 import { addLoadOptions, type LoadFlags, picturesArgument } from "./options.js";
 

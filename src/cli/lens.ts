@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 
 import { logitLens, type LensCell } from "../inspection/lens.js";
-import { parsePositions } from "../inspection/positions.js";
+import { parsePositions } from "../hooks/positions.js";
 import {
   addInspectionOptions,
   columns,
@@ -11,7 +11,7 @@ import {
   readEdits,
 } from "./inspection-options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
+import type { Question } from "../answering/question.js";
 import { drawLogitLens } from "../pictures/logit-lens-grid.js";
 import { loadWithProgress } from "./load.js";
 import { drawingOption, numberFor } from "./options.js";

@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
 
-import type { ModelProgress } from "../model-place.js";
+import type { ModelProgress } from "../loading/resolve-model.js";
 import { controlsOf } from "./terminal.js";
 
 /** Without a terminal, a line about a download is written this often at most, in milliseconds. */

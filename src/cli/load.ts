@@ -1,4 +1,4 @@
-import type { LoadOptions } from "../load-parts.js";
+import type { LoadOptions } from "../loading/load-parts.js";
 import { PaliGemma } from "../paligemma.js";
 import { adapterLine } from "./adapter-line.js";
 import { LoadDisplay } from "./load-display.js";

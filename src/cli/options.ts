@@ -1,9 +1,9 @@
 import { Argument, type Command, Option } from "commander";
 
-import { BACKENDS, type BackendChoice } from "../backend.js";
-import { demoCheckpoint } from "../demo-checkpoint.js";
-import { DTYPES, type DtypeChoice } from "../dtypes.js";
-import { InputError } from "../errors.js";
+import { BACKENDS, type BackendChoice } from "../backends/backend.js";
+import { demoCheckpoint } from "../base/demo-checkpoint.js";
+import { DTYPES, type DtypeChoice } from "../backends/dtypes.js";
+import { InputError } from "../base/errors.js";
 import { readsFile, readsModel, writes } from "./declared-files.js";
 
 /** The options of every command that loads weights. */

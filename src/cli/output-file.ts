@@ -1,5 +1,5 @@
 import { replaceFile } from "../../weights/write-file.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /**
  * Writes a file completely or not at all: what was there stays where that fails. Throws `InputError` where the system

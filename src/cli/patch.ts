@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { logitDifference } from "../inspection/metric.js";
 import { activationPatching, type PatchingResult } from "../inspection/patching.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
+import type { Question } from "../answering/question.js";
 import { readsFile } from "./declared-files.js";
 import { columns, indicesFor, questionOf } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../base/version.js";
 import { addTasks } from "./ask.js";
 import { addAttention } from "./attention.js";
 import { addBatch } from "./batch.js";

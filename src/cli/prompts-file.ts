@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
-import { decodeText } from "../text-encoding.js";
-import { readUserFile } from "../user-file.js";
+import { InputError } from "../base/errors.js";
+import { decodeText } from "../input/tokenizer/text-encoding.js";
+import { readUserFile } from "../base/user-file.js";
 
 /** Most bytes that are read: a million prompts. */
 const MAX_BYTES = 64e6;

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 
-import { reportRun } from "../inspection/report-run.js";
+import { reportRun } from "../pictures/report-run.js";
 import { renderReport } from "../pictures/report.js";
 import { writes } from "./declared-files.js";
 import { addInspectionOptions, type InspectionFlags, questionOf, readEdits } from "./inspection-options.js";

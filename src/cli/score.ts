@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 
-import { decodeImage } from "../image.js";
+import { decodeImage } from "../input/image/decode.js";
 import { columns } from "./inspection-options.js";
 import { loadWithProgress } from "./load.js";
 import { addLoadOptions, type LoadFlags, pictureArgument } from "./options.js";

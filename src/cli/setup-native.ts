@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 
-import { BackendError } from "../errors.js";
-import { setupNative } from "../native/setup.js";
+import { BackendError } from "../base/errors.js";
+import { setupNative } from "../setup/setup.js";
 
 /** `setup-native [--gpu]`: installs the native backend, building it where its own download cannot work. */
 export function addSetupNative(program: Command): void {

@@ -3,7 +3,7 @@ import path from "node:path";
 import { writeWholeFile } from "../../weights/write-file.js";
 import { labelMap, type Mask, MAX_LABELS } from "../masks/mask.js";
 import { encodeGreyPng } from "../pictures/png.js";
-import { intoFolder } from "../saving/output-folder.js";
+import { intoFolder } from "../checkpoints/saving/output-folder.js";
 
 const LABELS = "labels.png";
 

@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
 import type { BeamOptions, Hypothesis } from "./beam-row.js";
 import { beamSearch } from "./beam-search.js";
 import { decode } from "./decode.js";

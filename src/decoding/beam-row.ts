@@ -1,9 +1,9 @@
-import { InputError } from "../errors.js";
-import { checkOptions, either, flag, number, oneOf, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, either, flag, number, oneOf, type OptionKinds } from "../base/options.js";
 import { largest } from "./log-probabilities.js";
 import { type Ending, type FinishReason, finishOf } from "./options.js";
 import type { Row } from "./rows.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** How beam search ranks and ends. */
 export type BeamOptions = {

@@ -1,10 +1,10 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { noTap } from "../../layers/tap.js";
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { checkOptions } from "../options.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { checkOptions } from "../base/options.js";
 import { BEAM_KINDS, type BeamOptions, BeamRow, type Hypothesis } from "./beam-row.js";
 import { lastLogits } from "./decode.js";
 import { requireFiniteLogits } from "./finite-logits.js";
@@ -12,7 +12,8 @@ import { logSumExp } from "./log-probabilities.js";
 import { DECODING_KINDS, type DecodingOptions } from "./options.js";
 import { followUp, startRows } from "./rows.js";
 import { isSampling } from "./sampling.js";
-import { rulesOf, type TokenRule, tokenRule } from "./rules.js";
+import { rulesOf, tokenRule } from "./rules.js";
+import type { TokenRule } from "./token-rule.js";
 
 /**
  * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded on the left; a

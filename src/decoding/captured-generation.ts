@@ -1,10 +1,10 @@
-import { decode } from "../decoding/decode.js";
-import type { DecodingOptions, FinishReason } from "../decoding/options.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { checkOptions } from "../options.js";
-import { ActivationCache } from "./activation-cache.js";
-import { CAPTURE_KINDS, capturePoints, captureTap, type CaptureRequest } from "./run.js";
+import { decode } from "./decode.js";
+import type { DecodingOptions, FinishReason } from "./options.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { checkOptions } from "../base/options.js";
+import { ActivationCache } from "../hooks/activation-cache.js";
+import { CAPTURE_KINDS, capturePoints, captureTap, type CaptureRequest } from "../hooks/run.js";
 
 /** One token of a single answer, with what its pass has shown. */
 export type CapturedPiece = {

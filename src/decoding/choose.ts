@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { requireFiniteLogits } from "./finite-logits.js";
 import { type LikelyToken, likeliest, logSumExp } from "./log-probabilities.js";
 import type { Row } from "./rows.js";
-import type { TokenRule } from "./rules.js";
+import type { TokenRule } from "./token-rule.js";
 
 /** The token that a row goes on with. Log-probabilities are the model's own: before temperature, cuts and rules. */
 export type Chosen = {

@@ -1,18 +1,18 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { inTurn, noTap, type Tap } from "../../layers/tap.js";
-import type { DecoderState } from "../decoder-state.js";
-import { type Interventions as Observer, prepareInterventions } from "../inspection/edit-tap.js";
-import { laterPass, type Pass, promptPass, repeatedRows } from "../inspection/pass.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { checkOptions } from "../options.js";
+import type { DecoderState } from "../model/decoder-state.js";
+import { type Interventions as Observer, prepareInterventions } from "../hooks/edit-tap.js";
+import { laterPass, type Pass, promptPass, repeatedRows } from "../hooks/pass.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { checkOptions } from "../base/options.js";
 import { type Chosen, type Chooser, choose } from "./choose.js";
 import type { LikelyToken } from "./log-probabilities.js";
 import { DECODING_KINDS, type DecodingOptions, type FinishReason } from "./options.js";
 import { extendRow, followUp, type Row, startRows } from "./rows.js";
 import { rulesOf, type RuleVocabulary, tokenRule } from "./rules.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** One decoding step of every row; rows that ended before have the pad id, no log-probability (NaN) and no likeliest tokens. */
 export type Step = {

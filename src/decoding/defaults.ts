@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { SamplingOptions } from "./sampling.js";
 import { isSampling } from "./sampling.js";
 import type { GenerationOptions } from "./text-options.js";

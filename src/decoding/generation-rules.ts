@@ -1,4 +1,4 @@
-import type { TokenRule } from "./rules.js";
+import type { TokenRule } from "./token-rule.js";
 
 /** The ids that end an answer, and how many tokens come before one may. */
 export type LeastTokens = { eosTokenIds: readonly number[]; minNewTokens: number; minLength: number };

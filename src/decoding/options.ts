@@ -1,9 +1,9 @@
-import { InputError } from "../errors.js";
-import type { Intervention } from "../inspection/edit-tap.js";
-import { abortSignal, anything, callback, flag, listOf, number, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import type { Intervention } from "../hooks/edit-tap.js";
+import { abortSignal, anything, callback, flag, listOf, number, type OptionKinds } from "../base/options.js";
 import { RULE_KINDS, type TokenRules } from "./rules.js";
 import { SAMPLING_KINDS, type SamplingOptions } from "./sampling.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** Says of one answer, after each of its tokens, whether it ends there. */
 export type StopRule = (generated: readonly number[]) => boolean;

@@ -1,6 +1,6 @@
 import { availableBytes, gigabytes } from "../../weights/available-memory.js";
-import type { PaliGemmaConfig } from "../config.js";
-import { InputError } from "../errors.js";
+import type { PaliGemmaConfig } from "../model/config.js";
+import { InputError } from "../base/errors.js";
 
 /** Rows that decode together: `prompts` times `each` beams or copies, which `name` asks for, over so many positions. */
 export type RowsAsked = { name: string; prompts: number; each: number; positions: number };

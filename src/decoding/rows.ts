@@ -1,11 +1,10 @@
-import type { PaliGemmaConfig } from "../config.js";
-import { layoutOf, type ModelInputs } from "../inputs.js";
+import type { PaliGemmaConfig } from "../model/config.js";
+import { layoutOf, type ModelInputs } from "../model/inputs.js";
 import { type DecodingOptions, type Ending, type FinishReason, finishOf, tokenLimits } from "./options.js";
-import type { BeamOptions } from "./beam-row.js";
 import { requireRowMemory } from "./row-memory.js";
-import type { History } from "./rules.js";
+import type { History } from "./token-rule.js";
 import { createSampler, type Sampler } from "./sampling.js";
-import { requireWhole } from "../whole-number.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** One answer on its way. */
 export type Row = History & {
@@ -26,7 +25,7 @@ export type Row = History & {
 export function startRows(
   config: PaliGemmaConfig,
   inputs: ModelInputs,
-  options: DecodingOptions & Pick<BeamOptions, "numBeams">,
+  options: DecodingOptions & { numBeams?: number | undefined },
 ): Row[] {
   const { copies = 1, numBeams = 1, seed } = options;
   requireWhole("copies", copies, 1);

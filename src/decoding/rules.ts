@@ -1,8 +1,9 @@
-import { InputError } from "../errors.js";
-import { checkIndices } from "../inspection/indices.js";
-import { anything, atOnce, checkOptions, either, list, listed, number, type OptionKinds } from "../options.js";
-import { requireWhole } from "../whole-number.js";
+import { InputError } from "../base/errors.js";
+import { checkIndices } from "../hooks/indices.js";
+import { anything, atOnce, checkOptions, either, list, listed, number, type OptionKinds } from "../base/options.js";
+import { requireWhole } from "../base/whole-number.js";
 import { lastAmong, never, noEarlyEnd, noRepeatedRuns, notFirst } from "./generation-rules.js";
+import type { TokenRule } from "./token-rule.js";
 
 /** Tokens that an answer may go on with: a list for every step, or a function of what has been generated (null: anything). */
 export type AllowedTokens = readonly number[] | ((generated: readonly number[]) => readonly number[] | null);
@@ -50,12 +51,6 @@ export const RULE_KINDS: OptionKinds<TokenRules> = {
 /** The rules among the options of a run. */
 export const rulesOf = (options: TokenRules): TokenRules =>
   Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(RULE_KINDS, name)));
-
-/** What a row holds so far: the prompt's ids without pads, and what has been generated of at most `limit` tokens. */
-export type History = { prompt: readonly number[]; generated: readonly number[]; limit: number };
-
-/** Changes the scores [V] of one row's next token in place; -Infinity forbids a token. */
-export type TokenRule = (scores: Float32Array, history: History) => void;
 
 /** What rules are made for: the ids that there are, and those that end an answer. */
 export type RuleVocabulary = { vocabSize: number; eosTokenIds: readonly number[] };

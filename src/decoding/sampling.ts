@@ -1,7 +1,7 @@
 import seedrandom from "seedrandom";
 
-import { InputError } from "../errors.js";
-import { checkOptions, either, number, type OptionKinds, text } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, either, number, type OptionKinds, text } from "../base/options.js";
 
 /** How the next token is chosen. Everything left out: the most likely one. */
 export type SamplingOptions = {

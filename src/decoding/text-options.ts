@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import {
   abortSignal,
   anything,
@@ -12,9 +12,9 @@ import {
   type OptionKinds,
   text,
   textOrTexts,
-} from "../options.js";
-import { parseObjects } from "../tasks/parse-objects.js";
-import type { Tokenizer } from "../tokenizer.js";
+} from "../base/options.js";
+import { parseObjects } from "../grammar/parse-objects.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
 import { BEAM_KINDS, type BeamOptions } from "./beam-row.js";
 import type { DecodingOptions, StopRule } from "./options.js";
 import { type AllowedTokens, RULE_KINDS } from "./rules.js";

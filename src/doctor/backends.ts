@@ -1,8 +1,8 @@
-import { BACKENDS, type BackendChoice, type BackendName } from "../backend.js";
-import { askChild } from "../native/ask-child.js";
-import { nativePackage } from "../native/layout.js";
-import { findNative } from "../native/load.js";
-import { mainLine, run as realRun, type Run } from "../native/process.js";
+import { BACKENDS, type BackendChoice, type BackendName } from "../backends/backend.js";
+import { askChild } from "../backends/native/ask-child.js";
+import { nativePackage } from "../backends/native/layout.js";
+import { findNative } from "../backends/native/load.js";
+import { mainLine, run as realRun, type Run } from "../backends/native/process.js";
 import type { CheckedBackend, CheckRequest, CheckResult } from "./check-backend.js";
 
 /**

@@ -4,11 +4,12 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { getThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 
-import { type BackendName, useBackend } from "../backend.js";
-import { answerParent, type ChildAnswer } from "../native/ask-child.js";
-import { hasStockKernels, kernelAddon } from "../native/kernels.js";
-import { nativePackage } from "../native/layout.js";
-import { findNative, loadNative, type NativeInfo } from "../native/load.js";
+import { type BackendName, useBackend } from "../backends/backend.js";
+import { answerParent, type ChildAnswer } from "../backends/native/ask-child.js";
+import { hasStockKernels, kernelAddon } from "../backends/native/kernels.js";
+import { nativePackage } from "../backends/native/layout.js";
+import { findNative, loadNative } from "../backends/native/load.js";
+import type { NativeInfo } from "../backends/native/native-info.js";
 import { PaliGemma } from "../paligemma.js";
 import type { Reference } from "../parity/reference.js";
 import { compareHooks, EXACT, greedyIds, TOLERANCE } from "../parity/run.js";

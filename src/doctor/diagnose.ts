@@ -1,6 +1,6 @@
-import { BACKENDS, type BackendChoice } from "../backend.js";
-import { InputError } from "../errors.js";
-import { anything, checkOptions, flag, type OptionKinds } from "../options.js";
+import { BACKENDS, type BackendChoice } from "../backends/backend.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, flag, type OptionKinds } from "../base/options.js";
 import { type Asked, type BackendReport, backendsOf, type CheckTools, reportOn } from "./backends.js";
 import type { memoryBandwidth } from "./bandwidth.js";
 import { type Gpus, gpus } from "./gpu.js";

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
-import { list } from "../native/layout.js";
-import { run as realRun, type Run } from "../native/process.js";
+import { list } from "../backends/native/layout.js";
+import { run as realRun, type Run } from "../backends/native/process.js";
 
 /** What the system says of GPUs, without TensorFlow. */
 export type Gpus = {

@@ -1,7 +1,7 @@
 import path from "node:path";
 
-import type { RawImage } from "../image.js";
-import { packageRoot } from "../package-root.js";
+import type { RawImage } from "../input/image/decode.js";
+import { packageRoot } from "../base/package-root.js";
 import { readReference, type Reference } from "../parity/reference.js";
 
 /**

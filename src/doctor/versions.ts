@@ -5,8 +5,8 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import sharp from "sharp";
 
-import { findNative } from "../native/load.js";
-import { packageVersion } from "../version.js";
+import { findNative } from "../backends/native/load.js";
+import { packageVersion } from "../base/version.js";
 
 /** What runs, and where. */
 export type Versions = {

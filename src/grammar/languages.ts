@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { described } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { described } from "../base/options.js";
 
 /**
  * Language codes that captions and questions were trained with.

@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { described } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { described } from "../base/options.js";
 import { type Box, LOCATIONS } from "./box.js";
 import { checkLanguage, LANGUAGES } from "./languages.js";
 

@@ -2,9 +2,9 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
-import { InputError } from "../errors.js";
-import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
-import { checkOptions, oneOf, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import type { AxisLetter, HookPoint } from "../model/hook-catalogue.js";
+import { checkOptions, oneOf, type OptionKinds } from "../base/options.js";
 import { nearest } from "./hook-filter.js";
 import { type Pass, seenAt, WHOLE } from "./pass.js";
 import { type AxisIndices, cut, type KeptPart, selectKept } from "./selection.js";

@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { MASKED } from "../../layers/axes.js";
-import { InputError } from "../errors.js";
-import type { HookPoint } from "../hook-catalogue.js";
-import { requireTensor } from "../tensors.js";
+import { InputError } from "../base/errors.js";
+import type { HookPoint } from "../model/hook-catalogue.js";
+import { requireTensor } from "../base/tensors.js";
 import type { Edit, EditValue } from "./edit.js";
 import type { Pass } from "./pass.js";
 import { type AxisIndices, select } from "./selection.js";

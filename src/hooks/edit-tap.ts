@@ -1,12 +1,12 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { listens, type Tap } from "../../layers/tap.js";
-import type { PaliGemmaConfig } from "../config.js";
-import { InputError } from "../errors.js";
-import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
-import { checkedReplacement } from "../hook-replacement.js";
-import { described } from "../options.js";
-import type { Segment } from "../segments.js";
+import type { PaliGemmaConfig } from "../model/config.js";
+import { InputError } from "../base/errors.js";
+import { hookCatalogue, type HookPoint } from "../model/hook-catalogue.js";
+import { checkedReplacement } from "../model/hook-replacement.js";
+import { described } from "../base/options.js";
+import type { Segment } from "../model/segments.js";
 import { applyEdit } from "./apply-edit.js";
 import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
 import { type HookFilter, selectHooks } from "./hook-filter.js";

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import { type HookPoint } from "../hook-catalogue.js";
-import { anything, checkOptions, described, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { type HookPoint } from "../model/hook-catalogue.js";
+import { anything, checkOptions, described, type OptionKinds } from "../base/options.js";
 import { selectHooks } from "./hook-filter.js";
 import type { Selector } from "./selection.js";
 

@@ -1,7 +1,7 @@
 import picomatch from "picomatch";
 
-import { InputError } from "../errors.js";
-import { atOnce, described, listed } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { atOnce, described, listed } from "../base/options.js";
 
 /**
  * Which activations are wanted: a glob, several, or a predicate over names. `*` matches within one dotted part, `**` any

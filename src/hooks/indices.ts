@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { described } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { described } from "../base/options.js";
 
 /** The indices themselves; `what` names them and `kind` says what they count. Throws `InputError` for one outside [0, count), and no list. */
 export function checkIndices(

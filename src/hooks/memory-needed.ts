@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
+import { InputError } from "../base/errors.js";
+import type { AxisLetter, HookPoint } from "../model/hook-catalogue.js";
 import type { Keeping } from "./activation-cache.js";
 import { type Pass, seenAt } from "./pass.js";
 import { type KeptPart, selectKept } from "./selection.js";

@@ -1,6 +1,6 @@
-import type { PaliGemmaConfig } from "../config.js";
-import { layoutOf, type ModelInputs } from "../inputs.js";
-import { type Segment, segmentsOf } from "../segments.js";
+import type { PaliGemmaConfig } from "../model/config.js";
+import { layoutOf, type ModelInputs } from "../model/inputs.js";
+import { type Segment, segmentsOf } from "../model/segments.js";
 import { type Positions, resolvePositions, type Row } from "./positions.js";
 
 /** Where one forward pass of a run stands: its queries are the positions [from, to), its keys [0, to). */

@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import type { Segment } from "../segments.js";
+import { InputError } from "../base/errors.js";
+import type { Segment } from "../model/segments.js";
 
 /**
  * Which positions are meant: an index (negative from the end), a half-open range such as "3:7", ":4" or "-2:", the name of a

@@ -1,8 +1,8 @@
-import type { PaliGemmaConfig } from "../config.js";
-import { InputError } from "../errors.js";
-import { hookCatalogue } from "../hook-catalogue.js";
-import { requireFiring } from "../hook-reach.js";
-import type { ModelInputs } from "../inputs.js";
+import type { PaliGemmaConfig } from "../model/config.js";
+import { InputError } from "../base/errors.js";
+import { hookCatalogue } from "../model/hook-catalogue.js";
+import { requireFiring } from "../model/hook-reach.js";
+import type { ModelInputs } from "../model/inputs.js";
 
 /** What hooks a call can show. */
 export type Reach = {

@@ -1,11 +1,11 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { inTurn, type Tap } from "../../layers/tap.js";
-import { InputError } from "../errors.js";
-import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { abortSignal, anything, checkOptions, described, number, type OptionKinds, text } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { hookCatalogue, type HookPoint } from "../model/hook-catalogue.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { abortSignal, anything, checkOptions, described, number, type OptionKinds, text } from "../base/options.js";
 import { ActivationCache, type Keeping, KEEPING_KINDS } from "./activation-cache.js";
 import { type Intervention, namesOfInterventions, prepareInterventions } from "./edit-tap.js";
 import { type HookFilter, selectEach } from "./hook-filter.js";

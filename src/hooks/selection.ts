@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import type { AxisLetter, HookPoint } from "../hook-catalogue.js";
-import type { Segment } from "../segments.js";
+import { InputError } from "../base/errors.js";
+import type { AxisLetter, HookPoint } from "../model/hook-catalogue.js";
+import type { Segment } from "../model/segments.js";
 import { checkIndices } from "./indices.js";
 import { keysOf, type Pass, queriesOf, seenAt } from "./pass.js";
 import { type Positions, resolvePositions } from "./positions.js";

@@ -1,4 +1,4 @@
-import { availableBytes, gigabytes } from "../weights/available-memory.js";
+import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 
 /**
  * Bytes that a decoder takes for a pixel, RGB in the end among them: measured as 8 with libvips 8.17 for WebP, whose frames are laid

@@ -1,5 +1,5 @@
-import { ConfigFields } from "./config-fields.js";
-import { ConfigError } from "./errors.js";
+import { ConfigFields } from "../model/config-fields.js";
+import { ConfigError } from "../base/errors.js";
 
 /** How pictures become pixels, as a checkpoint's processor file says. */
 export type ImageProcessorConfig = {

@@ -1,11 +1,11 @@
-import { ConfigError, InputError } from "./errors.js";
-import { decodeImage, type ImageInput, isPixelTensor, type PixelTensorInput, type RawImage } from "./image.js";
+import { ConfigError, InputError } from "../base/errors.js";
+import { decodeImage, type ImageInput, isPixelTensor, type PixelTensorInput, type RawImage } from "./image/decode.js";
 import { DEFAULT_IMAGE_CONFIG, type ImageProcessorConfig } from "./processor-config.js";
-import { resize } from "./resize.js";
-import { resizeAsBigVision, resizeBilinearAntialias } from "./resize-tensorflow.js";
-import { anything, checkOptions, either, flag, list, number, oneOf, type OptionKinds, text } from "./options.js";
-import type { Resize } from "./settings.js";
-import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
+import { resize } from "./resize/resize.js";
+import { resizeAsBigVision, resizeBilinearAntialias } from "./resize/resize-tensorflow.js";
+import { anything, checkOptions, either, flag, list, number, oneOf, type OptionKinds, text } from "../base/options.js";
+import type { Resize } from "../model/settings.js";
+import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer/tokenizer.js";
 
 /** What stands for a picture in a prompt. */
 export const IMAGE_MARK = "<image>";

@@ -1,17 +1,17 @@
-import { patchGrid } from "../config.js";
-import { InputError } from "../errors.js";
+import { patchGrid } from "../model/config.js";
+import { InputError } from "../base/errors.js";
 import type { DecodingOptions } from "../decoding/options.js";
-import type { ModelInputs } from "../inputs.js";
-import { abortSignal, anything, checkOptions, flag, list, number, type OptionKinds } from "../options.js";
+import type { ModelInputs } from "../model/inputs.js";
+import { abortSignal, anything, checkOptions, flag, list, number, type OptionKinds } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
-import type { Segment } from "../segments.js";
-import type { ActivationCache } from "./activation-cache.js";
-import type { Intervention } from "./edit-tap.js";
-import { decodeAndKeep } from "./generation.js";
-import { checkIndices } from "./indices.js";
-import { promptPass } from "./pass.js";
-import type { Positions } from "./positions.js";
+import type { Question } from "../answering/question.js";
+import type { Segment } from "../model/segments.js";
+import type { ActivationCache } from "../hooks/activation-cache.js";
+import type { Intervention } from "../hooks/edit-tap.js";
+import { decodeAndKeep } from "../decoding/captured-generation.js";
+import { checkIndices } from "../hooks/indices.js";
+import { promptPass } from "../hooks/pass.js";
+import type { Positions } from "../hooks/positions.js";
 
 /** What some queries of one run attend to. */
 export type AttentionRows = {

@@ -1,13 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
-import { anything, checkOptions, flag, list, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
+import { anything, checkOptions, flag, list, type OptionKinds } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
+import type { Question } from "../answering/question.js";
 import { requireFiniteNumbers } from "./finite-numbers.js";
-import { checkIndices } from "./indices.js";
-import type { Positions } from "./positions.js";
+import { checkIndices } from "../hooks/indices.js";
+import type { Positions } from "../hooks/positions.js";
 
 /** What adds to the residual stream: the embedded row, each block's attention or one head of it, each block's MLP. */
 export type Component = { kind: "embed" | "attn" | "mlp" | "head"; layer: number | null; head: number | null };

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { type Metric, valueOf } from "./metric.js";
 
 /**

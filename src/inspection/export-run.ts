@@ -1,10 +1,10 @@
-import { anything, checkOptions, list, type OptionKinds, text } from "../options.js";
+import { anything, checkOptions, list, type OptionKinds, text } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import { describeSegments, type Segment } from "../segments.js";
-import { packageVersion } from "../version.js";
-import type { ActivationCache } from "./activation-cache.js";
-import type { Edit } from "./edit.js";
-import type { Positions } from "./positions.js";
+import { describeSegments, type Segment } from "../model/segments.js";
+import { packageVersion } from "../base/version.js";
+import type { ActivationCache } from "../hooks/activation-cache.js";
+import type { Edit } from "../hooks/edit.js";
+import type { Positions } from "../hooks/positions.js";
 import { writeRun } from "./run-files.js";
 import type { StoredTensor } from "./stored-run.js";
 

@@ -1,20 +1,20 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { anything, callback, checkOptions, number, type OptionKinds, text } from "../options.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { anything, callback, checkOptions, number, type OptionKinds, text } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
-import { requireTensor } from "../tensors.js";
-import { ActivationCache } from "./activation-cache.js";
-import type { HookFilter } from "./hook-filter.js";
+import type { Question } from "../answering/question.js";
+import { requireTensor } from "../base/tensors.js";
+import { ActivationCache } from "../hooks/activation-cache.js";
+import type { HookFilter } from "../hooks/hook-filter.js";
 import { derivatives } from "./derivatives.js";
 import { requireFiniteNumbers } from "./finite-numbers.js";
 import { type Metric, measure } from "./metric.js";
-import { capturePoints, runAndKeep } from "./run.js";
-import { requireWhole } from "../whole-number.js";
+import { capturePoints, runAndKeep } from "../hooks/run.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** A metric, the activations of its run, and its derivative with respect to each. Dispose both caches. */
 export type GradientRun = { value: number; activations: ActivationCache; gradients: ActivationCache };

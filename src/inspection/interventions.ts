@@ -1,12 +1,12 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { ModelInputs } from "../inputs.js";
-import { anything, checkOptions, list, listed, oneOf, type OptionKinds } from "../options.js";
+import type { ModelInputs } from "../model/inputs.js";
+import { anything, checkOptions, list, listed, oneOf, type OptionKinds } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
-import type { Edit } from "./edit.js";
-import type { HookFilter } from "./hook-filter.js";
-import type { Positions } from "./positions.js";
+import type { Question } from "../answering/question.js";
+import type { Edit } from "../hooks/edit.js";
+import type { HookFilter } from "../hooks/hook-filter.js";
+import type { Positions } from "../hooks/positions.js";
 
 /** A half-open range of blocks; default all. */
 export type LayerRange = readonly [from: number, to: number];

@@ -1,14 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
-import type { Intervention } from "./edit-tap.js";
+import type { Question } from "../answering/question.js";
+import type { Intervention } from "../hooks/edit-tap.js";
 import { notFinite } from "../decoding/finite-logits.js";
-import { anything, checkOptions, number, oneOf, type OptionKinds } from "../options.js";
-import { checkIndices } from "./indices.js";
-import type { Positions } from "./positions.js";
+import { anything, checkOptions, number, oneOf, type OptionKinds } from "../base/options.js";
+import { checkIndices } from "../hooks/indices.js";
+import type { Positions } from "../hooks/positions.js";
 
 /** Where a lens looks. */
 export type LensRequest = {

@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import { described } from "../options.js";
-import { faultOfTensor } from "../tensors.js";
+import { InputError } from "../base/errors.js";
+import { described } from "../base/options.js";
+import { faultOfTensor } from "../base/tensors.js";
 import { requireFiniteNumbers } from "./finite-numbers.js";
-import { checkIndices } from "./indices.js";
+import { checkIndices } from "../hooks/indices.js";
 
 /** A number that says how a run answers, as a scalar tensor of its logits [B, T, V]; differentiable where it is built of such operations. */
 export type Metric = (logits: tf.Tensor) => tf.Scalar;

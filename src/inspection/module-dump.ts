@@ -6,7 +6,7 @@ import { toInt32 } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
 import { readHeader } from "../../weights/safetensors.js";
 import { openFile } from "../../weights/source.js";
-import { inOrderOfComputation } from "./hook-order.js";
+import { inOrderOfComputation } from "../hooks/hook-order.js";
 import {
   blockOf,
   canonicalModule,

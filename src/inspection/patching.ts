@@ -1,18 +1,18 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../errors.js";
-import { hookCatalogue, type HookPoint } from "../hook-catalogue.js";
-import type { ModelInputs } from "../inputs.js";
-import { abortSignal, anything, callback, checkOptions, list, oneOf, type OptionKinds, text } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { hookCatalogue, type HookPoint } from "../model/hook-catalogue.js";
+import type { ModelInputs } from "../model/inputs.js";
+import { abortSignal, anything, callback, checkOptions, list, oneOf, type OptionKinds, text } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { Question } from "../questions/question.js";
-import type { Edit } from "./edit.js";
-import { checkIndices } from "./indices.js";
+import type { Question } from "../answering/question.js";
+import type { Edit } from "../hooks/edit.js";
+import { checkIndices } from "../hooks/indices.js";
 import { type Metric, measure } from "./metric.js";
-import { type Pass, promptPass } from "./pass.js";
-import type { Positions } from "./positions.js";
-import { editedForward, runAndKeep } from "./run.js";
-import { cut, select, type Selector } from "./selection.js";
+import { type Pass, promptPass } from "../hooks/pass.js";
+import type { Positions } from "../hooks/positions.js";
+import { editedForward, runAndKeep } from "../hooks/run.js";
+import { cut, select, type Selector } from "../hooks/selection.js";
 
 /** What is swept, and where. */
 export type PatchingSweep = {

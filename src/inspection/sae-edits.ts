@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { anything, checkOptions, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, type OptionKinds } from "../base/options.js";
 import type { JumpReluSae } from "./sae.js";
 
 /** A change of one feature where it is spliced: to 0, times `factor`, or to `value`. */

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../layers/tap.js";
-import { InputError } from "../errors.js";
-import { checkOptions, flag, list, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, flag, list, type OptionKinds } from "../base/options.js";
 import { compileFeatureEdits, type FeatureEdit, type FeatureEdits } from "./sae-edits.js";
 import { measure, type ReconstructionError, readMeasured } from "./sae-error.js";
 import type { JumpReluSae } from "./sae.js";

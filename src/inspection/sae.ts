@@ -5,7 +5,7 @@ import { WeightsError } from "../../weights/errors.js";
 import type { NpyArray } from "../../weights/npy.js";
 import { type NpzArchive, openNpz } from "../../weights/npz.js";
 import { openFile } from "../../weights/source.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** The tensors of a sparse autoencoder of D wide activations and M features. */
 export type SaeWeights = {

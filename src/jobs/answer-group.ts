@@ -1,8 +1,8 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { PaliGemma } from "../paligemma.js";
 import { type BatchResult, failureOf, resultOf } from "./batch-result.js";
-import type { Group } from "./groups.js";
-import type { ReadyLine } from "./ready-group.js";
+import type { Group } from "./length-buckets.js";
+import type { ReadyLine } from "./load-pictures.js";
 
 /** What of a model a batch needs. */
 export type BatchModel = Pick<PaliGemma, "generateBatch" | "processor" | "tokenizer" | "config">;

@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { type FileLine, MAX_LINE_BYTES } from "./file-lines.js";
 
 /** A line that can be asked as far as its text says: pictures are files, as written. */

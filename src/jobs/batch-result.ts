@@ -1,7 +1,7 @@
 import type { FinishReason } from "../decoding/options.js";
-import type { Answer } from "../questions/answer.js";
+import type { Answer } from "../answering/answer.js";
 import { type Detection, readDetections } from "../tasks/detect.js";
-import type { Tokenizer } from "../tokenizer.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
 
 /** What a line's answer is written as; `objects` and `warnings` as `Detections` has them. */
 export type BatchAnswer = {

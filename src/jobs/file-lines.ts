@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** A line that is longer than this, in bytes, is not kept: paths and a prompt need a thousandth of it. */
 export const MAX_LINE_BYTES = 2 ** 20;

@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { type AskedLine, type BatchLine, isAsked, type RefusedLine } from "./batch-lines.js";
 
 /** Lines that are answered at once, and lines that are refused with them. */

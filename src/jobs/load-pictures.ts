@@ -1,11 +1,11 @@
 import path from "node:path";
 
-import { InputError } from "../errors.js";
-import { isAddress } from "../image/picture-source.js";
-import type { ImageInput } from "../image.js";
-import type { ProcessedPicture, Processor } from "../processor.js";
+import { InputError } from "../base/errors.js";
+import { isAddress } from "../input/image/picture-source.js";
+import type { ImageInput } from "../input/image/decode.js";
+import type { ProcessedPicture, Processor } from "../input/processor.js";
 import type { AskedLine, RefusedLine } from "./batch-lines.js";
-import type { Group } from "./groups.js";
+import type { Group } from "./length-buckets.js";
 
 /** A picture that is decoded and squashed: a group's pictures take the memory of the model's inputs, however large they were. */
 type ReadyPicture = { image: ImageInput; size: { width: number; height: number } };

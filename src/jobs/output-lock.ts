@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { type LockOptions, withLock } from "../../weights/hub/lock.js";
 import { PATIENCE } from "../../weights/hub/connection.js";
 import { readNote } from "../../weights/plain-file.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** How the lock of an output is waited for. */
 export type OutputLockOptions = {

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 
 import { crc32 } from "../../weights/crc32.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { BatchResult } from "./batch-result.js";
 import { type FileLine, readLines } from "./file-lines.js";
 

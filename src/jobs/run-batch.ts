@@ -1,22 +1,22 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { numImageTokens } from "../config.js";
-import { InputError } from "../errors.js";
-import { abortSignal, anything, callback, checkOptions, number, type OptionKinds, text } from "../options.js";
-import { requireApart } from "../outputs/require-apart.js";
-import { askGroup, type BatchModel } from "./ask-group.js";
+import { numImageTokens } from "../model/config.js";
+import { InputError } from "../base/errors.js";
+import { abortSignal, anything, callback, checkOptions, number, type OptionKinds, text } from "../base/options.js";
+import { requireApart } from "../checkpoints/saving/require-apart.js";
+import { askGroup, type BatchModel } from "./answer-group.js";
 import type { AskedLine, BatchLine } from "./batch-lines.js";
 import { isFailure } from "./batch-result.js";
 import { sizeOfFile } from "./file-lines.js";
-import { type Group, groupsOf } from "./groups.js";
-import { oneAhead } from "./one-ahead.js";
+import { type Group, groupsOf } from "./length-buckets.js";
+import { oneAhead } from "./prefetch.js";
 import { withOutputLock } from "./output-lock.js";
-import { type ReadyLine, readyGroup } from "./ready-group.js";
+import { type ReadyLine, readyGroup } from "./load-pictures.js";
 import { ResultsFile } from "./results-file.js";
 import { checkedShard, type Shard, shardFile, shardOf, WHOLE } from "./shard.js";
-import { batchLines, surveyInput } from "./survey.js";
-import { requireWhole } from "../whole-number.js";
+import { batchLines, surveyInput } from "./scan-input.js";
+import { requireWhole } from "../base/whole-number.js";
 
 /** What is asked, and where the answers go. */
 export type RunBatchOptions = {

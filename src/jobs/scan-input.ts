@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { inUtf8 } from "../text-encoding.js";
+import { InputError } from "../base/errors.js";
+import { inUtf8 } from "../input/tokenizer/text-encoding.js";
 import { type BatchLine, isAsked, parseLine } from "./batch-lines.js";
 import { readLines, sizeOfFile } from "./file-lines.js";
 import { type DoneLines, promptMark } from "./results-file.js";

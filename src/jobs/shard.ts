@@ -1,8 +1,8 @@
 import path from "node:path";
 
 import { crc32 } from "../../weights/crc32.js";
-import { InputError } from "../errors.js";
-import { checkOptions, number, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, number, type OptionKinds } from "../base/options.js";
 
 /** Part `index` of `count` parts of a file's lines; 0 <= index < count. */
 export type Shard = { readonly index: number; readonly count: number };

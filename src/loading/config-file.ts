@@ -1,9 +1,10 @@
-import { Checkpoint } from "../weights/checkpoint.js";
-import { findWeights } from "../weights/find-weights.js";
-import { decodeUtf8, parseJson } from "../weights/json.js";
-import { EMBEDDING } from "../weights/names.js";
-import { type Folder, longestJson } from "../weights/source.js";
-import { ConfigError } from "./errors.js";
+import { Checkpoint } from "../../weights/checkpoint.js";
+import { findWeights } from "../../weights/find-weights.js";
+import { decodeUtf8, parseJson } from "../../weights/json.js";
+import { EMBEDDING } from "../../weights/names.js";
+import type { Folder } from "../../weights/byte-source.js";
+import { longestJson } from "../../weights/source.js";
+import { ConfigError } from "../base/errors.js";
 import { configOfPreset, isKerasConfig } from "./keras-preset.js";
 import { configOfShapes } from "./known-variants.js";
 

@@ -1,9 +1,9 @@
-import { decodeUtf8, parseJson } from "../weights/json.js";
-import type { Folder } from "../weights/source.js";
-import { ConfigFields } from "./config-fields.js";
-import { type GenerationDefaults, NO_DEFAULTS } from "./decoding/defaults.js";
-import type { GenerationOptions } from "./decoding/text-options.js";
-import { ConfigError } from "./errors.js";
+import { decodeUtf8, parseJson } from "../../weights/json.js";
+import type { Folder } from "../../weights/byte-source.js";
+import { ConfigFields } from "../model/config-fields.js";
+import { type GenerationDefaults, NO_DEFAULTS } from "../decoding/defaults.js";
+import type { GenerationOptions } from "../decoding/text-options.js";
+import { ConfigError } from "../base/errors.js";
 
 /** The file beside a checkpoint that says how it is to be decoded. */
 export const GENERATION_CONFIG = "generation_config.json";

@@ -1,6 +1,6 @@
-import { KERAS_VOCABULARY } from "../weights/find-weights.js";
-import { ConfigFields } from "./config-fields.js";
-import type { TokenizerFolder } from "./tokenizer-files.js";
+import { KERAS_VOCABULARY } from "../../weights/find-weights.js";
+import { ConfigFields } from "../model/config-fields.js";
+import type { TokenizerFolder } from "../input/tokenizer/tokenizer-files.js";
 
 /** The only value that decoder blocks of keras-hub use. Source: keras-hub 0.32, models/gemma/gemma_decoder_block.py. */
 const EPSILON = 1e-6;

@@ -1,5 +1,5 @@
-import { EMBEDDING } from "../weights/names.js";
-import { ConfigError } from "./errors.js";
+import { EMBEDDING } from "../../weights/names.js";
+import { ConfigError } from "../base/errors.js";
 
 /** What the shapes of a decoder's tensors tell: widths, layers, rows of the query and of the key projection, MLP. */
 type TextShapes = { D: number; layers: number; NH: number; KH: number; F: number };

@@ -1,18 +1,18 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { Folder } from "../weights/source.js";
-import { type PaliGemmaConfig, parseConfig } from "./config.js";
+import type { Folder } from "../../weights/byte-source.js";
+import { type PaliGemmaConfig, parseConfig } from "../model/config.js";
 import { readConfigFile } from "./config-file.js";
-import { warn } from "./notice.js";
+import { warn } from "../base/notice.js";
 import { openCheckpoint } from "./open-checkpoint.js";
-import { type DtypeChoice, weightHolder } from "./dtypes.js";
-import { requireMemory } from "./memory.js";
-import { expectedTensors, PaliGemmaModel } from "./model.js";
-import { abortSignal, callback, checkOptions, type OptionKinds, text } from "./options.js";
-import { buildPart } from "./part.js";
-import { hf5, type Settings } from "./settings.js";
-import { whenIdle } from "./steps.js";
-import { switchBackend } from "./switch-backend.js";
+import { type DtypeChoice, weightHolder } from "../backends/dtypes.js";
+import { requireMemory } from "../backends/memory.js";
+import { expectedTensors, PaliGemmaModel } from "../model/model.js";
+import { abortSignal, callback, checkOptions, type OptionKinds, text } from "../base/options.js";
+import { buildPart } from "../model/section.js";
+import { hf5, type Settings } from "../model/settings.js";
+import { whenIdle } from "../model/turns.js";
+import { switchBackend } from "../model/switch-backend.js";
 
 /** Bytes of weights read so far, and in all. */
 export type LoadProgress = { loadedBytes: number; totalBytes: number };

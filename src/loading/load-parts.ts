@@ -1,22 +1,23 @@
-import { type Folder, openFolder } from "../weights/source.js";
-import { adaptedPlace } from "./adapters/adapter-model.js";
-import { type BackendChoice, type BackendName, useBackend } from "./backend.js";
-import { numImageTokens, type PaliGemmaConfig } from "./config.js";
-import { boundedTokenizer } from "./bounded-tokenizer.js";
-import { demoCheckpoint } from "./demo-checkpoint.js";
-import type { GenerationDefaults } from "./decoding/defaults.js";
-import type { DtypeChoice } from "./dtypes.js";
+import type { Folder } from "../../weights/byte-source.js";
+import { openFolder } from "../../weights/source.js";
+import { adaptedPlace } from "../adapters/adapter-model.js";
+import { type BackendChoice, type BackendName, useBackend } from "../backends/backend.js";
+import { numImageTokens, type PaliGemmaConfig } from "../model/config.js";
+import { boundedTokenizer } from "../input/tokenizer/bounded-tokenizer.js";
+import { demoCheckpoint } from "../base/demo-checkpoint.js";
+import type { GenerationDefaults } from "../decoding/defaults.js";
+import type { DtypeChoice } from "../backends/dtypes.js";
 import { loadGenerationConfig } from "./generation-config.js";
 import { tokenizerFolder } from "./keras-preset.js";
 import { type LoadProgress, loadConfig, loadNetwork } from "./load-network.js";
-import { MaskCodecLoader } from "./masks/codec-loader.js";
-import type { PaliGemmaModel } from "./model.js";
-import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf } from "./model-place.js";
-import { abortSignal, anything, callback, flag, oneOf, type OptionKinds, text, textOrTexts } from "./options.js";
-import { Processor, type ProcessorOptions } from "./processor.js";
-import { loadImageProcessorConfig } from "./processor-config.js";
-import { type Settings, settingsWith } from "./settings.js";
-import { loadTokenizer, SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
+import { MaskCodecLoader } from "../masks/codec-loader.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf } from "./resolve-model.js";
+import { abortSignal, anything, callback, flag, oneOf, type OptionKinds, text, textOrTexts } from "../base/options.js";
+import { Processor, type ProcessorOptions } from "../input/processor.js";
+import { loadImageProcessorConfig } from "../input/processor-config.js";
+import { type Settings, settingsWith } from "../model/settings.js";
+import { loadTokenizer, SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "../input/tokenizer/tokenizer.js";
 
 /** What `PaliGemma.load` may be told. */
 export type LoadOptions = HubOptions & {

@@ -1,6 +1,6 @@
-import { Checkpoint, type CheckpointOptions } from "../weights/checkpoint.js";
-import type { Folder } from "../weights/source.js";
-import type { PaliGemmaConfig } from "./config.js";
+import { Checkpoint, type CheckpointOptions } from "../../weights/checkpoint.js";
+import type { Folder } from "../../weights/byte-source.js";
+import type { PaliGemmaConfig } from "../model/config.js";
 
 /**
  * Opens the weights of a folder for a config, and says in the config what their output head is: where both tensors are there and differ the

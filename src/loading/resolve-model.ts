@@ -1,17 +1,18 @@
 import { stat } from "node:fs/promises";
 
-import { type HubOptions as AskingOptions, type HubTools } from "../weights/hub/consult.js";
-import { downloadModel } from "../weights/hub/download.js";
-import { HubSilentError } from "../weights/hub/connection.js";
-import { RepositoryNotFoundError } from "../weights/hub/refusal.js";
-import { openHubFolder } from "../weights/hub/remote-folder.js";
-import { isRepositoryName } from "../weights/hub/repository.js";
-import { WeightsError } from "../weights/errors.js";
-import { type Folder, openFolder } from "../weights/source.js";
-import { InputError } from "./errors.js";
+import { type HubOptions as AskingOptions, type HubTools } from "../../weights/hub/resolve-revision.js";
+import { downloadModel } from "../../weights/hub/download.js";
+import { HubSilentError } from "../../weights/hub/connection.js";
+import { RepositoryNotFoundError } from "../../weights/hub/refusal.js";
+import { openHubFolder } from "../../weights/hub/remote-folder.js";
+import { isRepositoryName } from "../../weights/hub/repository.js";
+import { WeightsError } from "../../weights/errors.js";
+import type { Folder } from "../../weights/byte-source.js";
+import { openFolder } from "../../weights/source.js";
+import { InputError } from "../base/errors.js";
 import type { LoadProgress } from "./load-network.js";
-import { warn } from "./notice.js";
-import { callback, described, either, oneOf, type OptionKinds, text } from "./options.js";
+import { warn } from "../base/notice.js";
+import { callback, described, either, oneOf, type OptionKinds, text } from "../base/options.js";
 
 /** Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as `google/paligemma2-3b-mix-224`. */
 export type HubOptions = {

@@ -1,8 +1,8 @@
-import { MASK_SIDE } from "../../layers/mask-vae.js";
-import { InputError } from "../errors.js";
-import { checkOptions, oneOf } from "../options.js";
-import { resizeFloats } from "../resize-plane.js";
-import { LOCATIONS, type PixelBox } from "../tasks/box.js";
+import { MASK_SIDE } from "../../layers/mask-vae/mask-vae.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, oneOf } from "../base/options.js";
+import { resizeFloats } from "../input/resize/resize-plane.js";
+import { LOCATIONS, type PixelBox } from "../grammar/box.js";
 import type { MaskCodec } from "./codec.js";
 import { checkMask, isInside, type Mask } from "./mask.js";
 import { roundHalfToEven } from "./paste.js";

@@ -1,7 +1,8 @@
 import path from "node:path";
 
-import { type ByteSource, type Folder, openFile, openFolder } from "../../weights/source.js";
-import { InputError } from "../errors.js";
+import type { ByteSource, Folder } from "../../weights/byte-source.js";
+import { openFile, openFolder } from "../../weights/source.js";
+import { InputError } from "../base/errors.js";
 import { MaskCodec } from "./codec.js";
 
 /** Files of a model's folder that its masks are decoded with: the first of them that is there. */

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { MASK_SIDE, MaskVae } from "../../layers/mask-vae.js";
-import type { ByteSource } from "../../weights/source.js";
-import { InputError } from "../errors.js";
-import { buildPart, hasWeights } from "../part.js";
-import { switchBackend } from "../switch-backend.js";
-import { CODEBOOK, MASK_CODES } from "../tasks/parse-objects.js";
+import { MASK_SIDE, MaskVae } from "../../layers/mask-vae/mask-vae.js";
+import type { ByteSource } from "../../weights/byte-source.js";
+import { InputError } from "../base/errors.js";
+import { buildPart, hasWeights } from "../model/section.js";
+import { switchBackend } from "../model/switch-backend.js";
+import { CODEBOOK, MASK_CODES } from "../grammar/parse-objects.js";
 import { readMaskWeights, scopeOf } from "./weights.js";
 
 /** Masks that are coded at once: the search of the published codebook takes 4 MB for each. */

@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
-import { described } from "../options.js";
-import type { Plane } from "../resize-plane.js";
+import { InputError } from "../base/errors.js";
+import { described } from "../base/options.js";
+import type { Plane } from "../input/resize/resize-plane.js";
 
 /**
  * A mask over a picture, row by row in the picture's pixels, upright as it is seen: 0 outside, 255 inside. A soft mask has the values

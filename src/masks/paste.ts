@@ -1,7 +1,7 @@
-import { resizeFloats, resizeGrey } from "../resize-plane.js";
-import { type Box, LOCATIONS, toPixels } from "../tasks/box.js";
+import { resizeFloats, resizeGrey } from "../input/resize/resize-plane.js";
+import { type Box, LOCATIONS, toPixels } from "../grammar/box.js";
 import type { Mask } from "./mask.js";
-import { MASK_SIDE } from "../../layers/mask-vae.js";
+import { MASK_SIDE } from "../../layers/mask-vae/mask-vae.js";
 
 type Size = { width: number; height: number };
 type WholeBox = { left: number; top: number; width: number; height: number };

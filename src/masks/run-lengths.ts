@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
-import { checkOptions, flag } from "../options.js";
-import { MAX_IMAGE_PIXELS } from "../image.js";
+import { InputError } from "../base/errors.js";
+import { checkOptions, flag } from "../base/options.js";
+import { MAX_IMAGE_PIXELS } from "../input/image/decode.js";
 import { isInside, type Mask } from "./mask.js";
 
 /** A mask as COCO writes it: [height, width], and lengths of runs of pixels column by column, outside first, as numbers or as text. */

@@ -1,13 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 
 import type { WeightScope } from "../../layers/checkpoint-layer.js";
-import type { MaskVaeConfig } from "../../layers/mask-vae.js";
+import type { MaskVaeConfig } from "../../layers/mask-vae/mask-vae.js";
 import { type DType, isFloat, toFloat32 } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
 import { openNpz } from "../../weights/npz.js";
 import { readHeader } from "../../weights/safetensors.js";
-import type { ByteSource } from "../../weights/source.js";
-import { CODEBOOK } from "../tasks/parse-objects.js";
+import type { ByteSource } from "../../weights/byte-source.js";
+import { CODEBOOK } from "../grammar/parse-objects.js";
 
 /** The tensors of an autoencoder of masks, by their names in the file, and its sizes. */
 export type MaskWeights = {

@@ -1,4 +1,4 @@
-import { ConfigError } from "./errors.js";
+import { ConfigError } from "../base/errors.js";
 
 /** A JSON object whose fields are read by checked accessors; errors name the file and the dotted path of the field. */
 export class ConfigFields {

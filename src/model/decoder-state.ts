@@ -1,5 +1,5 @@
-import { KVCache } from "../layers/kv-cache.js";
-import { InputError } from "./errors.js";
+import { KVCache } from "../../layers/kv-cache.js";
+import { InputError } from "../base/errors.js";
 
 /**
  * What decoding remembers between steps: keys and values of every layer, and which positions are real and in the block.

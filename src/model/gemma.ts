@@ -1,20 +1,20 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
-import { TokenEmbedding } from "../layers/embedding.js";
-import { GemmaBlock } from "../layers/gemma-block.js";
-import type { HeldDtype } from "../layers/held.js";
-import { lastRow } from "../layers/last-row.js";
-import { prefixLmMask } from "../layers/mask.js";
-import { RMSNorm } from "../layers/rms-norm.js";
-import { ropeTables } from "../layers/rope.js";
-import { noTap, type Tap, tapAt } from "../layers/tap.js";
-import { type OutputHead, TiedUnembedding, Unembedding } from "../layers/unembedding.js";
+import type { CheckpointLayer, WeightScope } from "../../layers/checkpoint-layer.js";
+import { TokenEmbedding } from "../../layers/embedding.js";
+import { GemmaBlock } from "../../layers/gemma-block.js";
+import type { HeldDtype } from "../../layers/stored.js";
+import { lastRow } from "../../layers/last-row.js";
+import { prefixLmMask } from "../../layers/prefix-lm-mask.js";
+import { RMSNorm } from "../../layers/rms-norm.js";
+import { ropeTables } from "../../layers/rope.js";
+import { noTap, type Tap, tapAt } from "../../layers/tap.js";
+import { type OutputHead, TiedUnembedding, Unembedding } from "../../layers/unembedding.js";
 import type { TextConfig } from "./config.js";
 import type { DecoderState } from "./decoder-state.js";
-import type { Part } from "./part.js";
+import type { Part } from "./section.js";
 import type { Settings } from "./settings.js";
-import { replace, type Steps } from "./steps.js";
+import { replace, type Steps } from "./turns.js";
 
 /** Where the decoder lies in a checkpoint, and an output head of its own. */
 const ROOT = "language_model.model";

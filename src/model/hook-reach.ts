@@ -1,4 +1,4 @@
-import { InputError } from "./errors.js";
+import { InputError } from "../base/errors.js";
 import type { ModelInputs } from "./inputs.js";
 
 const isOfPictures = (name: string): boolean => /^(vision|projector)\./.test(name);

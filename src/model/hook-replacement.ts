@@ -1,8 +1,8 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "./errors.js";
-import { ignoreRejection } from "./options.js";
-import { faultOfTensor } from "./tensors.js";
+import { InputError } from "../base/errors.js";
+import { ignoreRejection } from "../base/options.js";
+import { faultOfTensor } from "../base/tensors.js";
 
 /**
  * What a tap or a callback has returned for an activation, where it can take the activation's place: a tensor of its shape and type that

@@ -1,9 +1,9 @@
 import type * as tf from "@tensorflow/tfjs";
 
 import { type PaliGemmaConfig, numImageTokens } from "./config.js";
-import { InputError } from "./errors.js";
-import { anything, checkOptions, described, type OptionKinds } from "./options.js";
-import { requireTensor } from "./tensors.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, described, type OptionKinds } from "../base/options.js";
+import { requireTensor } from "../base/tensors.js";
 
 type Rows = readonly (readonly number[])[];
 

@@ -1,25 +1,25 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { WeightScope } from "../layers/checkpoint-layer.js";
-import type { HeldDtype } from "../layers/held.js";
-import { interleave } from "../layers/interleave.js";
-import { Projector } from "../layers/projector.js";
-import { noTap, type Tap, tapAt } from "../layers/tap.js";
-import type { Weight } from "../layers/weight.js";
-import { LM_HEAD } from "../weights/names.js";
+import type { WeightScope } from "../../layers/checkpoint-layer.js";
+import type { HeldDtype } from "../../layers/stored.js";
+import { interleave } from "../../layers/interleave.js";
+import { Projector } from "../../layers/projector.js";
+import { noTap, type Tap, tapAt } from "../../layers/tap.js";
+import type { Weight } from "../../layers/weight.js";
+import { LM_HEAD } from "../../weights/names.js";
 import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 import { DecoderState } from "./decoder-state.js";
-import { InputError } from "./errors.js";
+import { InputError } from "../base/errors.js";
 import { GemmaDecoder, type LogitRows } from "./gemma.js";
 import { hookCatalogue } from "./hook-catalogue.js";
 import { requireFiring, requireFiringInEncoder } from "./hook-reach.js";
 import { checkedReplacement } from "./hook-replacement.js";
 import { type CompleteInputs, completeInputs, type ModelInputs } from "./inputs.js";
-import { abortSignal, anything, callback, checkOptions, oneOf, type OptionKinds } from "./options.js";
-import { buildPart, hasWeights, namedWeights, type Part } from "./part.js";
+import { abortSignal, anything, callback, checkOptions, oneOf, type OptionKinds } from "../base/options.js";
+import { buildPart, hasWeights, namedWeights, type Part } from "./section.js";
 import { hf5, type Settings } from "./settings.js";
 import { SiglipTower } from "./siglip.js";
-import { atOnce, inTurns, replace, type Steps } from "./steps.js";
+import { atOnce, inTurns, replace, type Steps } from "./turns.js";
 import { switchBackend } from "./switch-backend.js";
 
 /** What a forward pass may be asked for besides its logits. */

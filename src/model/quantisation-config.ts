@@ -1,5 +1,5 @@
 import type { ConfigFields } from "./config-fields.js";
-import { ConfigError } from "./errors.js";
+import { ConfigError } from "../base/errors.js";
 
 /** What a config says of packed weights: by transformers, and by MLX. */
 const FIELDS = ["quantization_config", "quantization"];

@@ -1,8 +1,8 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { type CheckpointLayer, symbolic } from "../layers/checkpoint-layer.js";
-import { isPresent } from "../layers/present.js";
-import type { Weight } from "../layers/weight.js";
+import { type CheckpointLayer, symbolic } from "../../layers/checkpoint-layer.js";
+import { isPresent } from "../../layers/present.js";
+import type { Weight } from "../../layers/weight.js";
 
 /** A layer of the model, the checkpoint path below which all its tensors lie, and the shapes it is built for. */
 export type Part = { path: string; layer: CheckpointLayer; inputShapes: tf.Shape[] };

@@ -1,4 +1,4 @@
-import { checkOptions, oneOf, type OptionKinds } from "./options.js";
+import { checkOptions, oneOf, type OptionKinds } from "../base/options.js";
 
 /** Ways to squash a picture. */
 export type Resize = "pillow-bicubic" | "bilinear-antialias" | "bilinear-antialias-float";

@@ -1,14 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { CheckpointLayer, WeightScope } from "../layers/checkpoint-layer.js";
-import { LayerNorm } from "../layers/layer-norm.js";
-import { PatchEmbedding } from "../layers/patch-embedding.js";
-import { SiglipBlock } from "../layers/siglip-block.js";
-import { noTap, type Tap, tapAt } from "../layers/tap.js";
+import type { CheckpointLayer, WeightScope } from "../../layers/checkpoint-layer.js";
+import { LayerNorm } from "../../layers/layer-norm.js";
+import { PatchEmbedding } from "../../layers/patch-embedding.js";
+import { SiglipBlock } from "../../layers/siglip-block.js";
+import { noTap, type Tap, tapAt } from "../../layers/tap.js";
 import type { VisionConfig } from "./config.js";
-import type { Part } from "./part.js";
+import type { Part } from "./section.js";
 import type { Settings } from "./settings.js";
-import { replace, type Steps } from "./steps.js";
+import { replace, type Steps } from "./turns.js";
 
 /** Where the tower lies in a checkpoint. */
 const ROOT = "vision_tower.vision_model";

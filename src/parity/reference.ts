@@ -8,7 +8,7 @@ import { WeightsError } from "../../weights/errors.js";
 import { parseJson } from "../../weights/json.js";
 import { readHeader } from "../../weights/safetensors.js";
 import { openFile } from "../../weights/source.js";
-import type { ModelInputs } from "../inputs.js";
+import type { ModelInputs } from "../model/inputs.js";
 
 /** A tensor of a reference file. */
 export type ReferenceTensor = { shape: readonly number[]; values: Float32Array | Int32Array | Uint8Array };

@@ -1,8 +1,8 @@
 import type { Tap } from "../../layers/tap.js";
 import { decode } from "../decoding/decode.js";
 import { compareLogits, type LogitComparison } from "../inspection/compare-logits.js";
-import type { PaliGemmaModel } from "../model.js";
-import { hf5, type Settings } from "../settings.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { hf5, type Settings } from "../model/settings.js";
 import { compare, type Difference, isConstant } from "./compare.js";
 import { modelInputs, type Reference } from "./reference.js";
 

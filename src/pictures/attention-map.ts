@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../base/options.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, INK, LINE, svgDocument } from "./markup.js";

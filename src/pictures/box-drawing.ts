@@ -1,5 +1,5 @@
-import { InputError } from "../errors.js";
-import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../base/options.js";
 import { element, INK, PAPER, svgDocument, textAt } from "./markup.js";
 import { shortText } from "./page/text.js";
 import { pngSize } from "./seen-picture.js";

@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { type Normalisation, NORMALISATIONS } from "./page/scale.js";
 
 /** Throws `InputError` unless a size is a positive integer. */

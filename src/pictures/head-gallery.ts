@@ -1,8 +1,8 @@
-import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../options.js";
+import { anything, checkOptions, flag, list, number, text, type OptionKinds } from "../base/options.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, LINE, svgDocument, textAt } from "./markup.js";
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import { type Normalisation, normalise } from "./page/scale.js";
 import { sentence } from "./page/text.js";
 import { paragraph } from "./paragraph.js";

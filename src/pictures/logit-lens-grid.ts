@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { LensCell } from "../inspection/lens.js";
-import { checkOptions, list, text, type OptionKinds } from "../options.js";
+import { checkOptions, list, text, type OptionKinds } from "../base/options.js";
 import { colourAt, hexOf, inkOn } from "./colour-map.js";
 import { LEGEND_HEIGHT, legendStrip } from "./legend.js";
 import { element, FAINT, INK, PAPER, svgDocument, textAt } from "./markup.js";

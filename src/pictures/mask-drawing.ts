@@ -1,6 +1,6 @@
-import { InputError } from "../errors.js";
-import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
-import type { Segment } from "../segments.js";
+import { InputError } from "../base/errors.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../base/options.js";
+import type { Segment } from "../model/segments.js";
 import { cellsOver } from "./cells.js";
 import { expectValues } from "./check.js";
 import { colourAt, hexOf } from "./colour-map.js";

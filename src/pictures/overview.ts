@@ -1,4 +1,4 @@
-import { anything, checkOptions, number, text, type OptionKinds } from "../options.js";
+import { anything, checkOptions, number, text, type OptionKinds } from "../base/options.js";
 import { cellsOver } from "./cells.js";
 import { expectNormalisation, expectValues } from "./check.js";
 import { colourAt, hexOf } from "./colour-map.js";

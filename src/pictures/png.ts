@@ -1,7 +1,7 @@
 import sharp, { type Sharp } from "sharp";
 
-import { InputError } from "../errors.js";
-import type { RawImage } from "../image.js";
+import { InputError } from "../base/errors.js";
+import type { RawImage } from "../input/image/decode.js";
 
 /** A drawing larger than this on either side is not rasterised: libvips' own limit for PNG lies at twice as much. */
 export const MAX_PNG_SIDE = 16_384;

@@ -1,8 +1,8 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 import type { AttentionRows } from "../inspection/attention.js";
-import type { Edit } from "../inspection/edit.js";
-import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
-import type { Segment } from "../segments.js";
+import type { Edit } from "../hooks/edit.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../base/options.js";
+import type { Segment } from "../model/segments.js";
 import { expectSize, expectValues } from "./check.js";
 import { checkLens, type LensReading } from "./logit-lens-grid.js";
 import { pictureUri, type SeenPicture } from "./seen-picture.js";

@@ -1,12 +1,12 @@
-import type { RawImage } from "../image.js";
-import { abortSignal, checkOptions, list, number, type OptionKinds, text } from "../options.js";
+import type { RawImage } from "../input/image/decode.js";
+import { abortSignal, checkOptions, list, number, type OptionKinds, text } from "../base/options.js";
 import type { PaliGemma } from "../paligemma.js";
-import type { ReportData, ReportEdit, ReportLens } from "../pictures/report-data.js";
-import { attentionRows, type AttentionRows } from "./attention.js";
-import type { Edit } from "./edit.js";
-import { knockOut } from "./interventions.js";
-import { type LensCell, logitLens } from "./lens.js";
-import { logProbability, measure } from "./metric.js";
+import type { ReportData, ReportEdit, ReportLens } from "./report-data.js";
+import { attentionRows, type AttentionRows } from "../inspection/attention.js";
+import type { Edit } from "../hooks/edit.js";
+import { knockOut } from "../inspection/interventions.js";
+import { type LensCell, logitLens } from "../inspection/lens.js";
+import { logProbability, measure } from "../inspection/metric.js";
 import { seenPictures } from "./seen-pictures.js";
 
 /** What a report is made of. */

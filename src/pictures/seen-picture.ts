@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../base/errors.js";
 
 /** A picture as the model saw it, squashed to its square, and the size that it had before. */
 export type SeenPicture = { png: Uint8Array; originalSize: { width: number; height: number } };

@@ -1,7 +1,7 @@
-import type { RawImage } from "../image.js";
+import type { RawImage } from "../input/image/decode.js";
 import type { PaliGemma } from "../paligemma.js";
-import { encodePng } from "../pictures/png.js";
-import type { SeenPicture } from "../pictures/seen-picture.js";
+import { encodePng } from "./png.js";
+import type { SeenPicture } from "./seen-picture.js";
 
 /** Pictures as the model sees them, squashed to its square, with the sizes that they came in. */
 export async function seenPictures(model: PaliGemma, images: readonly RawImage[]): Promise<SeenPicture[]> {

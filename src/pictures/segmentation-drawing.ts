@@ -1,5 +1,5 @@
 import { checkMask, isInside, type Mask } from "../masks/mask.js";
-import { anything, checkOptions, list, text, type OptionKinds } from "../options.js";
+import { anything, checkOptions, list, text, type OptionKinds } from "../base/options.js";
 import { type BoxesData, coloursOf, drawBoxes, type DrawnBox } from "./box-drawing.js";
 import { encodeRgbaPng } from "./png.js";
 import { pngSize } from "./seen-picture.js";

@@ -2,12 +2,12 @@ import { existsSync } from "node:fs";
 import { cp, mkdir, readFile, symlink } from "node:fs/promises";
 import path from "node:path";
 
-import { BackendError } from "../errors.js";
+import { BackendError } from "../base/errors.js";
 import { atomically } from "./atomic.js";
-import { depsLinks, nvidiaLibraries, packageFolder, type NativeLayout } from "./layout.js";
-import { buildMute } from "./mute.js";
-import { probe as realProbe, type ProbeResult } from "./probe.js";
-import { mainLine, tail, type Run } from "./process.js";
+import { depsLinks, nvidiaLibraries, packageFolder, type NativeLayout } from "../backends/native/layout.js";
+import { buildMute } from "../backends/native/mute.js";
+import { probe as realProbe, type ProbeResult } from "../backends/native/probe.js";
+import { mainLine, tail, type Run } from "../backends/native/process.js";
 import { commandFailed, nodeGyp, nodeHeaders, type Python, type Toolchain } from "./tools.js";
 
 /** How long the package's own download may take once its server has answered. */

@@ -4,8 +4,8 @@ import { availableParallelism } from "node:os";
 import path from "node:path";
 
 import { withTemporary } from "../../weights/temporary.js";
-import { builtAddons, kernelAddonPath, sourceFolder, sources } from "./kernel-addon.js";
-import type { Run } from "./process.js";
+import { builtAddons, kernelAddonPath, sourceFolder, sources } from "../backends/native/kernel-addon.js";
+import type { Run } from "../backends/native/process.js";
 import { commandFailed, type Toolchain } from "./tools.js";
 
 const COMMON = [

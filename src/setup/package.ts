@@ -3,9 +3,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { atomically } from "./atomic.js";
-import { nativePackage, TFJS_NODE_VERSION, type NativeLayout } from "./layout.js";
+import { nativePackage, TFJS_NODE_VERSION, type NativeLayout } from "../backends/native/layout.js";
 import { commandFailed, npmCommand } from "./tools.js";
-import type { Run } from "./process.js";
+import type { Run } from "../backends/native/process.js";
 
 /** The packages of TensorFlow.js that tfjs-node requires; both are answered by the project's own TensorFlow.js. */
 const SHARED = ["@tensorflow/tfjs", "@tensorflow/tfjs-core"];

@@ -3,16 +3,23 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { clearAbandoned } from "../../weights/temporary.js";
-import { BackendError, InputError } from "../errors.js";
+import { BackendError, InputError } from "../base/errors.js";
 import { buildAddon, downloadAddon } from "./addon.js";
-import { cacheFolder, nativeLayout, nativePackage, packageFolder, TENSORFLOW_VERSION, wheelName } from "./layout.js";
-import type { NativeLayout } from "./layout.js";
+import {
+  cacheFolder,
+  nativeLayout,
+  nativePackage,
+  packageFolder,
+  TENSORFLOW_VERSION,
+  wheelName,
+} from "../backends/native/layout.js";
+import type { NativeLayout } from "../backends/native/layout.js";
 import { buildKernelAddon } from "./kernel-build.js";
-import { buildMute } from "./mute.js";
+import { buildMute } from "../backends/native/mute.js";
 import { installPackage } from "./package.js";
 import { PINNED_WHEELS, type PinnedWheels } from "./pinned-wheels.js";
-import { probe as realProbe, type ProbeResult } from "./probe.js";
-import { run as realRun, type Run } from "./process.js";
+import { probe as realProbe, type ProbeResult } from "../backends/native/probe.js";
+import { run as realRun, type Run } from "../backends/native/process.js";
 import { findPython, findToolchain } from "./tools.js";
 import { fetchTensorflow, isUnpacked, unpackTensorflow } from "./wheel.js";
 

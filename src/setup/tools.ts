@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 
-import { BackendError } from "../errors.js";
-import { tail, type Run } from "./process.js";
+import { BackendError } from "../base/errors.js";
+import { tail, type Run } from "../backends/native/process.js";
 
 /** A Python that has pip. */
 export interface Python {

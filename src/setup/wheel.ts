@@ -4,12 +4,12 @@ import { mkdir, rename, rm, statfs } from "node:fs/promises";
 import path from "node:path";
 
 import { withTemporary } from "../../weights/temporary.js";
-import { BackendError } from "../errors.js";
+import { BackendError } from "../base/errors.js";
 import { atomically } from "./atomic.js";
-import { list, TENSORFLOW_VERSION, wheelName, type NativeLayout } from "./layout.js";
+import { list, TENSORFLOW_VERSION, wheelName, type NativeLayout } from "../backends/native/layout.js";
 import { cudaDistributions, type PinnedDistribution, type PinnedWheels } from "./pinned-wheels.js";
 import { commandFailed, type Python } from "./tools.js";
-import type { Run } from "./process.js";
+import type { Run } from "../backends/native/process.js";
 
 /** The Python versions that TensorFlow 2.21 has wheels for. */
 const WHEEL_PYTHONS = ["3.10", "3.11", "3.12", "3.13"];

@@ -1,7 +1,7 @@
-import type { Answer } from "../questions/answer.js";
-import type { Tokenizer } from "../tokenizer.js";
+import type { Answer } from "../answering/answer.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
 import { type Detections, readDetections, type ReadingOptions } from "./detect.js";
-import { promptHint, type TaskName, taskOf } from "./prompts.js";
+import { promptHint, type TaskName, taskOf } from "../grammar/prompts.js";
 
 /** An answer to any prompt, and what can be read from it. */
 export type Reply = Answer & {

@@ -1,8 +1,8 @@
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
-import { checkOptions, number, oneOf, type OptionKinds } from "../options.js";
-import type { Tokenizer } from "../tokenizer.js";
-import { type Box, iou, type PixelBox, toPixels } from "./box.js";
-import { parseObjects } from "./parse-objects.js";
+import { checkOptions, number, oneOf, type OptionKinds } from "../base/options.js";
+import type { Tokenizer } from "../input/tokenizer/tokenizer.js";
+import { type Box, iou, type PixelBox, toPixels } from "../grammar/box.js";
+import { parseObjects } from "../grammar/parse-objects.js";
 
 /** One thing that was found. */
 export type Detection = {

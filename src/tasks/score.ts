@@ -1,15 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { notFinite } from "../decoding/finite-logits.js";
-import { InputError } from "../errors.js";
-import type { ModelInputs } from "../inputs.js";
-import type { PaliGemmaModel } from "../model.js";
-import { abortSignal, checkOptions, described, listed, type OptionKinds } from "../options.js";
-import { IGNORED_LABEL } from "../processor.js";
-import type { Answerer } from "../questions/answer-batch.js";
-import { batchInputs, encodePicture } from "../questions/batch-inputs.js";
-import type { EncodedPicture } from "../questions/encoded-picture.js";
-import { partsOf, type Question } from "../questions/question.js";
+import { InputError } from "../base/errors.js";
+import type { ModelInputs } from "../model/inputs.js";
+import type { PaliGemmaModel } from "../model/model.js";
+import { abortSignal, checkOptions, described, listed, type OptionKinds } from "../base/options.js";
+import { IGNORED_LABEL } from "../input/processor.js";
+import type { Answerer } from "../answering/answer-batch.js";
+import { batchInputs, encodePicture } from "../answering/batch-inputs.js";
+import type { EncodedPicture } from "../answering/encoded-picture.js";
+import { partsOf, type Question } from "../answering/question.js";
 
 /** How likely a given answer is. */
 export type ScoredAnswer = {

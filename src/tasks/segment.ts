@@ -1,7 +1,7 @@
 import type { MaskCodec } from "../masks/codec.js";
 import { type Mask, maskArea } from "../masks/mask.js";
 import { pasteHard, pasteSoft } from "../masks/paste.js";
-import { checkOptions, flag, type OptionKinds } from "../options.js";
+import { checkOptions, flag, type OptionKinds } from "../base/options.js";
 import {
   DETECTION_KINDS,
   type Detection,

@@ -1,12 +1,12 @@
 import { GENERATION_KINDS, type GenerationOptions } from "../decoding/text-options.js";
 import type { MaskCodec } from "../masks/codec.js";
-import type { Answer } from "../questions/answer.js";
-import type { Processor } from "../processor.js";
-import { decodedPicture, type Picture, type Question } from "../questions/question.js";
-import { anything, checkOptions, listed, oneOf, type OptionKinds, text } from "../options.js";
-import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "../tokenizer.js";
+import type { Answer } from "../answering/answer.js";
+import type { Processor } from "../input/processor.js";
+import { decodedPicture, type Picture, type Question } from "../answering/question.js";
+import { anything, checkOptions, listed, oneOf, type OptionKinds, text } from "../base/options.js";
+import { SPECIAL_TOKENS, type SpecialTokens, type Tokenizer } from "../input/tokenizer/tokenizer.js";
 import { readReply, type Reply } from "./ask.js";
-import type { Box } from "./box.js";
+import type { Box } from "../grammar/box.js";
 import {
   DETECTION_KINDS,
   type DetectionOptions,
@@ -23,7 +23,7 @@ import {
   ocrPrompt,
   questionPrompt,
   segmentPrompt,
-} from "./prompts.js";
+} from "../grammar/prompts.js";
 import { readSegmentations, SEGMENTATION_KINDS, type SegmentationOptions, type Segmentations } from "./segment.js";
 
 /** How special tokens in the words that are filled into a task are read. */

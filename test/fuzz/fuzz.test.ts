@@ -1,4 +1,4 @@
-import { useBackend } from "../../src/backend.js";
+import { useBackend } from "../../src/backends/backend.js";
 import { attack, runsOf } from "./fuzz.js";
 import { TARGETS } from "./targets/index.js";
 

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { ConfigError, InputError } from "../../src/errors.js";
+import { ConfigError, InputError } from "../../src/base/errors.js";
 import { WeightsError } from "../../weights/errors.js";
 import { safeSegments } from "../../weights/file-name.js";
 import { decodeUtf8, parseJson } from "../../weights/json.js";
-import { type ByteSource, type Folder, memorySource } from "../../weights/source.js";
+import type { ByteSource, Folder } from "../../weights/byte-source.js";
+import { memorySource } from "../../weights/source.js";
 
 /** A reader under attack: what it is given, and what must hold of it. `check` is true where the input was accepted. */
 export type Target<Case = unknown> = {

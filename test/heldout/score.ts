@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { Command, Option } from "commander";
 
-import { BACKENDS, type BackendChoice } from "../../src/backend.js";
+import { BACKENDS, type BackendChoice } from "../../src/backends/backend.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import { detectionIous } from "./boxes.js";
 import { heldoutFolder, type HeldoutItem, heldoutPictures } from "./heldout.js";

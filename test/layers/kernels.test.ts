@@ -9,11 +9,11 @@ import seedrandom from "seedrandom";
 
 import { MASKED } from "../../layers/axes.js";
 import { GatedMLP } from "../../layers/gated-mlp.js";
-import { dense } from "../../layers/held.js";
+import { dense } from "../../layers/stored.js";
 import { type OneResult, runKernel, runKernels } from "../../layers/kernel.js";
-import type { KernelAddon } from "../../src/native/kernel-addon.js";
-import { kernelAddon } from "../../src/native/kernels.js";
-import { MappingHolder } from "../../src/native/weight-holder.js";
+import type { KernelAddon } from "../../src/backends/native/kernel-addon.js";
+import { kernelAddon } from "../../src/backends/native/kernels.js";
+import { MappingHolder } from "../../src/backends/native/weight-holder.js";
 import { type FloatDType, fromFloat32, toFloat32 } from "../../weights/dtype.js";
 import { counts, withKernels } from "../support/backends.js";
 import { mappable } from "../support/mappable.js";

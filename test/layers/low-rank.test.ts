@@ -46,7 +46,7 @@ onEachBackend("a matrix with low-rank parts", () => {
   }
 
   function free({ matrix, parts, tensors }: Made): void {
-    for (const one of [matrix, ...parts.flatMap(({ a, b }) => [a, b])]) one.release();
+    for (const one of [matrix, ...parts.flatMap(({ a, b }) => [a as Matrix, b as Matrix])]) one.release();
     tf.dispose(tensors);
   }
 

@@ -5,7 +5,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { MASKED } from "../../layers/axes.js";
-import { drawMask, prefixLmMask } from "../../layers/mask.js";
+import { drawMask, prefixLmMask } from "../../layers/prefix-lm-mask.js";
 import { fixtures } from "../parity/reference.js";
 import { leakFree, onEachBackend } from "../support/backends.js";
 

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { compileSources } from "../../src/native/kernel-build.js";
-import { run, type RunResult } from "../../src/native/process.js";
-import { findToolchain } from "../../src/native/tools.js";
-import { packageRoot } from "../../src/package-root.js";
+import { compileSources } from "../../src/setup/kernel-build.js";
+import { run, type RunResult } from "../../src/backends/native/process.js";
+import { findToolchain } from "../../src/setup/tools.js";
+import { packageRoot } from "../../src/base/package-root.js";
 import { describeWhere } from "../support/describe-where.js";
 import { inTemporaryFolder } from "../support/temporary.js";
 

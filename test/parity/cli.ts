@@ -3,9 +3,9 @@ import path from "node:path";
 
 import { Command, Option } from "commander";
 
-import { BACKENDS, type BackendChoice, useBackend } from "../../src/backend.js";
+import { BACKENDS, type BackendChoice, useBackend } from "../../src/backends/backend.js";
 import { ownProcess } from "../../src/cli/own-process.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
+import { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
 import { openFolder } from "../../weights/source.js";
 import { replaceFile } from "../../weights/write-file.js";
 import { committedReferences, readReference } from "./reference.js";

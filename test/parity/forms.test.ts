@@ -4,8 +4,8 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
-import type { ModelInputs } from "../../src/inputs.js";
+import { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
+import type { ModelInputs } from "../../src/model/inputs.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import { openFolder } from "../../weights/index.js";
 import { counts, onEachBackend } from "../support/backends.js";

@@ -1,10 +1,10 @@
 import { strict as assert } from "node:assert";
 import path from "node:path";
 
-import { useBackend } from "../../src/backend.js";
+import { useBackend } from "../../src/backends/backend.js";
 import type { decode } from "../../src/decoding/decode.js";
-import type { loadConfig, loadNetwork } from "../../src/load-network.js";
-import type { PaliGemmaModel } from "../../src/model.js";
+import type { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
+import type { PaliGemmaModel } from "../../src/model/model.js";
 import { openFolder } from "../../weights/source.js";
 import { plant, removeMutants } from "../support/mutant.js";
 import { type Mutation, mutations } from "./mutations.js";

@@ -33,7 +33,7 @@ export const mutations: Mutation[] = [
     ["LayerNorm that does not centre", "const centred = () => x.sub(x.mean(-1, true))", "const centred = () => x"],
     ["LayerNorm with an epsilon 100 times too large", ".add(eps)", ".add(eps * 100)"],
   ]),
-  ...inFile("layers/mask.ts", "tiny-pg2/suffix", "hooks", [
+  ...inFile("layers/prefix-lm-mask.ts", "tiny-pg2/suffix", "hooks", [
     ["a causal prompt", "causal.logicalOr(block)", "causal"],
     ["everything open", "causal.logicalOr(block)", "causal.logicalOr(block).logicalOr(tf.scalar(true))"],
     [
@@ -49,10 +49,10 @@ export const mutations: Mutation[] = [
       "causal.logicalOr(window === null ? block : block.logicalAnd(tf.greater(key, query.sub(window))))",
     ],
   ]),
-  ...inFile("layers/mask.ts", "tiny-pg2/padded", "hooks", [
+  ...inFile("layers/prefix-lm-mask.ts", "tiny-pg2/padded", "hooks", [
     ["pads visible as keys", ".logicalAnd(attentionMask.toFloat().greater(tf.scalar(0)).expandDims(1))", ""],
   ]),
-  ...inFile("src/gemma.ts", "tiny-pg2/suffix", "hooks", [
+  ...inFile("src/model/gemma.ts", "tiny-pg2/suffix", "hooks", [
     ["no window", 'this.settings.slidingWindow === "off" ? null : this.config.slidingWindow', "null"],
     [
       "the window on the odd layers",
@@ -75,7 +75,7 @@ export const mutations: Mutation[] = [
       'run(this.unembed, asked, "unembed")',
     ],
   ]),
-  ...inFile("src/gemma.ts", "tiny-pg2/prompt", "greedy", [
+  ...inFile("src/model/gemma.ts", "tiny-pg2/prompt", "greedy", [
     ["no window while generating", 'this.settings.slidingWindow === "off" ? null : this.config.slidingWindow', "null"],
   ]),
   ...inFile("layers/embedding.ts", "tiny-pg1/prompt", "hooks", [
@@ -94,14 +94,14 @@ export const mutations: Mutation[] = [
       "this.head.multiply(listOf(inputs)[0]).slice([0, 0, 0], [-1, -1, 236])",
     ],
   ]),
-  ...inFile("src/gemma.ts", "tiny-pg2-head/prompt", "hooks", [
+  ...inFile("src/model/gemma.ts", "tiny-pg2-head/prompt", "hooks", [
     [
       "the embedding in place of an output head of its own",
       "config.tieWordEmbeddings\n      ?",
       "config.vocabSize > 0\n      ?",
     ],
   ]),
-  ...inFile("src/model.ts", "tiny-pg1/prompt", "hooks", [
+  ...inFile("src/model/model.ts", "tiny-pg1/prompt", "hooks", [
     [
       "image rows scaled like text",
       "interleave(images,",
@@ -114,7 +114,7 @@ export const mutations: Mutation[] = [
     ],
     ["image rows in reverse order", "interleave(images,", "interleave(images.reverse(1),"],
   ]),
-  ...inFile("src/inputs.ts", "tiny-pg2/prompt", "greedy", [
+  ...inFile("src/model/inputs.ts", "tiny-pg2/prompt", "greedy", [
     ["positions that count from 0 again while generating", "let count = seen[b] ?? 0;", "let count = 0;"],
   ]),
   ...inFile("layers/attend.ts", "tiny-pg2/prompt", "hooks", [
@@ -205,7 +205,7 @@ export const mutations: Mutation[] = [
       "transpose([0, 2, 1, 3]).reshape([-1, p, p, C]).transpose([0, 2, 1, 3]); //",
     ],
   ]),
-  ...inFile("src/siglip.ts", "tiny-pg1/prompt", "hooks", [
+  ...inFile("src/model/siglip.ts", "tiny-pg1/prompt", "hooks", [
     ["no final norm of the vision tower", 'run(this.lnFinal, x, tapAt(tap, "ln_final"))', "x"],
   ]),
   ...inFile("layers/siglip-attention.ts", "tiny-pg1/prompt", "hooks", [

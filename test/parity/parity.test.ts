@@ -1,8 +1,8 @@
 import { strict as assert } from "node:assert";
 
-import { hookCatalogue } from "../../src/hook-catalogue.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
-import type { PaliGemmaModel } from "../../src/model.js";
+import { hookCatalogue } from "../../src/model/hook-catalogue.js";
+import { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
+import type { PaliGemmaModel } from "../../src/model/model.js";
 import { openFolder } from "../../weights/source.js";
 import { onEachBackend } from "../support/backends.js";
 import { committedReferences, readReference } from "./reference.js";

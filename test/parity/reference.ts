@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
+import { demoCheckpoint } from "../../src/base/demo-checkpoint.js";
 
 export {
   modelInputs,

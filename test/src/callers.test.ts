@@ -3,8 +3,8 @@ import { createRequire } from "node:module";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../../src/errors.js";
-import { checkpointInfo } from "../../src/info/index.js";
+import { InputError } from "../../src/base/errors.js";
+import { checkpointInfo } from "../../src/checkpoints/info/index.js";
 import { directLogitAttribution } from "../../src/inspection/attribution.js";
 import { gradientsOf } from "../../src/inspection/gradients.js";
 import { logitLens } from "../../src/inspection/lens.js";
@@ -12,9 +12,9 @@ import { logitDifference, logProbability, measure, type Metric } from "../../src
 import { activationPatching } from "../../src/inspection/patching.js";
 import { maskIou } from "../../src/masks/mask.js";
 import { PaliGemma } from "../../src/paligemma.js";
-import type { Question } from "../../src/questions/question.js";
-import { convertCheckpoint } from "../../src/saving/convert.js";
-import { savePretrained } from "../../src/saving/save-pretrained.js";
+import type { Question } from "../../src/answering/question.js";
+import { convertCheckpoint } from "../../src/checkpoints/saving/convert.js";
+import { savePretrained } from "../../src/checkpoints/saving/save-pretrained.js";
 import { counts, onEachBackend } from "../support/backends.js";
 import { refused } from "../support/refused.js";
 import { tinyFolder, tinyModel } from "../support/tiny.js";

@@ -2,7 +2,7 @@ import { attributionPatching, gradientsOf } from "../../src/inspection/gradients
 import { logitDifference } from "../../src/inspection/metric.js";
 import { ablateHeads } from "../../src/inspection/interventions.js";
 import { PaliGemma } from "../../src/paligemma.js";
-import type { Question } from "../../src/questions/question.js";
+import type { Question } from "../../src/answering/question.js";
 import { onEachBackend } from "../support/backends.js";
 import { refused } from "../support/refused.js";
 import { tinyFolder, tinyModel } from "../support/tiny.js";

@@ -8,7 +8,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { PaliGemma } from "../../src/paligemma.js";
-import { InputError } from "../../src/errors.js";
+import { InputError } from "../../src/base/errors.js";
 import { fixtures, readReference, type Reference } from "../parity/reference.js";
 import { counts, onEachBackend } from "../support/backends.js";
 import { requestsOf } from "../support/serve.js";

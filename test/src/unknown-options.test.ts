@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
 
 import * as api from "../../src/index.js";
-import { reportRun } from "../../src/inspection/report-run.js";
+import { reportRun } from "../../src/pictures/report-run.js";
 import * as pictures from "../../src/pictures/index.js";
 import * as weights from "../../weights/index.js";
 import { WeightsError } from "../../weights/errors.js";

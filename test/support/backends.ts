@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { before, it } from "mocha";
 
-import { type BackendName, useBackend } from "../../src/backend.js";
-import { openNative } from "../../src/native/load.js";
+import { type BackendName, useBackend } from "../../src/backends/backend.js";
+import { openNative } from "../../src/backends/native/load.js";
 import { describeWhere } from "./describe-where.js";
 
 /** The backends that the environment asks for: `PALIGEMMA_BACKENDS=cpu,wasm`, or all. */

@@ -3,11 +3,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import type { BatchModel } from "../../src/batch/ask-group.js";
-import type { BatchResult } from "../../src/batch/batch-result.js";
-import type { Processor } from "../../src/processor.js";
-import type { BatchOptions } from "../../src/questions/answer-batch.js";
-import type { Question } from "../../src/questions/question.js";
+import type { BatchModel } from "../../src/jobs/answer-group.js";
+import type { BatchResult } from "../../src/jobs/batch-result.js";
+import type { Processor } from "../../src/input/processor.js";
+import type { BatchOptions } from "../../src/answering/answer-batch.js";
+import type { Question } from "../../src/answering/question.js";
 
 /** A folder that is there from the first test of a suite to its last. */
 export function scratchFolder(): (...names: string[]) => string {

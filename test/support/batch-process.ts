@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync, readFileSync, watch } from "node:fs";
 import path from "node:path";
 
-import { packageRoot } from "../../src/package-root.js";
+import { packageRoot } from "../../src/base/package-root.js";
 
 /** How a process has ended, and what it wrote. */
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };

@@ -1,5 +1,5 @@
-import type { BackendName } from "../../src/backend.js";
-import type { Dtype, DtypeChoice } from "../../src/dtypes.js";
+import type { BackendName } from "../../src/backends/backend.js";
+import type { Dtype, DtypeChoice } from "../../src/backends/dtypes.js";
 import { compareLogits, type LogitComparison } from "../../src/inspection/compare-logits.js";
 import { PaliGemma } from "../../src/paligemma.js";
 

@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
-import { useBackend } from "../../src/backend.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import { loadConfig } from "../../src/load-network.js";
-import { expectedTensors } from "../../src/model.js";
+import { useBackend } from "../../src/backends/backend.js";
+import { demoCheckpoint } from "../../src/base/demo-checkpoint.js";
+import { loadConfig } from "../../src/loading/load-network.js";
+import { expectedTensors } from "../../src/model/model.js";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../weights/adapter/adapter-file.js";
 import { parseAdapterConfig } from "../../weights/adapter/config.js";
 import { expectedAdapter } from "../../weights/adapter/expected.js";

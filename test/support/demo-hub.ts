@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
+import { demoCheckpoint } from "../../src/base/demo-checkpoint.js";
 import { HubServer, type ServedRepository } from "./hub-server.js";
 
 /** The variables that say where the Hub and its cache are. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-import { packageRoot } from "../../src/package-root.js";
+import { packageRoot } from "../../src/base/package-root.js";
 
 /** One instruction: `COPY --from=build a b` is { name: "COPY", flags: ["--from=build"], words: ["a", "b"] }. */
 export type Instruction = { name: string; flags: string[]; words: string[] };

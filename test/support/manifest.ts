@@ -5,7 +5,7 @@ import type { Job } from "kubernetes-types/batch/v1.js";
 import ts from "typescript";
 import { parseDocument } from "yaml";
 
-import { packageRoot } from "../../src/package-root.js";
+import { packageRoot } from "../../src/base/package-root.js";
 
 /** The Job in deploy/. Throws for YAML that is not strict. */
 export function readManifest(): Job {

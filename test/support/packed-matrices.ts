@@ -4,9 +4,9 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { dense, heldDtype } from "../../layers/held.js";
+import { dense, heldDtype } from "../../layers/stored.js";
 import { Matrix } from "../../layers/matrix.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
+import { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
 import type { CheckpointEntry } from "../../weights/checkpoint-entry.js";
 import { type FloatDType, roundInPlace, toFloat32 } from "../../weights/dtype.js";
 import type { WeightHolder } from "../../weights/holder.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { InputError } from "../../src/errors.js";
+import { InputError } from "../../src/base/errors.js";
 import { counts } from "./backends.js";
 
 /** Asserts that a call is refused with an `InputError` of this message, and leaves no tensor behind. */

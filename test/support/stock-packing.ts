@@ -1,6 +1,6 @@
 // A process of its own: which kernels a process uses is decided when TensorFlow is loaded.
-import { useBackend } from "../../src/backend.js";
-import { UploadingHolder } from "../../src/native/stock-kernels.js";
+import { useBackend } from "../../src/backends/backend.js";
+import { UploadingHolder } from "../../src/backends/native/stock-kernels.js";
 import { counts } from "./backends.js";
 import { expectLogits, expectPacking, PACKED_MODELS } from "./packed-matrices.js";
 

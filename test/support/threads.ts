@@ -1,6 +1,6 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 
-import type { BackendName } from "../../src/backend.js";
+import type { BackendName } from "../../src/backends/backend.js";
 import { PaliGemma } from "../../src/paligemma.js";
 
 /** What a thread is to do: answer so many times about a picture; `stopEarly` ends it while it computes. */

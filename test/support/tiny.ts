@@ -1,13 +1,13 @@
 import path from "node:path";
 
-import type { BackendName } from "../../src/backend.js";
-import type { PaliGemmaConfig } from "../../src/config.js";
-import type { DtypeChoice } from "../../src/dtypes.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
-import type { PaliGemmaModel } from "../../src/model.js";
+import type { BackendName } from "../../src/backends/backend.js";
+import type { PaliGemmaConfig } from "../../src/model/config.js";
+import type { DtypeChoice } from "../../src/backends/dtypes.js";
+import { loadConfig, loadNetwork } from "../../src/loading/load-network.js";
+import type { PaliGemmaModel } from "../../src/model/model.js";
 import { PaliGemma } from "../../src/paligemma.js";
-import type { Question } from "../../src/questions/question.js";
-import type { Settings } from "../../src/settings.js";
+import type { Question } from "../../src/answering/question.js";
+import type { Settings } from "../../src/model/settings.js";
 import { openFolder } from "../../weights/source.js";
 import { fixtures, readReference } from "../parity/reference.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
+import { demoCheckpoint } from "../../src/base/demo-checkpoint.js";
 import { PaliGemma } from "../../src/paligemma.js";
 import { kindOfStart } from "../../weights/foreign-file.js";
 import { inTemporaryFolder } from "../support/temporary.js";

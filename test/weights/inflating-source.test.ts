@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { deflateRawSync } from "node:zlib";
 import { crc32 } from "../../weights/crc32.js";
 import { inflatingSource } from "../../weights/inflating-source.js";
-import type { ByteSource } from "../../weights/source.js";
+import type { ByteSource } from "../../weights/byte-source.js";
 import { randomOf, weightsError } from "./helpers.js";
 
 /** 5 MB that shrink, so that several packed and unpacked pieces are needed. */

@@ -6,10 +6,10 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { geluTanh } from "../../layers/gelu.js";
-import { dense, heldDtype } from "../../layers/held.js";
+import { dense, heldDtype } from "../../layers/stored.js";
 import { runKernel } from "../../layers/kernel.js";
-import { kernelAddon } from "../../src/native/kernels.js";
-import { MappingHolder } from "../../src/native/weight-holder.js";
+import { kernelAddon } from "../../src/backends/native/kernels.js";
+import { MappingHolder } from "../../src/backends/native/weight-holder.js";
 import { Checkpoint } from "../../weights/checkpoint.js";
 import type { CheckpointEntry } from "../../weights/checkpoint-entry.js";
 import { type FloatDType, toFloat32 } from "../../weights/dtype.js";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { canonicalName, Checkpoint, openFile, openFolder, readHeader } from "../../weights/index.js";
-import { LAYOUTS, spelled } from "../../weights/layouts.js";
+import { LAYOUTS, spelled } from "../../weights/spellings.js";
 import { fixtures } from "../parity/reference.js";
 
 const models = join(fixtures, "models");

@@ -6,7 +6,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
-import { packageRoot } from "../../src/package-root.js";
+import { packageRoot } from "../../src/base/package-root.js";
 import { markName, thisProcess } from "../../weights/process-mark.js";
 import { clearAbandoned, withTemporary } from "../../weights/temporary.js";
 import { replaceFile, writeWholeFile } from "../../weights/write-file.js";

@@ -4,7 +4,7 @@ import { findWeights } from "../find-weights.js";
 import { shown } from "../json.js";
 import { canonicalNames } from "../names.js";
 import { readHeader, type TensorEntry } from "../safetensors.js";
-import type { ByteSource, Folder } from "../source.js";
+import type { ByteSource, Folder } from "../byte-source.js";
 import { type AdapterConfig, parseAdapterConfig } from "./config.js";
 import { type AdapterTensor, type ExpectedAdapter, expectedAdapter } from "./expected.js";
 import { MatchBudget } from "./match-budget.js";

@@ -1,12 +1,20 @@
 import { stat } from "node:fs/promises";
 import { reasonOf } from "../bytes.js";
 import { SINGLE } from "../shard-index.js";
-import { type Folder, openFolder } from "../source.js";
+import type { Folder } from "../byte-source.js";
+import { openFolder } from "../source.js";
 import { weightFileNames } from "../weight-file-names.js";
 import type { Destination } from "./cache.js";
 import type { HubConnection } from "./connection.js";
 import { callback, type OptionKinds, text } from "../options.js";
-import { checkHubOptions, consult, HUB_OPTION_KINDS, type HubOptions, type HubTools, type Plan } from "./consult.js";
+import {
+  checkHubOptions,
+  consult,
+  HUB_OPTION_KINDS,
+  type HubOptions,
+  type HubTools,
+  type Plan,
+} from "./resolve-revision.js";
 import { requireSpace } from "./disk-space.js";
 import { fetchFile } from "./fetch-file.js";
 import type { HubFile } from "./listing.js";

@@ -11,7 +11,7 @@ import {
 } from "../find-weights.js";
 import { SMALL_FILES, TOKENIZER_FILES, TOKENIZER_MODEL } from "../model-files.js";
 import { INDEX } from "../shard-index.js";
-import type { Folder } from "../source.js";
+import type { Folder } from "../byte-source.js";
 import type { HubFile } from "./listing.js";
 
 /** Weight files of other formats, for the message: some of them hold programs, and none is read. */

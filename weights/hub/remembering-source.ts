@@ -1,5 +1,5 @@
 import { checkRange } from "../bytes.js";
-import type { ByteSource } from "../source.js";
+import type { ByteSource } from "../byte-source.js";
 
 /** Bytes that a small read becomes: the header of an archive's member and that of the array in it lie within, and most other headers too. */
 export const PIECE = 2 ** 15;

@@ -1,9 +1,17 @@
 import { allocate, checkRange } from "../bytes.js";
 import { WeightsError } from "../errors.js";
-import { type ByteSource, finishFolder, type Folder, MAX_WHOLE_FILE, openFolder } from "../source.js";
+import type { ByteSource, Folder } from "../byte-source.js";
+import { finishFolder, MAX_WHOLE_FILE, openFolder } from "../source.js";
 import { digestFor } from "./checksum.js";
 import { type HubConnection, TransientError, withRetries } from "./connection.js";
-import { checkHubOptions, HUB_OPTION_KINDS, consult, type HubOptions, type HubTools, type Plan } from "./consult.js";
+import {
+  checkHubOptions,
+  HUB_OPTION_KINDS,
+  consult,
+  type HubOptions,
+  type HubTools,
+  type Plan,
+} from "./resolve-revision.js";
 import type { HubFile } from "./listing.js";
 import { neededWeights } from "./needed-files.js";
 import { expectStatus } from "./refusal.js";

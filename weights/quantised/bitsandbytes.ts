@@ -2,7 +2,7 @@ import type { CheckpointEntry, PlacedEntry, WeightFiles } from "../checkpoint-en
 import { type FloatDType, toFloat32 } from "../dtype.js";
 import { WeightsError } from "../errors.js";
 import { decodeUtf8, isObject, parseStrictJson, shown } from "../json.js";
-import type { ByteSource } from "../source.js";
+import type { ByteSource } from "../byte-source.js";
 import { codeBytes, type PackTables } from "./packed-form.js";
 import { quantisedEntry, type QuantisedEntry } from "./quantised-entry.js";
 

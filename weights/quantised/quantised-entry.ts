@@ -1,6 +1,6 @@
 import type { ComposedEntry, PlacedEntry } from "../checkpoint-entry.js";
 import { fromFloat32, isFloat } from "../dtype.js";
-import type { ByteSource } from "../source.js";
+import type { ByteSource } from "../byte-source.js";
 import { codeBytes, type PackedForm, type PackTables, unpackedRows } from "./packed-form.js";
 
 /** A packed matrix of a checkpoint. As any other entry it gives its weights in `dtype`; who multiplies packed ones takes codes and tables. */

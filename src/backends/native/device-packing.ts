@@ -1,9 +1,9 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { heldDtype, markHeld } from "../../layers/held.js";
-import type { FloatDType } from "../../weights/dtype.js";
-import type { PackedMatrix } from "../../weights/holder.js";
-import type { Packed } from "../../weights/quantised/pack.js";
+import { heldDtype, markHeld } from "../../../layers/stored.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import type { PackedMatrix } from "../../../weights/holder.js";
+import type { Packed } from "../../../weights/quantised/pack.js";
 import type { UnpackRows } from "../packed/block-kernels.js";
 import { StagedPacking } from "../packed/staged-packing.js";
 import { type Handle, labelled, nodeBackend, RawOps, TYPE } from "./raw-ops.js";

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-import { packageRoot } from "../package-root.js";
+import { packageRoot } from "../../base/package-root.js";
 import { list } from "./layout.js";
 import { openPinned } from "./pinned.js";
 

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { KernelName } from "../../layers/kernel.js";
+import type { KernelName } from "../../../layers/kernel.js";
 import { knowAttributeNames } from "./attribute-names.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
-import type { NativeInfo } from "./load.js";
+import type { NativeInfo } from "./native-info.js";
 import { type NodeBackend, nodeBackend } from "./raw-ops.js";
-import type { IdleBackend } from "../steps.js";
+import type { IdleBackend } from "../../model/turns.js";
 import { registerStockKernels } from "./stock-kernels.js";
 import { kernelChoice } from "./variables.js";
 

@@ -4,26 +4,14 @@ import path from "node:path";
 
 import type * as tfjs from "@tensorflow/tfjs";
 
-import { BackendError } from "../errors.js";
+import { BackendError } from "../../base/errors.js";
 import { registerKernels } from "./kernels.js";
 import { nativeLayout, nativePackage, packageFolder, type NativePackage } from "./layout.js";
 import { quietly } from "./mute.js";
+import type { NativeInfo } from "./native-info.js";
 import { openPinned } from "./pinned.js";
 import { polyfillUtil, type OldUtil } from "./polyfill.js";
 import { checkVariables } from "./variables.js";
-
-/** What was loaded for the backend "tensorflow". */
-export interface NativeInfo {
-  packageName: NativePackage;
-  /** Of the C library in use, "2.21.0" when setup built it, "2.9.1" for the package's own download. */
-  tensorflowVersion: string;
-  /** Whether TensorFlow found a GPU that it can use; a GPU package without one runs on the CPU. */
-  gpu: boolean;
-  /** The package's folder. */
-  folder: string;
-  /** Whether the project's own kernels are built for it: weights in 16 bit, and speed. */
-  kernels: boolean;
-}
 
 /** A place where one of the packages may be. */
 export interface NativeCandidate {

@@ -1,14 +1,14 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import { markHeld } from "../../layers/held.js";
-import type { FloatDType } from "../../weights/dtype.js";
-import { WeightsError } from "../../weights/errors.js";
-import type { PackedMatrix, Packing, Stored } from "../../weights/holder.js";
-import { midpointsOf, NF4 } from "../../weights/quantised/codebooks.js";
-import type { OpenFile } from "../../weights/source.js";
-import type { PackedForm, PackTables } from "../../weights/quantised/packed-form.js";
+import { markHeld } from "../../../layers/stored.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import { WeightsError } from "../../../weights/errors.js";
+import type { PackedMatrix, Packing, Stored } from "../../../weights/holder.js";
+import { midpointsOf, NF4 } from "../../../weights/quantised/codebooks.js";
+import type { OpenFile } from "../../../weights/byte-source.js";
+import type { PackedForm, PackTables } from "../../../weights/quantised/packed-form.js";
 import type { KernelAddon } from "./kernel-addon.js";
-import { holdWeight, TYPES } from "./weight-holder.js";
+import { holdWeight, TYPES } from "./hold-weight.js";
 
 /** The addon's numbers of forms, and the blocks that it packs numbers in. */
 const KIND: Record<PackedForm, number> = { int8: 6, nf4: 100, fp4: 100 };

@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 import { answerParent, askChild, type ChildAnswer } from "./ask-child.js";
-import { findNative, loadNative, type NativeCandidate, type NativeInfo } from "./load.js";
+import { findNative, loadNative, type NativeCandidate } from "./load.js";
+import type { NativeInfo } from "./native-info.js";
 import { nativePackage } from "./layout.js";
 import { nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 import type { Run } from "./process.js";

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { dense, heldDtype, markHeld } from "../../layers/held.js";
-import type { KernelName } from "../../layers/kernel.js";
-import { batchMatMul } from "../../layers/matmul.js";
-import type { FloatDType } from "../../weights/dtype.js";
-import { toFloat32 } from "../../weights/dtype.js";
-import type { Packing } from "../../weights/holder.js";
+import { dense, heldDtype, markHeld } from "../../../layers/stored.js";
+import type { KernelName } from "../../../layers/kernel.js";
+import { batchMatMul } from "../../../layers/matmul.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import { toFloat32 } from "../../../weights/dtype.js";
+import type { Packing } from "../../../weights/holder.js";
 import { packedEmbed, packedProduct, packedWiden } from "../packed/block-kernels.js";
 import { UnmappedHolder } from "../packed/unmapped-holder.js";
 import { DevicePacking, isOnDevice, unpackOnDevice } from "./device-packing.js";

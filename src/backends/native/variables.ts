@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 
-import { BackendError } from "../errors.js";
+import { BackendError } from "../../base/errors.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

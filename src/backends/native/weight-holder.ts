@@ -1,22 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { dense, type HeldDtype, markHeld } from "../../layers/held.js";
-import type { FloatDType } from "../../weights/dtype.js";
-import type { Packing, WeightHolder } from "../../weights/holder.js";
-import type { TensorEntry } from "../../weights/safetensors.js";
-import type { OpenFile } from "../../weights/source.js";
-import { WeightsError } from "../../weights/errors.js";
-import { changedFile } from "../../weights/file-version.js";
+import { dense, markHeld } from "../../../layers/stored.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import type { Packing, WeightHolder } from "../../../weights/holder.js";
+import type { TensorEntry } from "../../../weights/safetensors.js";
+import type { OpenFile } from "../../../weights/byte-source.js";
+import { WeightsError } from "../../../weights/errors.js";
+import { changedFile } from "../../../weights/file-version.js";
 import type { KernelAddon } from "./kernel-addon.js";
+import { holdWeight, TYPES } from "./hold-weight.js";
 import { NativePacking } from "./packed-weights.js";
-import { labelled, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
-
-/** TensorFlow's number of each type, and its name here. */
-export const TYPES: Record<FloatDType, { number: number; name: HeldDtype }> = {
-  F32: { number: TYPE.float32, name: "float32" },
-  BF16: { number: TYPE.bfloat16, name: "bfloat16" },
-  F16: { number: TYPE.float16, name: "float16" },
-};
 
 /**
  * Holds weights where the addon's kernels read them: in the mapped file itself, or in memory of its own. A tensor that it makes
@@ -96,14 +89,4 @@ export class MappingHolder implements WeightHolder {
     const id = this.addon.weight(region, offset, number, rows, size / rows);
     return markHeld(holdWeight(id, shape), heldAs);
   }
-}
-
-/** A tensor that owns the addon's weight of that number; the caller marks what it is held as. */
-export function holdWeight(id: number, shape: readonly number[]): tf.Tensor {
-  // TensorFlow sees a number, TensorFlow.js a matrix of float32; only our kernels know what is behind both.
-  const handle = RawOps.run(nodeBackend(), (ops) => {
-    const number32 = ops.upload([1], TYPE.int32, Int32Array.of(id));
-    return ops.keep(ops.op("PaligemmaHold", [number32], {}));
-  });
-  return labelled(handle, shape);
 }

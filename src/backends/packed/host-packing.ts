@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype, markHeld } from "../../layers/held.js";
-import type { KernelName } from "../../layers/kernel.js";
-import { type FloatDType, toFloat32 } from "../../weights/dtype.js";
-import type { PackedMatrix, Packing } from "../../weights/holder.js";
-import type { Packed } from "../../weights/quantised/pack.js";
-import { unpackedRows } from "../../weights/quantised/packed-form.js";
+import { heldDtype, markHeld } from "../../../layers/stored.js";
+import type { KernelName } from "../../../layers/kernel.js";
+import { type FloatDType, toFloat32 } from "../../../weights/dtype.js";
+import type { PackedMatrix, Packing } from "../../../weights/holder.js";
+import type { Packed } from "../../../weights/quantised/pack.js";
+import { unpackedRows } from "../../../weights/quantised/packed-form.js";
 import { packedEmbed, packedProduct, packedWiden, type UnpackRows } from "./block-kernels.js";
 import { StagedPacking } from "./staged-packing.js";
 import { UnmappedHolder } from "./unmapped-holder.js";

@@ -1,10 +1,10 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import type { FloatDType } from "../../weights/dtype.js";
-import { WeightsError } from "../../weights/errors.js";
-import type { PackedMatrix, Packing, Stored } from "../../weights/holder.js";
-import { type Packed, packMatrix } from "../../weights/quantised/pack.js";
-import type { PackedForm, PackTables } from "../../weights/quantised/packed-form.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import { WeightsError } from "../../../weights/errors.js";
+import type { PackedMatrix, Packing, Stored } from "../../../weights/holder.js";
+import { type Packed, packMatrix } from "../../../weights/quantised/pack.js";
+import type { PackedForm, PackTables } from "../../../weights/quantised/packed-form.js";
 
 /** Packs in JavaScript, and keeps what is packed in the memory of the program until it becomes a tensor. */
 export abstract class StagedPacking implements Packing {

@@ -1,7 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
-import type { FloatDType } from "../../weights/dtype.js";
-import type { WeightHolder } from "../../weights/holder.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import type { WeightHolder } from "../../../weights/holder.js";
 import type { StagedPacking } from "./staged-packing.js";
 
 /** Holds weights whose bytes pass through the program: no file is mapped. */

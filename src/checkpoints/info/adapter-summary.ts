@@ -1,7 +1,7 @@
-import { AdapterFile, readAdapterConfig } from "../../weights/adapter/adapter-file.js";
-import type { AdapterConfig } from "../../weights/adapter/config.js";
-import { openFolder } from "../../weights/source.js";
-import { type AdapterCounts, countAdapter } from "../adapters/adapter-info.js";
+import { AdapterFile, readAdapterConfig } from "../../../weights/adapter/adapter-file.js";
+import type { AdapterConfig } from "../../../weights/adapter/config.js";
+import { openFolder } from "../../../weights/source.js";
+import { type AdapterCounts, countAdapter } from "../../adapters/adapter-info.js";
 
 /** An adapter in short: what its config says, and, where it was compared with a model, what it brings to it. */
 export type AdapterSummary = { folder: string; config: AdapterConfig; counts: AdapterCounts | null };

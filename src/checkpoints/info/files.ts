@@ -1,5 +1,5 @@
-import { KERAS_VOCABULARY, type WeightForm } from "../../weights/find-weights.js";
-import type { Folder } from "../../weights/source.js";
+import { KERAS_VOCABULARY, type WeightForm } from "../../../weights/find-weights.js";
+import type { Folder } from "../../../weights/byte-source.js";
 
 const CONFIG = "config.json";
 const TOKENIZER_MODEL = "tokenizer.model";

@@ -1,7 +1,7 @@
-import type { Checkpoint } from "../../weights/checkpoint.js";
-import { findWeights, type WeightForm } from "../../weights/find-weights.js";
-import { type Layout, LAYOUTS, spelled } from "../../weights/layouts.js";
-import type { Folder } from "../../weights/source.js";
+import type { Checkpoint } from "../../../weights/checkpoint.js";
+import { findWeights, type WeightForm } from "../../../weights/find-weights.js";
+import { type Layout, LAYOUTS, spelled } from "../../../weights/spellings.js";
+import type { Folder } from "../../../weights/byte-source.js";
 
 /** The form of the weight files, the files, and how their tensors are spelled. */
 export type NamesLayout = {

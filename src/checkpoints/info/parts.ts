@@ -1,9 +1,9 @@
-import type { Checkpoint } from "../../weights/checkpoint.js";
-import { type CheckpointEntry, sizeOfEntry } from "../../weights/checkpoint-entry.js";
-import { bytesOf } from "../../weights/dtype.js";
-import { EMBEDDING } from "../../weights/names.js";
-import { isQuantised } from "../../weights/quantised/quantised-entry.js";
-import { partOf } from "../adapters/adapter-info.js";
+import type { Checkpoint } from "../../../weights/checkpoint.js";
+import { type CheckpointEntry, sizeOfEntry } from "../../../weights/checkpoint-entry.js";
+import { bytesOf } from "../../../weights/dtype.js";
+import { EMBEDDING } from "../../../weights/names.js";
+import { isQuantised } from "../../../weights/quantised/quantised-entry.js";
+import { partOf } from "../../adapters/adapter-info.js";
 
 /** Parts of a model that are told apart; "language" is the decoder without its embedding. */
 export const PARTS = ["vision", "projector", "language", "embedding"] as const;

@@ -1,8 +1,8 @@
 import picomatch from "picomatch";
 
-import type { Checkpoint } from "../../weights/checkpoint.js";
-import { type FloatDType, toFloat32 } from "../../weights/dtype.js";
-import { InputError } from "../errors.js";
+import type { Checkpoint } from "../../../weights/checkpoint.js";
+import { type FloatDType, toFloat32 } from "../../../weights/dtype.js";
+import { InputError } from "../../base/errors.js";
 import { storedForm } from "./parts.js";
 import { RunningStatistics, type Statistics } from "./statistics.js";
 

@@ -1,8 +1,8 @@
-import type { Folder } from "../../weights/source.js";
-import type { PaliGemmaConfig } from "../config.js";
-import { ConfigError } from "../errors.js";
-import { tokenizerFolder } from "../keras-preset.js";
-import { loadTokenizer, type Tokenizer } from "../tokenizer.js";
+import type { Folder } from "../../../weights/byte-source.js";
+import type { PaliGemmaConfig } from "../../model/config.js";
+import { ConfigError } from "../../base/errors.js";
+import { tokenizerFolder } from "../../loading/keras-preset.js";
+import { loadTokenizer, type Tokenizer } from "../../input/tokenizer/tokenizer.js";
 
 /** A tokenizer in short, or why it cannot be used. Ids that no token has are null. */
 export type TokenizerSummary =

@@ -2,18 +2,19 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import "../backend.js";
-import type { FloatDType } from "../../weights/dtype.js";
-import { modelFiles } from "../../weights/model-files.js";
-import { type Folder, openFolder } from "../../weights/source.js";
-import { parseConfig } from "../config.js";
-import { readConfigFile } from "../config-file.js";
-import { expectedTensors } from "../model.js";
-import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf, requirePlace } from "../model-place.js";
-import { warn } from "../notice.js";
-import { openCheckpoint } from "../open-checkpoint.js";
-import { checkOptions, type OptionKinds, requirePath, text } from "../options.js";
-import { type Read, requireApart } from "../outputs/require-apart.js";
+import "../../backends/backend.js";
+import type { FloatDType } from "../../../weights/dtype.js";
+import { modelFiles } from "../../../weights/model-files.js";
+import type { Folder } from "../../../weights/byte-source.js";
+import { openFolder } from "../../../weights/source.js";
+import { parseConfig } from "../../model/config.js";
+import { readConfigFile } from "../../loading/config-file.js";
+import { expectedTensors } from "../../model/model.js";
+import { HUB_KINDS, type HubOptions, type ModelProgress, placeOf, requirePlace } from "../../loading/resolve-model.js";
+import { warn } from "../../base/notice.js";
+import { openCheckpoint } from "../../loading/open-checkpoint.js";
+import { checkOptions, type OptionKinds, requirePath, text } from "../../base/options.js";
+import { type Read, requireApart } from "./require-apart.js";
 import { isSavedFile, SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";
 

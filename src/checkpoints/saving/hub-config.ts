@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 
-import { type PaliGemmaConfig, parseConfig, type TextConfig, type VisionConfig } from "../config.js";
-import { ConfigError } from "../errors.js";
+import { type PaliGemmaConfig, parseConfig, type TextConfig, type VisionConfig } from "../../model/config.js";
+import { ConfigError } from "../../base/errors.js";
 
 type Json = Record<string, unknown>;
 

@@ -1,14 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
-import { dense, heldDtype } from "../../layers/held.js";
-import { Matrix } from "../../layers/matrix.js";
-import type { Weight } from "../../layers/weight.js";
-import { fromFloat32 } from "../../weights/dtype.js";
-import { EMBEDDING, LM_HEAD } from "../../weights/names.js";
-import type { PaliGemmaConfig } from "../config.js";
-import { isPackedForm, STORED } from "../dtypes.js";
-import { InputError } from "../errors.js";
-import type { PaliGemmaModel } from "../model.js";
+import { dense, heldDtype } from "../../../layers/stored.js";
+import { Matrix } from "../../../layers/matrix.js";
+import type { Weight } from "../../../layers/weight.js";
+import { fromFloat32 } from "../../../weights/dtype.js";
+import { EMBEDDING, LM_HEAD } from "../../../weights/names.js";
+import type { PaliGemmaConfig } from "../../model/config.js";
+import { isPackedForm, STORED } from "../../backends/dtypes.js";
+import { InputError } from "../../base/errors.js";
+import type { PaliGemmaModel } from "../../model/model.js";
 import type { TensorToSave } from "./save-model.js";
 
 /** Numbers that are read from the backend at once. */

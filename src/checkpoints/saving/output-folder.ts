@@ -2,10 +2,10 @@ import { renameSync, statSync } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { reasonOf } from "../../weights/bytes.js";
-import { INDEX, SINGLE } from "../../weights/shard-index.js";
-import { clearAbandoned, withTemporary } from "../../weights/temporary.js";
-import { InputError } from "../errors.js";
+import { reasonOf } from "../../../weights/bytes.js";
+import { INDEX, SINGLE } from "../../../weights/shard-index.js";
+import { clearAbandoned, withTemporary } from "../../../weights/temporary.js";
+import { InputError } from "../../base/errors.js";
 
 /** Weights of an earlier saving, which would be read before or beside the new ones. */
 export const isWeights = (file: string): boolean =>

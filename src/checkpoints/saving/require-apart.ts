@@ -1,7 +1,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../../base/errors.js";
 
 /** Files that are read: what messages call them, and their paths, which need not exist. */
 export type Read = { name: string; files: readonly string[] };

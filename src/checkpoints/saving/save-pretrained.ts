@@ -1,9 +1,9 @@
-import { openFolder } from "../../weights/source.js";
-import { readConfigFile } from "../config-file.js";
-import { InputError } from "../errors.js";
-import { PaliGemmaModel } from "../model.js";
-import { checkOptions, described, requirePath } from "../options.js";
-import { PaliGemma } from "../paligemma.js";
+import { openFolder } from "../../../weights/source.js";
+import { readConfigFile } from "../../loading/config-file.js";
+import { InputError } from "../../base/errors.js";
+import { PaliGemmaModel } from "../../model/model.js";
+import { checkOptions, described, requirePath } from "../../base/options.js";
+import { PaliGemma } from "../../paligemma.js";
 import { networkTensors } from "./network-tensors.js";
 import { SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save-model.js";
 import { sideFiles } from "./side-files.js";

@@ -1,8 +1,8 @@
-import { TOKENIZER_FILES } from "../../weights/model-files.js";
-import type { Folder } from "../../weights/source.js";
-import { numImageTokens, type PaliGemmaConfig } from "../config.js";
-import { tokenizerFolder } from "../keras-preset.js";
-import { MASK_FILES } from "../masks/codec-loader.js";
+import { TOKENIZER_FILES } from "../../../weights/model-files.js";
+import type { Folder } from "../../../weights/byte-source.js";
+import { numImageTokens, type PaliGemmaConfig } from "../../model/config.js";
+import { tokenizerFolder } from "../../loading/keras-preset.js";
+import { MASK_FILES } from "../../masks/codec-loader.js";
 import { jsonFile } from "./json-file.js";
 
 /** Files by name, whole. */

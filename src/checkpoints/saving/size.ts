@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../../base/errors.js";
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,

@@ -1,17 +1,17 @@
-import { NoRoomError } from "./decoding-room.js";
-import { InputError } from "./errors.js";
-import type { Decoder } from "./image/decoder.js";
-import { DECODERS } from "./image/decoders.js";
-import { formatOf } from "./image/file-kind.js";
-import { upright } from "./image/orientation.js";
-import { type PictureFile, type PictureOptions, readPictureFile } from "./image/picture-source.js";
-import type { RawImage } from "./image/raw-image.js";
-import { checkOptions, flag, number, type OptionKinds } from "./options.js";
-import { UnsupportedPicture } from "./image/unsupported.js";
+import { NoRoomError } from "../decoding-room.js";
+import { InputError } from "../../base/errors.js";
+import type { Decoder } from "./decoder.js";
+import { DECODERS } from "./decoders.js";
+import { formatOf } from "./file-kind.js";
+import { upright } from "./orientation.js";
+import { type PictureFile, type PictureOptions, readPictureFile } from "./picture-source.js";
+import type { RawImage } from "./raw-image.js";
+import { checkOptions, flag, number, type OptionKinds } from "../../base/options.js";
+import { UnsupportedPicture } from "./unsupported.js";
 
-export { MAX_IMAGE_FILE_BYTES } from "./image/image-file.js";
-export type { PictureFile, PictureOptions } from "./image/picture-source.js";
-export { MAX_IMAGE_PIXELS, type RawImage } from "./image/raw-image.js";
+export { MAX_IMAGE_FILE_BYTES } from "./image-file.js";
+export type { PictureFile, PictureOptions } from "./picture-source.js";
+export { MAX_IMAGE_PIXELS, type RawImage } from "./raw-image.js";
 
 /** Pixels that are ready for the model: [height, width, 3] in [-1, 1], taken as they are. */
 export type PixelTensorInput = { pixels: Float32Array; width: number; height: number };

@@ -1,4 +1,4 @@
-import { InputError } from "../errors.js";
+import { InputError } from "../../base/errors.js";
 
 /** The most bytes that are taken from an address. */
 export const MAX_FETCHED_BYTES = 64 * 2 ** 20;

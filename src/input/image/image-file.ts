@@ -1,5 +1,5 @@
-import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../../weights/plain-file.js";
-import { InputError } from "../errors.js";
+import { FileTooLongError, isForbidden, isMissing, NotAFileError, readPlain } from "../../../weights/plain-file.js";
+import { InputError } from "../../base/errors.js";
 
 /** A file larger than this is not read; no picture within `MAX_IMAGE_PIXELS` needs as much. */
 export const MAX_IMAGE_FILE_BYTES = 2 ** 30;

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 
-import { InputError } from "../errors.js";
+import { InputError } from "../../base/errors.js";
 import { fetchPicture } from "./fetch-picture.js";
 import { isBase64, MAX_IMAGE_FILE_BYTES, readImageFile } from "./image-file.js";
 

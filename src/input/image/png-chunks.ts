@@ -1,4 +1,4 @@
-import { crc32 } from "../../weights/crc32.js";
+import { crc32 } from "../../../weights/crc32.js";
 import { latin1 } from "./latin1.js";
 
 /** One chunk of a PNG: its four letters, and its body. */

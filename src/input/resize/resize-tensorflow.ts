@@ -1,4 +1,4 @@
-import type { RawImage } from "./image.js";
+import type { RawImage } from "../image/decode.js";
 
 const CHANNELS = 3;
 const f = Math.fround;

@@ -1,4 +1,4 @@
-import type { RawImage } from "./image.js";
+import type { RawImage } from "../image/decode.js";
 import { BICUBIC, BILINEAR, clipByte, columnsFirst, fixedPoint, HALF, type Kernel, tapsOf } from "./resample.js";
 
 /** Filters of Pillow's resize that the processor may ask for. */

@@ -1,4 +1,4 @@
-import { InputError } from "./errors.js";
+import { InputError } from "../../base/errors.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** Characters that are tokenised at once to judge a long text, about a quarter of a second of work. */

@@ -1,5 +1,5 @@
-import { kindOfStart } from "../weights/foreign-file.js";
-import { ConfigError } from "./errors.js";
+import { kindOfStart } from "../../../weights/foreign-file.js";
+import { ConfigError } from "../../base/errors.js";
 
 /** What a piece is for. Source: sentencepiece_model.proto, `SentencePiece.Type`. */
 export const PieceType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;

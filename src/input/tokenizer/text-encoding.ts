@@ -1,4 +1,4 @@
-import { InputError } from "./errors.js";
+import { InputError } from "../../base/errors.js";
 
 /** An encoding of text, by the name that `TextDecoder` gives it. */
 export type TextEncoding = "utf-8" | "utf-16le" | "utf-16be";

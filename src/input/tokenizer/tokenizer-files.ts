@@ -1,5 +1,5 @@
 import { type AddedToken } from "./added-tokens.js";
-import { ConfigError } from "./errors.js";
+import { ConfigError } from "../../base/errors.js";
 import {
   loadSentencePiece,
   type Piece,

@@ -1,6 +1,6 @@
 import { type AddedToken, AddedTokenSplitter, SPACE_MARK } from "./added-tokens.js";
-import { ConfigError, InputError } from "./errors.js";
-import { anything, checkOptions, described, flag, oneOf, type OptionKinds } from "./options.js";
+import { ConfigError, InputError } from "../../base/errors.js";
+import { anything, checkOptions, described, flag, oneOf, type OptionKinds } from "../../base/options.js";
 import {
   EXTRA_TOKEN,
   type Encode,

@@ -5,7 +5,7 @@
 
 /**
  * The attention that one segment received; the masses of all segments of one row sum to 1.
- * @typedef {{ name: import("../../segments.js").SegmentName, start: number, end: number, mass: number }} SegmentMass
+ * @typedef {{ name: import("../../model/segments.js").SegmentName, start: number, end: number, mass: number }} SegmentMass
  */
 
 /**
@@ -31,7 +31,7 @@ export function attentionRow({ layers, heads, keys, values }, query, layer, head
 /**
  * The mass of each segment in a row [keys]; keys after the row's end count as 0.
  * @param {ArrayLike<number>} row
- * @param {readonly import("../../segments.js").Segment[]} segments
+ * @param {readonly import("../../model/segments.js").Segment[]} segments
  * @returns {SegmentMass[]}
  */
 export function massBySegment(row, segments) {

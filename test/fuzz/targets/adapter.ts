@@ -4,8 +4,8 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { parseConfig } from "../../../src/config.js";
-import { expectedTensors } from "../../../src/model.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { expectedTensors } from "../../../src/model/model.js";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterFile } from "../../../weights/adapter/adapter-file.js";
 import { type AdapterConfig, parseAdapterConfig } from "../../../weights/adapter/config.js";
 import { parseJson } from "../../../weights/json.js";

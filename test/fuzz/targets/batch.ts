@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { InputError } from "../../../src/errors.js";
-import { isAsked, MAX_ID_LENGTH, parseLine } from "../../../src/batch/batch-lines.js";
+import { InputError } from "../../../src/base/errors.js";
+import { isAsked, MAX_ID_LENGTH, parseLine } from "../../../src/jobs/batch-lines.js";
 import { target } from "../fuzz.js";
 import { byteEdits, editedBytes, editedJson, jsonEdits, utf8 } from "../mutations.js";
 

@@ -4,9 +4,9 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { parseConfig } from "../../../src/config.js";
-import { loadImageProcessorConfig } from "../../../src/processor-config.js";
-import { loadTokenizer, type Tokenizer } from "../../../src/tokenizer.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { loadImageProcessorConfig } from "../../../src/input/processor-config.js";
+import { loadTokenizer, type Tokenizer } from "../../../src/input/tokenizer/tokenizer.js";
 import { parseJson } from "../../../weights/json.js";
 import { tinyFolder } from "../../support/tiny.js";
 import { memoryFolder, readOrRefused, target } from "../fuzz.js";

@@ -5,8 +5,8 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { parseConfig } from "../../../src/config.js";
-import { configOfPreset, isKerasConfig } from "../../../src/keras-preset.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { configOfPreset, isKerasConfig } from "../../../src/loading/keras-preset.js";
 import { entriesOf } from "../../../weights/array-part.js";
 import type { WeightFiles } from "../../../weights/checkpoint-entry.js";
 import { bytesOf } from "../../../weights/dtype.js";

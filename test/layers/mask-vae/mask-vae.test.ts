@@ -4,13 +4,13 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { MaskVae, type MaskVaeConfig } from "../../layers/mask-vae.js";
-import type { Tap } from "../../layers/tap.js";
-import { scopeOf } from "../../src/masks/weights.js";
-import { buildPart } from "../../src/part.js";
-import { compare } from "../parity/compare.js";
-import { fixtures, readTensors, type ReferenceTensor } from "../parity/reference.js";
-import { leakFree, onEachBackend } from "../support/backends.js";
+import { MaskVae, type MaskVaeConfig } from "../../../layers/mask-vae/mask-vae.js";
+import type { Tap } from "../../../layers/tap.js";
+import { scopeOf } from "../../../src/masks/weights.js";
+import { buildPart } from "../../../src/model/section.js";
+import { compare } from "../../parity/compare.js";
+import { fixtures, readTensors, type ReferenceTensor } from "../../parity/reference.js";
+import { leakFree, onEachBackend } from "../../support/backends.js";
 
 const folder = path.join(fixtures, "vqvae");
 const { config: widths } = JSON.parse(readFileSync(path.join(folder, "about.json"), "utf8")) as {

@@ -4,9 +4,9 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { type AdapterChoice, Adapters } from "../../../src/adapters/adapters.js";
-import { InputError } from "../../../src/errors.js";
-import type { ModelInputs } from "../../../src/inputs.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import { InputError } from "../../../src/base/errors.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { toFloat32 } from "../../../weights/dtype.js";
 import { compare } from "../../parity/compare.js";
 import { fixtures, modelInputs, readReference } from "../../parity/reference.js";

@@ -1,9 +1,9 @@
 import { strict as assert } from "node:assert";
 
 import { countAdapter } from "../../../src/adapters/adapter-info.js";
-import { useBackend } from "../../../src/backend.js";
-import { parseConfig } from "../../../src/config.js";
-import { expectedTensors } from "../../../src/model.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { expectedTensors } from "../../../src/model/model.js";
 import { parseAdapterConfig } from "../../../weights/adapter/config.js";
 import { expectedAdapter } from "../../../weights/adapter/expected.js";
 import { MatchBudget } from "../../../weights/adapter/match-budget.js";

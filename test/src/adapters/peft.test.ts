@@ -5,8 +5,8 @@ import type * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../../layers/tap.js";
 import { Adapters } from "../../../src/adapters/adapters.js";
-import type { ModelInputs } from "../../../src/inputs.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { compare } from "../../parity/compare.js";
 import { fixtures, modelInputs, readReference, readTensors, type ReferenceTensor } from "../../parity/reference.js";
 import { EXACT } from "../../parity/run.js";

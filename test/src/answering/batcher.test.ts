@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import type { Answer } from "../../../src/questions/answer.js";
-import { Batcher } from "../../../src/questions/batcher.js";
-import type { BatchOptions } from "../../../src/questions/answer-batch.js";
-import type { Question } from "../../../src/questions/question.js";
+import type { Answer } from "../../../src/answering/answer.js";
+import { Batcher } from "../../../src/answering/batcher.js";
+import type { BatchOptions } from "../../../src/answering/answer-batch.js";
+import type { Question } from "../../../src/answering/question.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { tinyFolder } from "../../support/tiny.js";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 
-import { kernelAddon } from "../../src/native/kernels.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { counts, withKernels } from "../support/backends.js";
+import { kernelAddon } from "../../../src/backends/native/kernels.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { counts, withKernels } from "../../support/backends.js";
 
 /** Megabytes of this process's own, collected first where the process may (`--expose-gc`). */
 function ownMegabytes(): number {

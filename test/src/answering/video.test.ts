@@ -5,9 +5,9 @@ import path from "node:path";
 
 import sharp from "sharp";
 
-import { InputError } from "../../../src/errors.js";
-import { countFrames, decodeImage } from "../../../src/image.js";
-import { frameIndices, videoFrames } from "../../../src/questions/video.js";
+import { InputError } from "../../../src/base/errors.js";
+import { countFrames, decodeImage } from "../../../src/input/image/decode.js";
+import { frameIndices, videoFrames } from "../../../src/answering/video.js";
 
 const [W, H] = [12, 10];
 /** Frame i is one grey of 40 · i, but for its left column, which is that of frame 0: frames may be stored as differences. */

@@ -8,17 +8,17 @@ import { promisify } from "node:util";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { heldDtype } from "../../layers/held.js";
-import { useBackend } from "../../src/backend.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import { loadConfig } from "../../src/load-network.js";
-import { expectedTensors } from "../../src/model.js";
-import { kernelAddon } from "../../src/native/kernels.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { openFolder } from "../../weights/source.js";
-import { counts, withKernels } from "../support/backends.js";
-import { type Comparison, compareDtypes } from "../support/compare-dtypes.js";
-import { requestsOf } from "../support/serve.js";
+import { heldDtype } from "../../../layers/stored.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import { loadConfig } from "../../../src/loading/load-network.js";
+import { expectedTensors } from "../../../src/model/model.js";
+import { kernelAddon } from "../../../src/backends/native/kernels.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { openFolder } from "../../../weights/source.js";
+import { counts, withKernels } from "../../support/backends.js";
+import { type Comparison, compareDtypes } from "../../support/compare-dtypes.js";
+import { requestsOf } from "../../support/serve.js";
 
 const data = Uint8Array.from({ length: 20 * 30 * 3 }, (_, i) => (i * 7) % 256);
 const question = { image: { data, width: 20, height: 30 }, prompt: "describe en" };
@@ -47,7 +47,7 @@ describe("types of weights", () => {
       ["gpu", 1e-3, 0.95],
     ] as const) {
       it(`without our kernels (${kernels}) bfloat16 agrees with float32 within a KL of ${limit} on average`, async () => {
-        const script = fileURLToPath(new URL("../support/compare-stock.ts", import.meta.url));
+        const script = fileURLToPath(new URL("../../support/compare-stock.ts", import.meta.url));
         const env = { ...process.env, PALIGEMMA_KERNELS: kernels };
         const run = await promisify(execFile)(process.execPath, ["--import", "tsx", script], { env });
         const { positions, meanKl, agreement, dtype } = JSON.parse(run.stdout) as Comparison;

@@ -3,10 +3,10 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { type NodeBackend, nodeBackend } from "../../src/native/raw-ops.js";
-import { fixtures, modelInputs, readReference } from "../parity/reference.js";
-import { withKernels } from "../support/backends.js";
-import { tinyNetwork } from "../support/tiny.js";
+import { type NodeBackend, nodeBackend } from "../../../src/backends/native/raw-ops.js";
+import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
+import { withKernels } from "../../support/backends.js";
+import { tinyNetwork } from "../../support/tiny.js";
 
 /** Operations of TensorFlow's that read no numbers, and so need not wait for them. */
 const METADATA = ["Reshape", "Identity", "ExpandDims", "Squeeze"];

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
-import { heldoutFolder } from "../heldout/heldout.js";
-import { readAnswers, scratchFolder, writeLines } from "../support/batch-files.js";
-import { cli } from "../support/run-cli.js";
+import { heldoutFolder } from "../../heldout/heldout.js";
+import { readAnswers, scratchFolder, writeLines } from "../../support/batch-files.js";
+import { cli } from "../../support/run-cli.js";
 
 describe("the command batch", () => {
   const scratch = scratchFolder();

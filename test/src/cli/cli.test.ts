@@ -13,15 +13,15 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { splitGlobs } from "../../src/cli/inspect.js";
-import { hookCatalogue } from "../../src/hook-catalogue.js";
-import { parseConfig } from "../../src/config.js";
-import { compare } from "../parity/compare.js";
-import { fixtures, readReference, readTensors } from "../parity/reference.js";
-import { onEachBackend } from "../support/backends.js";
-import { requestsOf } from "../support/serve.js";
-import { cli } from "../support/run-cli.js";
-import { tinyFolder } from "../support/tiny.js";
+import { splitGlobs } from "../../../src/cli/inspect.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { compare } from "../../parity/compare.js";
+import { fixtures, readReference, readTensors } from "../../parity/reference.js";
+import { onEachBackend } from "../../support/backends.js";
+import { requestsOf } from "../../support/serve.js";
+import { cli } from "../../support/run-cli.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 const referenceFolder = path.join(fixtures, "references", "tiny-pg2", "prompt");
 const picture = path.join(

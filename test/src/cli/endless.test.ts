@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { cli } from "../support/run-cli.js";
+import { cli } from "../../support/run-cli.js";
 
 describe("a file that has no end", () => {
   let folder: string;

@@ -14,12 +14,12 @@ import { createHash } from "node:crypto";
 import os from "node:os";
 import path from "node:path";
 
-import { roleOf } from "../../src/cli/declared-files.js";
-import { commandLine } from "../../src/cli/program.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import { heldoutFolder } from "../heldout/heldout.js";
-import { writeDemoAdapter } from "../support/demo-adapter.js";
-import { cli } from "../support/run-cli.js";
+import { roleOf } from "../../../src/cli/declared-files.js";
+import { commandLine } from "../../../src/cli/program.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import { heldoutFolder } from "../../heldout/heldout.js";
+import { writeDemoAdapter } from "../../support/demo-adapter.js";
+import { cli } from "../../support/run-cli.js";
 
 /** What kind of place an option or argument takes, by its name in the help. */
 const PLACES = /<(file|dir|folder|image|image\.\.\.|in|out|a|b)>/;

@@ -5,10 +5,10 @@ import path from "node:path";
 
 import sharp from "sharp";
 
-import { readRun } from "../../src/inspection/run-files.js";
-import { packageRoot } from "../../src/package-root.js";
-import { longOnCpu, onEachBackend } from "../support/backends.js";
-import { cli } from "../support/run-cli.js";
+import { readRun } from "../../../src/inspection/run-files.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { longOnCpu, onEachBackend } from "../../support/backends.js";
+import { cli } from "../../support/run-cli.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 const other = path.join(packageRoot(), "test", "heldout", "0013.png"); // its heart is green

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { LoadDisplay } from "../../src/cli/load-display.js";
-import type { ModelProgress } from "../../src/model-place.js";
+import { LoadDisplay } from "../../../src/cli/load-display.js";
+import type { ModelProgress } from "../../../src/loading/resolve-model.js";
 
 /** A stream that keeps what is written to it. */
 function screen(isTTY: boolean) {

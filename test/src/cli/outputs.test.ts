@@ -8,13 +8,13 @@ import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { isMaskFile, writeMasks } from "../../src/cli/write-masks.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import type { Mask } from "../../src/masks/mask.js";
-import { packageRoot } from "../../src/package-root.js";
-import { heldoutFolder } from "../heldout/heldout.js";
-import { LONG } from "../support/backends.js";
-import { cli } from "../support/run-cli.js";
+import { isMaskFile, writeMasks } from "../../../src/cli/write-masks.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import type { Mask } from "../../../src/masks/mask.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { heldoutFolder } from "../../heldout/heldout.js";
+import { LONG } from "../../support/backends.js";
+import { cli } from "../../support/run-cli.js";
 
 const mask = (value: number): Mask => ({ width: 5, height: 3, data: new Uint8Array(15).fill(value) });
 const size = { width: 5, height: 3 };

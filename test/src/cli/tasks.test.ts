@@ -8,12 +8,12 @@ import { pathToFileURL } from "node:url";
 
 import sharp from "sharp";
 
-import { maskArea } from "../../src/masks/mask.js";
-import { decodeRunLengths } from "../../src/masks/run-lengths.js";
-import { packageRoot } from "../../src/package-root.js";
-import { longOnCpu, onEachBackend } from "../support/backends.js";
-import { cli } from "../support/run-cli.js";
-import { tinyFolder } from "../support/tiny.js";
+import { maskArea } from "../../../src/masks/mask.js";
+import { decodeRunLengths } from "../../../src/masks/run-lengths.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { longOnCpu, onEachBackend } from "../../support/backends.js";
+import { cli } from "../../support/run-cli.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 const picture = path.join(packageRoot(), "test", "heldout", "0004.png");
 

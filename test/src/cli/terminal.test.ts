@@ -5,11 +5,11 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
-import { controlsOf, guardTerminal, visible } from "../../src/cli/terminal.js";
-import { packageRoot } from "../../src/package-root.js";
-import { encodeSafetensors } from "../../weights/safetensors.js";
-import { LONG } from "../support/backends.js";
-import { inTemporaryFolder } from "../support/temporary.js";
+import { controlsOf, guardTerminal, visible } from "../../../src/cli/terminal.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { encodeSafetensors } from "../../../weights/safetensors.js";
+import { LONG } from "../../support/backends.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
 
 const run = promisify(execFile);
 

@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
 
 import { decode } from "../../../src/decoding/decode.js";
-import { InputError } from "../../../src/errors.js";
-import type { ModelInputs } from "../../../src/inputs.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import { InputError } from "../../../src/base/errors.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import { batchInputs } from "../../../src/questions/batch-inputs.js";
-import type { Answer } from "../../../src/questions/answer.js";
-import type { Question } from "../../../src/questions/question.js";
+import { batchInputs } from "../../../src/answering/batch-inputs.js";
+import type { Answer } from "../../../src/answering/answer.js";
+import type { Question } from "../../../src/answering/question.js";
 import { counts, leakFree, onEachBackend } from "../../support/backends.js";
 import { tinyFolder } from "../../support/tiny.js";
 

@@ -3,13 +3,13 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { runBatch } from "../../../src/batch/run-batch.js";
-import { demoCheckpoint } from "../../../src/demo-checkpoint.js";
+import { runBatch } from "../../../src/jobs/run-batch.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
 import { requireFiniteLogits } from "../../../src/decoding/finite-logits.js";
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { logitLens } from "../../../src/inspection/lens.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import type { Question } from "../../../src/questions/question.js";
+import type { Question } from "../../../src/answering/question.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
 import { fixtures } from "../../parity/reference.js";

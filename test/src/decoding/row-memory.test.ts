@@ -1,10 +1,10 @@
 import { strict as assert } from "node:assert";
 
 import { requireRowMemory } from "../../../src/decoding/row-memory.js";
-import { InputError } from "../../../src/errors.js";
-import { loadConfig } from "../../../src/load-network.js";
+import { InputError } from "../../../src/base/errors.js";
+import { loadConfig } from "../../../src/loading/load-network.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import { videoFrames } from "../../../src/questions/video.js";
+import { videoFrames } from "../../../src/answering/video.js";
 import { openFolder } from "../../../weights/source.js";
 import { tinyFolder } from "../../support/tiny.js";
 

@@ -5,8 +5,8 @@ import { largest, likeliest, logSumExp } from "../../../src/decoding/log-probabi
 import { finishOf, tokenLimits } from "../../../src/decoding/options.js";
 import { startRows } from "../../../src/decoding/rows.js";
 import { tokenRule, type TokenRules } from "../../../src/decoding/rules.js";
-import type { PaliGemmaConfig } from "../../../src/config.js";
-import { InputError } from "../../../src/errors.js";
+import type { PaliGemmaConfig } from "../../../src/model/config.js";
+import { InputError } from "../../../src/base/errors.js";
 
 const V = 8;
 const VOCABULARY = { vocabSize: V, eosTokenIds: [1] };

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { createSampler, warpedProbabilities } from "../../../src/decoding/sampling.js";
 
 const logits = Float32Array.from([1, 3, 2, 3, -1, 0.5]);

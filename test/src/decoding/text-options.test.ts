@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 
 import { beforeStop } from "../../../src/decoding/text-options.js";
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import type { GenerationOptions } from "../../../src/decoding/text-options.js";
 import { heldoutFolder } from "../../heldout/heldout.js";

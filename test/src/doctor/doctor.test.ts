@@ -2,23 +2,23 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
-import { describeDiagnosis } from "../../src/cli/describe-diagnosis.js";
-import { backendsOf, reportOn } from "../../src/doctor/backends.js";
-import { memoryBandwidth } from "../../src/doctor/bandwidth.js";
-import { type CheckedBackend, checkHere, type CheckResult } from "../../src/doctor/check-backend.js";
-import { type Diagnosis, diagnose } from "../../src/doctor/diagnose.js";
-import { gpus, isSeen } from "../../src/doctor/gpu.js";
-import { demoReference } from "../../src/doctor/reference.js";
-import { InputError } from "../../src/errors.js";
-import { loadConfig, loadNetwork } from "../../src/load-network.js";
-import { nativeLayout, packageFolder } from "../../src/native/layout.js";
-import { packageRoot } from "../../src/package-root.js";
-import { compareHooks, EXACT, TOLERANCE } from "../../src/parity/run.js";
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import { openFolder } from "../../weights/source.js";
-import { LONG, longOnCpu, onEachBackend } from "../support/backends.js";
-import { cli } from "../support/run-cli.js";
-import { inTemporaryFolder } from "../support/temporary.js";
+import { describeDiagnosis } from "../../../src/cli/describe-diagnosis.js";
+import { backendsOf, reportOn } from "../../../src/doctor/backends.js";
+import { memoryBandwidth } from "../../../src/doctor/bandwidth.js";
+import { type CheckedBackend, checkHere, type CheckResult } from "../../../src/doctor/check-backend.js";
+import { type Diagnosis, diagnose } from "../../../src/doctor/diagnose.js";
+import { gpus, isSeen } from "../../../src/doctor/gpu.js";
+import { demoReference } from "../../../src/doctor/reference.js";
+import { InputError } from "../../../src/base/errors.js";
+import { loadConfig, loadNetwork } from "../../../src/loading/load-network.js";
+import { nativeLayout, packageFolder } from "../../../src/backends/native/layout.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { compareHooks, EXACT, TOLERANCE } from "../../../src/parity/run.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import { openFolder } from "../../../weights/source.js";
+import { LONG, longOnCpu, onEachBackend } from "../../support/backends.js";
+import { cli } from "../../support/run-cli.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
 
 const right: CheckedBackend = {
   kernels: "avx2 (of avx2, generic)",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import seedrandom from "seedrandom";
 
-import { parseObjects } from "../../../src/tasks/parse-objects.js";
+import { parseObjects } from "../../../src/grammar/parse-objects.js";
 
 const loc = (...values: number[]) => values.map((value) => `<loc${String(value).padStart(4, "0")}>`).join("");
 const seg = (...values: number[]) => values.map((value) => `<seg${String(value).padStart(3, "0")}>`).join("");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { InputError } from "../../../src/errors.js";
-import { LANGUAGES } from "../../../src/tasks/languages.js";
+import { InputError } from "../../../src/base/errors.js";
+import { LANGUAGES } from "../../../src/grammar/languages.js";
 import {
   answerPrompt,
   boxCaptionPrompt,
@@ -11,7 +11,7 @@ import {
   promptHint,
   questionPrompt,
   segmentPrompt,
-} from "../../../src/tasks/prompts.js";
+} from "../../../src/grammar/prompts.js";
 
 describe("prompts of the tasks", () => {
   it("are worded as the checkpoints were trained", () => {

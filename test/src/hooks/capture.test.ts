@@ -3,14 +3,14 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { PaliGemmaConfig } from "../../../src/config.js";
-import { InputError } from "../../../src/errors.js";
-import { hookCatalogue } from "../../../src/hook-catalogue.js";
-import { decodeAndKeep } from "../../../src/inspection/generation.js";
-import { bytesNeeded } from "../../../src/inspection/memory-needed.js";
-import type { Positions } from "../../../src/inspection/positions.js";
-import { type RunRequest, runAndKeep } from "../../../src/inspection/run.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import type { PaliGemmaConfig } from "../../../src/model/config.js";
+import { InputError } from "../../../src/base/errors.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
+import { decodeAndKeep } from "../../../src/decoding/captured-generation.js";
+import { bytesNeeded } from "../../../src/hooks/memory-needed.js";
+import type { Positions } from "../../../src/hooks/positions.js";
+import { type RunRequest, runAndKeep } from "../../../src/hooks/run.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
 import { counts, leakFree, onEachBackend } from "../../support/backends.js";
 import { tinyNetwork } from "../../support/tiny.js";

@@ -4,14 +4,14 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { decode } from "../../../src/decoding/decode.js";
-import { hookCatalogue } from "../../../src/hook-catalogue.js";
-import type { Edit } from "../../../src/inspection/edit.js";
-import type { Intervention } from "../../../src/inspection/edit-tap.js";
-import { editedForward, runAndKeep } from "../../../src/inspection/run.js";
-import type { ModelInputs } from "../../../src/inputs.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
+import type { Edit } from "../../../src/hooks/edit.js";
+import type { Intervention } from "../../../src/hooks/edit-tap.js";
+import { editedForward, runAndKeep } from "../../../src/hooks/run.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { EXACT } from "../../parity/run.js";
 import { fixtures, modelInputs, readReference, readTensors } from "../../parity/reference.js";
 import { leakFree, LONG, onEachBackend } from "../../support/backends.js";

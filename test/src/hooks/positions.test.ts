@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { InputError } from "../../../src/errors.js";
-import { resolvePositions, type Row } from "../../../src/inspection/positions.js";
+import { InputError } from "../../../src/base/errors.js";
+import { resolvePositions, type Row } from "../../../src/hooks/positions.js";
 
 describe("positions", () => {
   const row: Row = {

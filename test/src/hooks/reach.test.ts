@@ -4,10 +4,10 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import type { Tap } from "../../../layers/tap.js";
-import { InputError } from "../../../src/errors.js";
-import { hookCatalogue } from "../../../src/hook-catalogue.js";
+import { InputError } from "../../../src/base/errors.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
 import { attentionRows } from "../../../src/inspection/attention.js";
-import type { HookCallback, Intervention } from "../../../src/inspection/edit-tap.js";
+import type { HookCallback, Intervention } from "../../../src/hooks/edit-tap.js";
 import {
   attributionPatching,
   gradientMap,
@@ -20,10 +20,10 @@ import { logitDifference } from "../../../src/inspection/metric.js";
 import { activationPatching } from "../../../src/inspection/patching.js";
 import { JumpReluSae } from "../../../src/inspection/sae.js";
 import { spliceSae } from "../../../src/inspection/sae-splice.js";
-import type { ModelInputs } from "../../../src/inputs.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import type { EncodedPicture } from "../../../src/questions/encoded-picture.js";
-import type { Question } from "../../../src/questions/question.js";
+import type { EncodedPicture } from "../../../src/answering/encoded-picture.js";
+import type { Question } from "../../../src/answering/question.js";
 import { fixtures, readReference } from "../../parity/reference.js";
 import { counts, onEachBackend } from "../../support/backends.js";
 import { refused } from "../../support/refused.js";

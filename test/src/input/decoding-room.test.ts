@@ -2,9 +2,9 @@ import { strict as assert } from "node:assert";
 
 import sharp from "sharp";
 
-import { DecodingRoom, decodingRoom, NoRoomError } from "../../src/decoding-room.js";
-import { InputError } from "../../src/errors.js";
-import { decodeImage } from "../../src/image.js";
+import { DecodingRoom, decodingRoom, NoRoomError } from "../../../src/input/decoding-room.js";
+import { InputError } from "../../../src/base/errors.js";
+import { decodeImage } from "../../../src/input/image/decode.js";
 
 /** So many pixels take 1.8 GB. */
 const LARGE = 200_000_000;

@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-import type { decodeImage as decodeImageFunction } from "../../src/image.js";
-import type { Processor as ProcessorClass } from "../../src/processor.js";
-import type { loadTokenizer as loadTokenizerFunction, Tokenizer } from "../../src/tokenizer.js";
-import { openFolder } from "../../weights/source.js";
-import { fixtures } from "../parity/reference.js";
-import { type Planted, plant, removeMutants } from "../support/mutant.js";
+import type { decodeImage as decodeImageFunction } from "../../../src/input/image/decode.js";
+import type { Processor as ProcessorClass } from "../../../src/input/processor.js";
+import type { loadTokenizer as loadTokenizerFunction, Tokenizer } from "../../../src/input/tokenizer/tokenizer.js";
+import { openFolder } from "../../../weights/source.js";
+import { fixtures } from "../../parity/reference.js";
+import { type Planted, plant, removeMutants } from "../../support/mutant.js";
 
 type Case = { images: (string | string[])[]; prompts: string[]; suffix: string[] | null; pixelBytes: string } & Record<
   "inputIds" | "tokenTypeIds" | "labels",
@@ -22,7 +22,7 @@ const inFile = (file: string, rows: [string, string, string][]): (Planted & { na
   rows.map(([name, find, replace]) => ({ name, file, find, replace }));
 
 const mistakes = [
-  ...inFile("src/processor.ts", [
+  ...inFile("src/input/processor.ts", [
     ["no newline behind the prompt", "marks(`${prompt}\\n`, specialTokens)", "marks(prompt, specialTokens)"],
     ["the begin mark doubled", "[...before, bosTokenId,", "[...before, bosTokenId, bosTokenId,"],
     ["no begin mark", "[...before, bosTokenId,", "[...before,"],
@@ -32,20 +32,20 @@ const mistakes = [
     ["labels that include the prompt", "fill(row, IGNORED_LABEL, ignored, id)", "fill(row, IGNORED_LABEL, id, id)"],
     ["padding on the right", "return [...pads, ...row.prefix.map(prefix), ...row.suffix.map(suffix)];", "return [...row.prefix.map(prefix), ...row.suffix.map(suffix), ...pads];"],
   ]),
-  ...inFile("src/added-tokens.ts", [
+  ...inFile("src/input/tokenizer/added-tokens.ts", [
     ["location tokens cut into pieces", "if (!match) {", 'if (!match || match.token.content.startsWith("<loc")) {'],
   ]),
-  ...inFile("src/resample.ts", [
+  ...inFile("src/input/resize/resample.ts", [
     ["no antialiasing", "const filterScale = Math.max(scale, 1);", "const filterScale = 1;"],
     ["pixel centres at their corners", "const centre = (i + 0.5) * scale;", "const centre = i * scale;"],
     ["a sharper cubic", "const a = -0.5;", "const a = -0.75;"],
     ["weights cut off instead of rounded", "+ (value < 0 ? -0.5 : 0.5)", ""],
   ]),
-  ...inFile("src/resize.ts", [
+  ...inFile("src/input/resize/resize.ts", [
     ["sums cut off instead of rounded", "let red = HALF;", "let red = 0;"],
     ["blue where red belongs", "output[at] = clipByte(red);", "output[at] = clipByte(blue);"],
   ]),
-  ...inFile("src/image/sharp-decoder.ts", [
+  ...inFile("src/input/image/sharp-decoder.ts", [
     ["transparency composited", 'pipeline.removeAlpha().toColourspace("srgb")', 'pipeline.flatten({ background: "white" }).toColourspace("srgb")'],
   ]),
 ]; // prettier-ignore
@@ -55,8 +55,8 @@ const pictures = JSON.parse(readFileSync(path.join(folder, "images.json"), "utf8
 
 /** The first case that the copy gets wrong, or null. */
 async function difference(load: ReturnType<typeof plant>): Promise<string | null> {
-  const { Processor } = await load<{ Processor: typeof ProcessorClass }>("processor.ts");
-  const { loadTokenizer } = await load<{ loadTokenizer: typeof loadTokenizerFunction }>("tokenizer.ts");
+  const { Processor } = await load<{ Processor: typeof ProcessorClass }>("input/processor.ts");
+  const { loadTokenizer } = await load<{ loadTokenizer: typeof loadTokenizerFunction }>("input/tokenizer/tokenizer.ts");
   const hub = await openFolder(path.join(folder, "hub"));
   // The same tokenizer through the other engine, which knows no location tokens of its own.
   const json = { ...hub, has: async (name: string) => name !== "tokenizer.model" && hub.has(name) };
@@ -65,7 +65,7 @@ async function difference(load: ReturnType<typeof plant>): Promise<string | null
     const found = await caseDifference(Processor, tokenizer, file);
     if (found !== null) return found;
   }
-  const { decodeImage } = await load<{ decodeImage: typeof decodeImageFunction }>("image.ts");
+  const { decodeImage } = await load<{ decodeImage: typeof decodeImageFunction }>("input/image/decode.ts");
   for (const [name, { rgb }] of Object.entries(pictures)) {
     const { data } = await decodeImage(file(name));
     if (Buffer.compare(data, Buffer.from(rgb, "base64")) !== 0) return `picture ${name}`;
@@ -97,7 +97,7 @@ describe("a mistake planted before the network is caught", () => {
   after(removeMutants);
 
   it("and the source without one passes the same comparison", async () => {
-    const genuine = { file: "src/resample.ts", find: "const a = -0.5;", replace: "const a = -0.5;" };
+    const genuine = { file: "src/input/resize/resample.ts", find: "const a = -0.5;", replace: "const a = -0.5;" };
     assert.equal(await difference(plant(genuine, "genuine-processor")), null);
   });
 

@@ -3,15 +3,15 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ConfigError, InputError } from "../../src/errors.js";
-import type { ImageInput } from "../../src/image.js";
-import { Processor, type ProcessorOptions } from "../../src/processor.js";
+import { ConfigError, InputError } from "../../../src/base/errors.js";
+import type { ImageInput } from "../../../src/input/image/decode.js";
+import { Processor, type ProcessorOptions } from "../../../src/input/processor.js";
 import {
   DEFAULT_IMAGE_CONFIG,
   loadImageProcessorConfig,
   parseImageProcessorConfig,
-} from "../../src/processor-config.js";
-import { loadTokenizer, type Tokenizer } from "../../src/tokenizer.js";
+} from "../../../src/input/processor-config.js";
+import { loadTokenizer, type Tokenizer } from "../../../src/input/tokenizer/tokenizer.js";
 
 type Case = {
   name: string;
@@ -23,7 +23,7 @@ type Case = {
   pixelValues?: string;
 } & Record<"inputIds" | "attentionMask" | "tokenTypeIds" | "labels", number[][]>;
 
-const fixtures = fileURLToPath(new URL("../fixtures/processor/", import.meta.url));
+const fixtures = fileURLToPath(new URL("../../fixtures/processor/", import.meta.url));
 const cases = JSON.parse(readFileSync(join(fixtures, "processor.json"), "utf8")) as Case[];
 const SIZE = 28;
 const TOKENS = 4;

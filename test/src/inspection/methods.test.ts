@@ -3,7 +3,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { attentionRows, meanRow } from "../../../src/inspection/attention.js";
 import { directLogitAttribution, residualDecomposition } from "../../../src/inspection/attribution.js";
 import {
@@ -16,7 +16,7 @@ import { ablateHeads, ablateNeurons, knockOut, meanActivations } from "../../../
 import { logitLens } from "../../../src/inspection/lens.js";
 import { logitDifference, logProbability, measure } from "../../../src/inspection/metric.js";
 import { activationPatching } from "../../../src/inspection/patching.js";
-import type { ModelInputs } from "../../../src/inputs.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { EXACT } from "../../parity/run.js";
 import { fixtures, modelInputs, readReference } from "../../parity/reference.js";

@@ -4,7 +4,7 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { directLogitAttribution } from "../../../src/inspection/attribution.js";
 import {
   attributionPatching,
@@ -15,7 +15,7 @@ import {
 import { logitDifference, logProbability, type Metric, measure } from "../../../src/inspection/metric.js";
 import { activationPatching } from "../../../src/inspection/patching.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import type { Question } from "../../../src/questions/question.js";
+import type { Question } from "../../../src/answering/question.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { scratchFolder } from "../../support/batch-files.js";
 import { counts, onEachBackend } from "../../support/backends.js";

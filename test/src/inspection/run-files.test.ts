@@ -2,12 +2,12 @@ import { strict as assert } from "node:assert";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { InputError } from "../../../src/errors.js";
-import { hookCatalogue } from "../../../src/hook-catalogue.js";
-import { inOrderOfComputation } from "../../../src/inspection/hook-order.js";
+import { InputError } from "../../../src/base/errors.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
+import { inOrderOfComputation } from "../../../src/hooks/hook-order.js";
 import { readRun, writeRun } from "../../../src/inspection/run-files.js";
 import type { StoredTensor } from "../../../src/inspection/stored-run.js";
-import { loadConfig } from "../../../src/load-network.js";
+import { loadConfig } from "../../../src/loading/load-network.js";
 import { encodeNpy, encodeNpz, encodeSafetensors, openFolder, type TensorData } from "../../../weights/index.js";
 import { fixtures } from "../../parity/reference.js";
 import { tinyFolder } from "../../support/tiny.js";

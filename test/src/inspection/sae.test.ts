@@ -5,12 +5,12 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { noTap, type Tap } from "../../../layers/tap.js";
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { JumpReluSae, loadSae } from "../../../src/inspection/sae.js";
 import type { FeatureEdit } from "../../../src/inspection/sae-edits.js";
 import type { ReconstructionError } from "../../../src/inspection/sae-error.js";
 import { spliceSae, type SpliceOptions } from "../../../src/inspection/sae-splice.js";
-import type { PaliGemmaModel } from "../../../src/model.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
 import { encodeNpz, type TensorData } from "../../../weights/index.js";
 import { compare } from "../../parity/compare.js";
 import { fixtures, modelInputs, readReference, readTensors, type ReferenceTensor } from "../../parity/reference.js";

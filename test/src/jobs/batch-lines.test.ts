@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { type BatchLine, isAsked, MAX_ID_LENGTH, parseLine } from "../../../src/batch/batch-lines.js";
-import { MAX_LINE_BYTES } from "../../../src/batch/file-lines.js";
+import { type BatchLine, isAsked, MAX_ID_LENGTH, parseLine } from "../../../src/jobs/batch-lines.js";
+import { MAX_LINE_BYTES } from "../../../src/jobs/file-lines.js";
 
 const parse = (content: string | Buffer | null, number = 3): BatchLine | null => {
   const bytes = content === null ? null : Buffer.from(content as string);

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 
 import fc from "fast-check";
 
-import { type FileLine, MAX_LINE_BYTES, readLines, sizeOfFile } from "../../../src/batch/file-lines.js";
+import { type FileLine, MAX_LINE_BYTES, readLines, sizeOfFile } from "../../../src/jobs/file-lines.js";
 import { scratchFolder } from "../../support/batch-files.js";
 
 async function linesOf(file: string, size?: number): Promise<FileLine[]> {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import type { AskedLine, BatchLine } from "../../../src/batch/batch-lines.js";
-import { type Group, groupsOf } from "../../../src/batch/groups.js";
-import { InputError } from "../../../src/errors.js";
+import type { AskedLine, BatchLine } from "../../../src/jobs/batch-lines.js";
+import { type Group, groupsOf } from "../../../src/jobs/length-buckets.js";
+import { InputError } from "../../../src/base/errors.js";
 
 const line = (id: number, prompt: string): AskedLine => ({ id: String(id), number: id, prompt, images: ["x"] });
 const refused = (id: number): BatchLine => ({ id: String(id), number: id, error: new InputError("no") });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 
-import type { AskedLine } from "../../../src/batch/batch-lines.js";
-import { readyGroup } from "../../../src/batch/ready-group.js";
-import type { ProcessedPicture, Processor } from "../../../src/processor.js";
+import type { AskedLine } from "../../../src/jobs/batch-lines.js";
+import { readyGroup } from "../../../src/jobs/load-pictures.js";
+import type { ProcessedPicture, Processor } from "../../../src/input/processor.js";
 
 const line = (number: number, ...images: string[]): AskedLine => ({ id: String(number), number, prompt: "p", images });
 

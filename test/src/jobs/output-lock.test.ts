@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 
-import { withOutputLock } from "../../../src/batch/output-lock.js";
-import { InputError } from "../../../src/errors.js";
+import { withOutputLock } from "../../../src/jobs/output-lock.js";
+import { InputError } from "../../../src/base/errors.js";
 import { scratchFolder } from "../../support/batch-files.js";
 
 describe("the lock of an output", () => {

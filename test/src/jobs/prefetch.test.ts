@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { oneAhead } from "../../../src/batch/one-ahead.js";
+import { oneAhead } from "../../../src/jobs/prefetch.js";
 
 describe("one ahead", () => {
   it("begins the next value while the consumer works on one, and none beyond it", async () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
-import type { BatchResult } from "../../../src/batch/batch-result.js";
-import { promptMark, ResultsFile } from "../../../src/batch/results-file.js";
+import type { BatchResult } from "../../../src/jobs/batch-result.js";
+import { promptMark, ResultsFile } from "../../../src/jobs/results-file.js";
 import { readAnswers, scratchFolder, writeLines } from "../../support/batch-files.js";
 
 const answer = (id: string, prompt: string): BatchResult => ({

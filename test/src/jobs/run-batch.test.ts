@@ -5,9 +5,9 @@ import { pathToFileURL } from "node:url";
 
 import fc from "fast-check";
 
-import type { BatchResult } from "../../../src/batch/batch-result.js";
-import { type RunBatchOptions, runBatch } from "../../../src/batch/run-batch.js";
-import { InputError } from "../../../src/errors.js";
+import type { BatchResult } from "../../../src/jobs/batch-result.js";
+import { type RunBatchOptions, runBatch } from "../../../src/jobs/run-batch.js";
+import { InputError } from "../../../src/base/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { heldoutFolder } from "../../heldout/heldout.js";
 import { counts, longOnCpu, onEachBackend } from "../../support/backends.js";

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { parseShard, shardFile, shardOf } from "../../../src/batch/shard.js";
-import { InputError } from "../../../src/errors.js";
+import { parseShard, shardFile, shardOf } from "../../../src/jobs/shard.js";
+import { InputError } from "../../../src/base/errors.js";
 
 const count = fc.integer({ min: 1, max: 2 ** 32 });
 

@@ -3,16 +3,16 @@ import { readFileSync } from "node:fs";
 import { cp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import type { GenerationOptions } from "../../src/decoding/text-options.js";
-import { ConfigError } from "../../src/errors.js";
-import { parseGenerationConfig } from "../../src/generation-config.js";
-import { checkpointInfo } from "../../src/info/index.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { convertCheckpoint } from "../../src/saving/convert.js";
-import { savePretrained } from "../../src/saving/save-pretrained.js";
-import { fixtures } from "../parity/reference.js";
-import { inTemporaryFolder } from "../support/temporary.js";
-import { tinyFolder } from "../support/tiny.js";
+import type { GenerationOptions } from "../../../src/decoding/text-options.js";
+import { ConfigError } from "../../../src/base/errors.js";
+import { parseGenerationConfig } from "../../../src/loading/generation-config.js";
+import { checkpointInfo } from "../../../src/checkpoints/info/index.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { convertCheckpoint } from "../../../src/checkpoints/saving/convert.js";
+import { savePretrained } from "../../../src/checkpoints/saving/save-pretrained.js";
+import { fixtures } from "../../parity/reference.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 type Json = Record<string, unknown>;
 /** What a folder says: its generation_config.json (null: none), and what is added to config.json and to its text_config. */

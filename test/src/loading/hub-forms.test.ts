@@ -3,14 +3,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 
-import { checkpointInfo } from "../../src/info/index.js";
-import type { LoadOptions } from "../../src/load-parts.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { WeightsError } from "../../weights/errors.js";
-import { fixtures } from "../parity/reference.js";
-import { DEMO_COMMIT, DemoHub } from "../support/demo-hub.js";
-import { cli } from "../support/run-cli.js";
-import { tinyFolder } from "../support/tiny.js";
+import { checkpointInfo } from "../../../src/checkpoints/info/index.js";
+import type { LoadOptions } from "../../../src/loading/load-parts.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { WeightsError } from "../../../weights/errors.js";
+import { fixtures } from "../../parity/reference.js";
+import { DEMO_COMMIT, DemoHub } from "../../support/demo-hub.js";
+import { cli } from "../../support/run-cli.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 const ARCHIVE = path.join(fixtures, "npz", "tiny-pg2");
 const PRESET = path.join(fixtures, "keras", "tiny-pg1-task");

@@ -4,17 +4,17 @@ import { readdir, readFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import path from "node:path";
 
-import { demoCheckpoint } from "../../src/demo-checkpoint.js";
-import { InputError } from "../../src/errors.js";
-import { checkpointInfo } from "../../src/info/index.js";
-import type { LoadOptions } from "../../src/load-parts.js";
-import { type ModelProgress, openPlace } from "../../src/model-place.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { packageRoot } from "../../src/package-root.js";
-import { WeightsError } from "../../weights/errors.js";
-import { demoAdapter } from "../support/demo-adapter.js";
-import { BFLOAT16_COMMIT, DEMO_COMMIT, DemoHub } from "../support/demo-hub.js";
-import { cli } from "../support/run-cli.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import { InputError } from "../../../src/base/errors.js";
+import { checkpointInfo } from "../../../src/checkpoints/info/index.js";
+import type { LoadOptions } from "../../../src/loading/load-parts.js";
+import { type ModelProgress, openPlace } from "../../../src/loading/resolve-model.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { packageRoot } from "../../../src/base/package-root.js";
+import { WeightsError } from "../../../weights/errors.js";
+import { demoAdapter } from "../../support/demo-adapter.js";
+import { BFLOAT16_COMMIT, DEMO_COMMIT, DemoHub } from "../../support/demo-hub.js";
+import { cli } from "../../support/run-cli.js";
 
 const PICTURE = path.join(packageRoot(), "test", "heldout", "0002.png");
 const TOKEN = "hf_demoTOKEN";

@@ -2,13 +2,13 @@ import { strict as assert } from "node:assert";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 
-import { parseConfig } from "../../src/config.js";
-import { ConfigError } from "../../src/errors.js";
-import { configOfPreset, isKerasConfig, tokenizerFolder } from "../../src/keras-preset.js";
-import { loadTokenizer } from "../../src/tokenizer.js";
-import { openFolder } from "../../weights/source.js";
-import { fixtures } from "../parity/reference.js";
-import { tinyFolder } from "../support/tiny.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { ConfigError } from "../../../src/base/errors.js";
+import { configOfPreset, isKerasConfig, tokenizerFolder } from "../../../src/loading/keras-preset.js";
+import { loadTokenizer } from "../../../src/input/tokenizer/tokenizer.js";
+import { openFolder } from "../../../weights/source.js";
+import { fixtures } from "../../parity/reference.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 type Preset = { class_name: string; config: Record<string, unknown> };
 const presetOf = async (name: string): Promise<Preset> =>

@@ -2,10 +2,10 @@ import { strict as assert } from "node:assert";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { parseConfig } from "../../src/config.js";
-import { ConfigError } from "../../src/errors.js";
-import { configOfShapes } from "../../src/known-variants.js";
-import { expectedTensors } from "../../src/model.js";
+import { parseConfig } from "../../../src/model/config.js";
+import { ConfigError } from "../../../src/base/errors.js";
+import { configOfShapes } from "../../../src/loading/known-variants.js";
+import { expectedTensors } from "../../../src/model/model.js";
 
 /** config.json of google's repositories, cut to what says something. */
 const gemma = { vocab_size: 257152, head_dim: 256 };

@@ -3,10 +3,10 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { Tap } from "../../layers/tap.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { fixtures, readReference } from "../parity/reference.js";
-import { tinyFolder } from "../support/tiny.js";
+import type { Tap } from "../../../layers/tap.js";
+import { PaliGemma } from "../../../src/paligemma.js";
+import { fixtures, readReference } from "../../parity/reference.js";
+import { tinyFolder } from "../../support/tiny.js";
 
 describe("two models on two backends", () => {
   it("answer in turns, step by step, each on its own backend, as they answer alone", async () => {

@@ -3,13 +3,13 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { maskAnswer } from "../../../src/masks/answer.js";
 import { MaskCodec } from "../../../src/masks/codec.js";
 import { MaskCodecLoader } from "../../../src/masks/codec-loader.js";
 import type { Mask } from "../../../src/masks/mask.js";
 import { readMaskWeights } from "../../../src/masks/weights.js";
-import { parseObjects } from "../../../src/tasks/parse-objects.js";
+import { parseObjects } from "../../../src/grammar/parse-objects.js";
 import {
   encodeNpz,
   encodeSafetensors,

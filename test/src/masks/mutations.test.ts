@@ -3,7 +3,7 @@ import path from "node:path";
 
 import type { MaskCodec as MaskCodecClass } from "../../../src/masks/codec.js";
 import type * as Paste from "../../../src/masks/paste.js";
-import { useBackend } from "../../../src/backend.js";
+import { useBackend } from "../../../src/backends/backend.js";
 import { openFile } from "../../../weights/source.js";
 import { compare } from "../../parity/compare.js";
 import { fixtures, readTensors } from "../../parity/reference.js";
@@ -15,21 +15,21 @@ const inFile = (file: string, rows: [string, string, string][]): (Planted & { na
   rows.map(([name, find, replace]) => ({ name, file, find, replace }));
 
 const mistakes = [
-  ...inFile("layers/residual-convolutions.ts", [
+  ...inFile("layers/mask-vae/residual-convolutions.ts", [
     ["a ReLU behind the residual sum", "return x.add(last.apply(outer) as tf.Tensor);", "return tf.relu(x.add(last.apply(outer) as tf.Tensor));"],
   ]),
-  ...inFile("layers/convolution.ts", [
+  ...inFile("layers/mask-vae/convolution.ts", [
     ["rows and columns of kernels swapped", "transpose([2, 3, 1, 0])", "transpose([3, 2, 1, 0])"],
     ["kernels of transposed convolutions turned round", "tf.conv2dTranspose(x, kernel,", "tf.conv2dTranspose(x, kernel.reverse([0, 1]) as tf.Tensor4D,"],
   ]),
-  ...inFile("layers/mask-decoder.ts", [
+  ...inFile("layers/mask-vae/mask-decoder.ts", [
     ["no ReLU behind a transposed convolution", "...doubling }), { relu: true }", "...doubling }), { relu: false }"],
   ]),
-  ...inFile("layers/mask-vae.ts", [
+  ...inFile("layers/mask-vae/mask-vae.ts", [
     ["codes column by column", "rows.reshape([-1, CELLS, CELLS, this.config.codebookWidth])", "rows.reshape([-1, CELLS, CELLS, this.config.codebookWidth]).transpose([0, 2, 1, 3])"],
     ["cells column by column", "found.reshape([-1, this.config.codebookWidth])", "found.transpose([0, 2, 1, 3]).reshape([-1, this.config.codebookWidth])"],
   ]),
-  ...inFile("layers/codebook.ts", [
+  ...inFile("layers/mask-vae/codebook.ts", [
     ["the nearest code by another distance", "apart.square()", "apart.abs()"],
   ]),
   ...inFile("src/masks/paste.ts", [
@@ -39,10 +39,10 @@ const mistakes = [
     ["another divisor", "wholeBox(box, size, divisor, Math.trunc)", "wholeBox(box, size, 1024, Math.trunc)"],
     ["a cubic where a triangle belongs", '"pillow-bilinear"', '"pillow-bicubic"'],
   ]),
-  ...inFile("src/tasks/box.ts", [
+  ...inFile("src/grammar/box.ts", [
     ["x and y swapped", "left: across(x0), top: down(y0)", "left: across(y0), top: down(x0)"],
   ]),
-  ...inFile("src/resize-plane.ts", [
+  ...inFile("src/input/resize/resize-plane.ts", [
     ["floats resized rows first, whatever the shape", "return columnsFirst(plane, width, height) ?", "return false ?"],
   ]),
 ]; // prettier-ignore

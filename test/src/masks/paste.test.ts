@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 
 import { pasteHard, pasteSoft, roundHalfToEven } from "../../../src/masks/paste.js";
-import type { Box } from "../../../src/tasks/box.js";
+import type { Box } from "../../../src/grammar/box.js";
 import { bytes, floats, masked, segmentationCases } from "./cases.js";
 
 const maps = segmentationCases.maps.map(floats);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { labelMap, type Mask, maskArea, maskIou } from "../../../src/masks/mask.js";
 import { decodeRunLengths, encodeRunLengths, type RunLengths } from "../../../src/masks/run-lengths.js";
 import { masked, segmentationCases } from "./cases.js";

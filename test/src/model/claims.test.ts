@@ -3,17 +3,17 @@ import { cp, open, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { deflateRawSync } from "node:zlib";
 
-import { useBackend } from "../../src/backend.js";
-import { ConfigError } from "../../src/errors.js";
-import { readRun } from "../../src/inspection/run-files.js";
-import { MaskCodec } from "../../src/masks/codec.js";
-import { loadTokenizer } from "../../src/tokenizer.js";
-import { requireMemoryFor } from "../../weights/available-memory.js";
-import { crc32 } from "../../weights/crc32.js";
-import { memorySource, openFolder } from "../../weights/source.js";
-import { inTemporaryFolder } from "../support/temporary.js";
-import { tinyFolder } from "../support/tiny.js";
-import { fileOf, weightsError } from "../weights/helpers.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { ConfigError } from "../../../src/base/errors.js";
+import { readRun } from "../../../src/inspection/run-files.js";
+import { MaskCodec } from "../../../src/masks/codec.js";
+import { loadTokenizer } from "../../../src/input/tokenizer/tokenizer.js";
+import { requireMemoryFor } from "../../../weights/available-memory.js";
+import { crc32 } from "../../../weights/crc32.js";
+import { memorySource, openFolder } from "../../../weights/source.js";
+import { inTemporaryFolder } from "../../support/temporary.js";
+import { tinyFolder } from "../../support/tiny.js";
+import { fileOf, weightsError } from "../../weights/helpers.js";
 
 /** Writes a file that claims one tensor of so many float32 and has them as a hole, which takes no room on the disk. */
 async function writeHollow(file: string, name: string, shape: number[]): Promise<void> {

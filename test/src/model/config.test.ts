@@ -4,13 +4,13 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { describeVariant, numImageTokens, type PaliGemmaConfig, parseConfig } from "../../src/config.js";
-import { ConfigError } from "../../src/errors.js";
-import { PaliGemmaModel } from "../../src/model.js";
-import { settingsWith } from "../../src/settings.js";
-import { useBackend } from "../../src/backend.js";
-import { modelInputs, readReference, fixtures } from "../parity/reference.js";
-import { tinyFolder, tinyNetwork } from "../support/tiny.js";
+import { describeVariant, numImageTokens, type PaliGemmaConfig, parseConfig } from "../../../src/model/config.js";
+import { ConfigError } from "../../../src/base/errors.js";
+import { PaliGemmaModel } from "../../../src/model/model.js";
+import { settingsWith } from "../../../src/model/settings.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { modelInputs, readReference, fixtures } from "../../parity/reference.js";
+import { tinyFolder, tinyNetwork } from "../../support/tiny.js";
 
 type Json = Record<string, unknown>;
 const file = (name: string): Json => JSON.parse(readFileSync(path.join(tinyFolder(name), "config.json"), "utf8"));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { DecoderState } from "../../src/decoder-state.js";
+import { DecoderState } from "../../../src/model/decoder-state.js";
 
 describe("the decoder's state", () => {
   it("copies no keys and values where the rows that go on are those that are there, in their order", () => {

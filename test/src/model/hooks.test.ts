@@ -3,15 +3,15 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { Tap } from "../../layers/tap.js";
-import { InputError } from "../../src/errors.js";
-import { hookCatalogue } from "../../src/hook-catalogue.js";
-import { ActivationCache } from "../../src/inspection/activation-cache.js";
-import { selectHooks } from "../../src/inspection/hook-filter.js";
-import type { PaliGemmaModel } from "../../src/model.js";
-import { fixtures, modelInputs, readReference, type Reference } from "../parity/reference.js";
-import { counts, LONG, onEachBackend } from "../support/backends.js";
-import { tinyNetwork } from "../support/tiny.js";
+import type { Tap } from "../../../layers/tap.js";
+import { InputError } from "../../../src/base/errors.js";
+import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
+import { ActivationCache } from "../../../src/hooks/activation-cache.js";
+import { selectHooks } from "../../../src/hooks/hook-filter.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
+import { fixtures, modelInputs, readReference, type Reference } from "../../parity/reference.js";
+import { counts, LONG, onEachBackend } from "../../support/backends.js";
+import { tinyNetwork } from "../../support/tiny.js";
 
 describe("hook filters", () => {
   const names = [

@@ -3,16 +3,16 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { Tap } from "../../layers/tap.js";
-import { InputError } from "../../src/errors.js";
-import { decode } from "../../src/decoding/decode.js";
-import type { ModelInputs } from "../../src/inputs.js";
-import { expectedTensors, type PaliGemmaModel } from "../../src/model.js";
-import { bigVision, settingsWith } from "../../src/settings.js";
-import { fixtures, modelInputs, readReference } from "../parity/reference.js";
-import { counts, leakFree, onEachBackend } from "../support/backends.js";
-import { random } from "../layers/cases.js";
-import { tinyNetwork } from "../support/tiny.js";
+import type { Tap } from "../../../layers/tap.js";
+import { InputError } from "../../../src/base/errors.js";
+import { decode } from "../../../src/decoding/decode.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import { expectedTensors, type PaliGemmaModel } from "../../../src/model/model.js";
+import { bigVision, settingsWith } from "../../../src/model/settings.js";
+import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
+import { counts, leakFree, onEachBackend } from "../../support/backends.js";
+import { random } from "../../layers/cases.js";
+import { tinyNetwork } from "../../support/tiny.js";
 
 const IMAGE = Array<number>(16).fill(299);
 const largest = (x: tf.Tensor) => tf.tidy(() => x.abs().max().dataSync()[0]);

@@ -3,14 +3,14 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { Adapters } from "../../src/adapters/adapters.js";
-import type { ModelInputs } from "../../src/inputs.js";
-import type { PaliGemmaModel } from "../../src/model.js";
-import { compare } from "../parity/compare.js";
-import { fixtures, modelInputs, readReference } from "../parity/reference.js";
-import { adapterFolder, withChangedAdapter } from "../support/adapters.js";
-import { onEachBackend } from "../support/backends.js";
-import { tinyNetwork } from "../support/tiny.js";
+import { Adapters } from "../../../src/adapters/adapters.js";
+import type { ModelInputs } from "../../../src/model/inputs.js";
+import type { PaliGemmaModel } from "../../../src/model/model.js";
+import { compare } from "../../parity/compare.js";
+import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
+import { adapterFolder, withChangedAdapter } from "../../support/adapters.js";
+import { onEachBackend } from "../../support/backends.js";
+import { tinyNetwork } from "../../support/tiny.js";
 
 const MODEL = "tiny-pg2-head";
 

@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 
-import { describeSegments, segmentsOf } from "../../src/segments.js";
+import { describeSegments, segmentsOf } from "../../../src/model/segments.js";
 
 const row = (ids: number[], real: number[], types: number[]) => ({
   inputIds: ids,

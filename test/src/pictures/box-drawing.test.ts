@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { drawBoxes } from "../../../src/pictures/box-drawing.js";
 import { encodePng, toPng } from "../../../src/pictures/png.js";
 import { pixelsOf } from "./pixels.js";

@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { decodeImage } from "../../../src/image.js";
+import { decodeImage } from "../../../src/input/image/decode.js";
 import { knockOut } from "../../../src/inspection/interventions.js";
-import { reportRun } from "../../../src/inspection/report-run.js";
-import { packageRoot } from "../../../src/package-root.js";
+import { reportRun } from "../../../src/pictures/report-run.js";
+import { packageRoot } from "../../../src/base/package-root.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { checkReport } from "../../../src/pictures/report-data.js";
 import { pngSize } from "../../../src/pictures/seen-picture.js";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import sharp from "sharp";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import type { Mask } from "../../../src/masks/mask.js";
 import { encodeGreyPng, encodePng, toPng } from "../../../src/pictures/png.js";
 import { drawSegmentations } from "../../../src/pictures/segmentation-drawing.js";

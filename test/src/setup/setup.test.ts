@@ -7,21 +7,27 @@ import type { AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 
-import { downloadAddon } from "../../../src/native/addon.js";
-import { atomically } from "../../../src/native/atomic.js";
-import { cacheFolder, depsLinks, nativeLayout, nvidiaLibraries, packageFolder } from "../../../src/native/layout.js";
-import { kernelAddonPath } from "../../../src/native/kernel-addon.js";
-import { buildKernelAddon } from "../../../src/native/kernel-build.js";
-import { loadNative } from "../../../src/native/load.js";
-import { cudaDistributions, PINNED_WHEELS } from "../../../src/native/pinned-wheels.js";
-import { polyfillUtil, type OldUtil } from "../../../src/native/polyfill.js";
-import { probe, type ProbeResult } from "../../../src/native/probe.js";
-import { run, type Run, type RunResult } from "../../../src/native/process.js";
-import { setupNative } from "../../../src/native/setup.js";
-import { findPython, findToolchain, nodeHeaders } from "../../../src/native/tools.js";
+import { downloadAddon } from "../../../src/setup/addon.js";
+import { atomically } from "../../../src/setup/atomic.js";
+import {
+  cacheFolder,
+  depsLinks,
+  nativeLayout,
+  nvidiaLibraries,
+  packageFolder,
+} from "../../../src/backends/native/layout.js";
+import { kernelAddonPath } from "../../../src/backends/native/kernel-addon.js";
+import { buildKernelAddon } from "../../../src/setup/kernel-build.js";
+import { loadNative } from "../../../src/backends/native/load.js";
+import { cudaDistributions, PINNED_WHEELS } from "../../../src/setup/pinned-wheels.js";
+import { polyfillUtil, type OldUtil } from "../../../src/backends/native/polyfill.js";
+import { probe, type ProbeResult } from "../../../src/backends/native/probe.js";
+import { run, type Run, type RunResult } from "../../../src/backends/native/process.js";
+import { setupNative } from "../../../src/setup/setup.js";
+import { findPython, findToolchain, nodeHeaders } from "../../../src/setup/tools.js";
 import { describeWhere } from "../../support/describe-where.js";
 import { markName, thisProcess } from "../../../weights/process-mark.js";
-import { cachedWheel, wheelArguments } from "../../../src/native/wheel.js";
+import { cachedWheel, wheelArguments } from "../../../src/setup/wheel.js";
 
 /** A runner that knows a few command lines by their beginning; any other command is "not found". */
 function fakeRun(answers: Record<string, Partial<RunResult>>, seen: string[] = []): Run {

@@ -3,9 +3,9 @@ import path from "node:path";
 
 import sharp from "sharp";
 
-import { packageRoot } from "../../../src/package-root.js";
+import { packageRoot } from "../../../src/base/package-root.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import { iou, toPixels } from "../../../src/tasks/box.js";
+import { iou, toPixels } from "../../../src/grammar/box.js";
 import { readDetections } from "../../../src/tasks/detect.js";
 import { toCoco, toYolo } from "../../../src/tasks/export-detections.js";
 import { leakFree, longOnCpu, onEachBackend } from "../../support/backends.js";

@@ -3,19 +3,19 @@ import path from "node:path";
 
 import seedrandom from "seedrandom";
 
-import { demoCheckpoint } from "../../../src/demo-checkpoint.js";
-import { InputError } from "../../../src/errors.js";
+import { demoCheckpoint } from "../../../src/base/demo-checkpoint.js";
+import { InputError } from "../../../src/base/errors.js";
 import { maskAnswer } from "../../../src/masks/answer.js";
 import { MaskCodec } from "../../../src/masks/codec.js";
 import { type Mask, maskArea, maskIou } from "../../../src/masks/mask.js";
 import { pasteHard, pasteSoft } from "../../../src/masks/paste.js";
 import { decodeRunLengths } from "../../../src/masks/run-lengths.js";
-import { packageRoot } from "../../../src/package-root.js";
+import { packageRoot } from "../../../src/base/package-root.js";
 import { PaliGemma } from "../../../src/paligemma.js";
 import { toCoco } from "../../../src/tasks/export-detections.js";
 import type { DetectionSource } from "../../../src/tasks/detect.js";
 import { readSegmentations } from "../../../src/tasks/segment.js";
-import type { Tokenizer } from "../../../src/tokenizer.js";
+import type { Tokenizer } from "../../../src/input/tokenizer/tokenizer.js";
 import { openFile } from "../../../weights/source.js";
 import { fixtures } from "../../parity/reference.js";
 import { heldoutPictures } from "../../heldout/heldout.js";

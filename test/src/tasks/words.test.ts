@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 
-import { InputError } from "../../../src/errors.js";
+import { InputError } from "../../../src/base/errors.js";
 import { PaliGemma } from "../../../src/paligemma.js";
-import type { Question } from "../../../src/questions/question.js";
-import type { SpecialTokens } from "../../../src/tokenizer.js";
+import type { Question } from "../../../src/answering/question.js";
+import type { SpecialTokens } from "../../../src/input/tokenizer/tokenizer.js";
 import { tinyFolder } from "../../support/tiny.js";
 
 const image = { data: new Uint8Array(7 * 5 * 3).fill(90), width: 7, height: 5 };

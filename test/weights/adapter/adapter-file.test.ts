@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { useBackend } from "../../../src/backend.js";
-import { loadConfig } from "../../../src/load-network.js";
-import { expectedTensors } from "../../../src/model.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { loadConfig } from "../../../src/loading/load-network.js";
+import { expectedTensors } from "../../../src/model/model.js";
 import { AdapterFile, isAdapterFolder } from "../../../weights/adapter/adapter-file.js";
 import { WeightsError } from "../../../weights/errors.js";
 import { openFolder } from "../../../weights/source.js";

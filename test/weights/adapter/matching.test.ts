@@ -2,9 +2,9 @@ import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-import { useBackend } from "../../../src/backend.js";
-import { loadConfig } from "../../../src/load-network.js";
-import { expectedTensors } from "../../../src/model.js";
+import { useBackend } from "../../../src/backends/backend.js";
+import { loadConfig } from "../../../src/loading/load-network.js";
+import { expectedTensors } from "../../../src/model/model.js";
 import { parseAdapterConfig } from "../../../weights/adapter/config.js";
 import { adaptableModules, type AdaptableModule } from "../../../weights/adapter/modules.js";
 import { MatchBudget } from "../../../weights/adapter/match-budget.js";

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HubConnection, PATIENCE, type Patience } from "../../../weights/hub/connection.js";
-import type { HubTools } from "../../../weights/hub/consult.js";
+import type { HubTools } from "../../../weights/hub/resolve-revision.js";
 import { downloadModel, type DownloadOptions } from "../../../weights/hub/download.js";
 import { HubServer, type ServedRepository } from "../../support/hub-server.js";
 import { randomBytes, randomOf } from "../helpers.js";

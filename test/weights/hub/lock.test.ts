@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packageRoot } from "../../../src/package-root.js";
+import { packageRoot } from "../../../src/base/package-root.js";
 import { type LockOptions, withLock } from "../../../weights/hub/lock.js";
 import { weightsError } from "../helpers.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { packageRoot } from "../../../src/package-root.js";
+import { packageRoot } from "../../../src/base/package-root.js";
 import { sha256 } from "../../support/hub-server.js";
 import { environment, FILES, filesOf, NEEDED, only, REPOSITORY, type Scene, withScene } from "./helpers.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { openHubFolder } from "../../../weights/hub/remote-folder.js";
 import { PIECE } from "../../../weights/hub/remembering-source.js";
 import { readShardIndex } from "../../../weights/shard-index.js";
-import type { Folder } from "../../../weights/source.js";
+import type { Folder } from "../../../weights/byte-source.js";
 import type { Fault } from "../../support/hub-server.js";
 import { weightsError } from "../helpers.js";
 import { COMMIT, FILES, filesOf, RESTLESS, REPOSITORY, type Scene, withScene } from "./helpers.js";

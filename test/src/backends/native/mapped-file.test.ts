@@ -5,19 +5,19 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { runKernel } from "../../../layers/kernel.js";
-import { kernelAddon } from "../../../src/native/kernels.js";
-import { MappingHolder } from "../../../src/native/weight-holder.js";
-import { PaliGemma } from "../../../src/paligemma.js";
-import { savePretrained } from "../../../src/saving/save-pretrained.js";
-import { Checkpoint } from "../../../weights/checkpoint.js";
-import { WeightsError } from "../../../weights/errors.js";
-import { openFolder } from "../../../weights/source.js";
-import { fixtures, readReference } from "../../parity/reference.js";
-import { leakFree, withKernels } from "../../support/backends.js";
-import { mappable } from "../../support/mappable.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { runKernel } from "../../../../layers/kernel.js";
+import { kernelAddon } from "../../../../src/backends/native/kernels.js";
+import { MappingHolder } from "../../../../src/backends/native/weight-holder.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { savePretrained } from "../../../../src/checkpoints/saving/save-pretrained.js";
+import { Checkpoint } from "../../../../weights/checkpoint.js";
+import { WeightsError } from "../../../../weights/errors.js";
+import { openFolder } from "../../../../weights/source.js";
+import { fixtures, readReference } from "../../../parity/reference.js";
+import { leakFree, withKernels } from "../../../support/backends.js";
+import { mappable } from "../../../support/mappable.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const MODEL = "tiny-pg2";
 

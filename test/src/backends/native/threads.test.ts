@@ -3,17 +3,17 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { type KernelAddon, kernelAddonPath } from "../../../src/native/kernel-addon.js";
-import { loadNative } from "../../../src/native/load.js";
-import { openPinned } from "../../../src/native/pinned.js";
-import { run } from "../../../src/native/process.js";
-import { fixtures, readReference } from "../../parity/reference.js";
-import { LONG, onEachBackend } from "../../support/backends.js";
-import type { ThreadPlan, ThreadTask } from "../../support/threads.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { type KernelAddon, kernelAddonPath } from "../../../../src/backends/native/kernel-addon.js";
+import { loadNative } from "../../../../src/backends/native/load.js";
+import { openPinned } from "../../../../src/backends/native/pinned.js";
+import { run } from "../../../../src/backends/native/process.js";
+import { fixtures, readReference } from "../../../parity/reference.js";
+import { LONG, onEachBackend } from "../../../support/backends.js";
+import type { ThreadPlan, ThreadTask } from "../../../support/threads.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const MODEL = "tiny-pg2";
-const SCRIPT = fileURLToPath(new URL("../../support/threads.ts", import.meta.url));
+const SCRIPT = fileURLToPath(new URL("../../../support/threads.ts", import.meta.url));
 
 onEachBackend("threads", (backend) => {
   let task: ThreadTask;

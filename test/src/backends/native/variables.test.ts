@@ -2,10 +2,10 @@ import { strict as assert } from "node:assert";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { useBackend } from "../../../src/backend.js";
-import { BackendError } from "../../../src/errors.js";
-import { checkVariables, kernelChoice } from "../../../src/native/variables.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
+import { useBackend } from "../../../../src/backends/backend.js";
+import { BackendError } from "../../../../src/base/errors.js";
+import { checkVariables, kernelChoice } from "../../../../src/backends/native/variables.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
 
 const refused = (message: RegExp) => (error: unknown) => error instanceof BackendError && message.test(error.message);
 

@@ -5,12 +5,12 @@ import { promisify } from "node:util";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { loadNative } from "../../../src/native/load.js";
-import { HostHolder } from "../../../src/packed/host-packing.js";
-import { PaliGemma } from "../../../src/paligemma.js";
-import { leakFree, onEachBackend } from "../../support/backends.js";
-import { expectPacking } from "../../support/packed-matrices.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { loadNative } from "../../../../src/backends/native/load.js";
+import { HostHolder } from "../../../../src/backends/packed/host-packing.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { leakFree, onEachBackend } from "../../../support/backends.js";
+import { expectPacking } from "../../../support/packed-matrices.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const question = { image: { data: new Uint8Array(30 * 20 * 3).fill(90), width: 30, height: 20 }, prompt: "caption en" };
 
@@ -67,7 +67,7 @@ describe("packed matrices by TensorFlow's own operations, as on a GPU", () => {
   for (const kernels of ["stock", "gpu"]) {
     it(`(${kernels}) stay packed, and have the numbers of bitsandbytes and the logits of transformers`, async function () {
       if ((await loadNative()) === null) return this.skip();
-      const script = fileURLToPath(new URL("../../support/stock-packing.ts", import.meta.url));
+      const script = fileURLToPath(new URL("../../../support/stock-packing.ts", import.meta.url));
       const env = { ...process.env, PALIGEMMA_KERNELS: kernels };
       const run = await promisify(execFile)(process.execPath, ["--import", "tsx", script], { env });
       assert.deepEqual(JSON.parse(run.stdout), { matrices: 45, models: 4, leaked: { tensors: 0, handles: 0 } });

@@ -2,7 +2,7 @@ import { strict as assert } from "node:assert";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
-import { packageRoot } from "../../src/package-root.js";
+import { packageRoot } from "../../../../src/base/package-root.js";
 
 describe("a process that loads a model on wasm", () => {
   it("goes on at a rejection that it only logs", async () => {

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { cp, rm } from "node:fs/promises";
 import path from "node:path";
 
-import { checkpointInfo } from "../../../src/info/index.js";
-import { WeightsError } from "../../../weights/errors.js";
-import { fixtures } from "../../parity/reference.js";
-import { PUBLISHED_SHAPES, withPublishedArchive } from "../../support/published-archive.js";
-import { cli } from "../../support/run-cli.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { checkpointInfo } from "../../../../src/checkpoints/info/index.js";
+import { WeightsError } from "../../../../weights/errors.js";
+import { fixtures } from "../../../parity/reference.js";
+import { PUBLISHED_SHAPES, withPublishedArchive } from "../../../support/published-archive.js";
+import { cli } from "../../../support/run-cli.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const archive = path.join(fixtures, "npz", "tiny-pg2", "bf16.npz");
 const preset = path.join(fixtures, "keras", "tiny-pg1-task");

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 
-import { checkpointInfo } from "../../../src/info/index.js";
-import { RunningStatistics } from "../../../src/info/statistics.js";
-import { InputError } from "../../../src/errors.js";
-import { WeightsError } from "../../../weights/errors.js";
-import { readTensors } from "../../parity/reference.js";
-import { adapterFolder } from "../../support/adapters.js";
-import { cli } from "../../support/run-cli.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { checkpointInfo } from "../../../../src/checkpoints/info/index.js";
+import { RunningStatistics } from "../../../../src/checkpoints/info/statistics.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { WeightsError } from "../../../../weights/errors.js";
+import { readTensors } from "../../../parity/reference.js";
+import { adapterFolder } from "../../../support/adapters.js";
+import { cli } from "../../../support/run-cli.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const tiny = tinyFolder("tiny-pg2");
 

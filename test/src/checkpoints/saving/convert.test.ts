@@ -2,18 +2,25 @@ import { strict as assert } from "node:assert";
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { InputError } from "../../../src/errors.js";
-import { parseConfig } from "../../../src/config.js";
-import { checkpointInfo } from "../../../src/info/index.js";
-import { PaliGemma } from "../../../src/paligemma.js";
-import { convertCheckpoint, type ConvertOptions } from "../../../src/saving/convert.js";
-import { canonicalName, Checkpoint, fromFloat32, openFolder, toFloat32, WeightsError } from "../../../weights/index.js";
-import { LAYOUTS } from "../../../weights/layouts.js";
-import { fixtures } from "../../parity/reference.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
-import { cli } from "../../support/run-cli.js";
-import { tinyFolder } from "../../support/tiny.js";
-import { writeTwin } from "../../support/tiny-twin.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { parseConfig } from "../../../../src/model/config.js";
+import { checkpointInfo } from "../../../../src/checkpoints/info/index.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { convertCheckpoint, type ConvertOptions } from "../../../../src/checkpoints/saving/convert.js";
+import {
+  canonicalName,
+  Checkpoint,
+  fromFloat32,
+  openFolder,
+  toFloat32,
+  WeightsError,
+} from "../../../../weights/index.js";
+import { LAYOUTS } from "../../../../weights/spellings.js";
+import { fixtures } from "../../../parity/reference.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
+import { cli } from "../../../support/run-cli.js";
+import { tinyFolder } from "../../../support/tiny.js";
+import { writeTwin } from "../../../support/tiny-twin.js";
 
 const npz = (name: string): string => path.join(fixtures, "npz", `${name}.npz`);
 const keras = (name: string): string => path.join(fixtures, "keras", name);

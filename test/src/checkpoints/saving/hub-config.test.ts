@@ -2,10 +2,10 @@ import { strict as assert } from "node:assert";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 
-import { type PaliGemmaConfig, parseConfig } from "../../../src/config.js";
-import { hubConfig } from "../../../src/saving/hub-config.js";
-import { floatFields, jsonFile } from "../../../src/saving/json-file.js";
-import { tinyFolder } from "../../support/tiny.js";
+import { type PaliGemmaConfig, parseConfig } from "../../../../src/model/config.js";
+import { hubConfig } from "../../../../src/checkpoints/saving/hub-config.js";
+import { floatFields, jsonFile } from "../../../../src/checkpoints/saving/json-file.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 type Json = Record<string, unknown>;
 const textOf = (name: string): Promise<string> => readFile(path.join(tinyFolder(name), "config.json"), "utf8");

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { InputError } from "../../../src/errors.js";
-import { intoFolder, isWeights } from "../../../src/saving/output-folder.js";
-import { parseSize } from "../../../src/saving/size.js";
-import { markName, thisProcess } from "../../../weights/process-mark.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { intoFolder, isWeights } from "../../../../src/checkpoints/saving/output-folder.js";
+import { parseSize } from "../../../../src/checkpoints/saving/size.js";
+import { markName, thisProcess } from "../../../../weights/process-mark.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
 
 const fill = (files: Record<string, string>) => async (folder: string) => {
   for (const [name, content] of Object.entries(files)) await writeFile(path.join(folder, name), content);

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { link, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { InputError } from "../../../src/errors.js";
-import { requireApart, type Written } from "../../../src/outputs/require-apart.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { requireApart, type Written } from "../../../../src/checkpoints/saving/require-apart.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
 
 /** A folder with a picture, its other names, and a folder of masks; `at` gives paths in it. */
 const withFiles = (body: (at: (...names: string[]) => string) => Promise<void>): Promise<void> =>

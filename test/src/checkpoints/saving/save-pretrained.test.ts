@@ -4,16 +4,16 @@ import path from "node:path";
 
 import * as tf from "@tensorflow/tfjs";
 
-import { InputError } from "../../../src/errors.js";
-import { loadConfig, loadNetwork } from "../../../src/load-network.js";
-import { PaliGemma } from "../../../src/paligemma.js";
-import { savePretrained } from "../../../src/saving/save-pretrained.js";
-import { Checkpoint, openFolder } from "../../../weights/index.js";
-import { fixtures, modelInputs, readReference } from "../../parity/reference.js";
-import { adapterFolder } from "../../support/adapters.js";
-import { counts, onEachBackend } from "../../support/backends.js";
-import { inTemporaryFolder } from "../../support/temporary.js";
-import { tinyFolder, tinyNetwork } from "../../support/tiny.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { loadConfig, loadNetwork } from "../../../../src/loading/load-network.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { savePretrained } from "../../../../src/checkpoints/saving/save-pretrained.js";
+import { Checkpoint, openFolder } from "../../../../weights/index.js";
+import { fixtures, modelInputs, readReference } from "../../../parity/reference.js";
+import { adapterFolder } from "../../../support/adapters.js";
+import { counts, onEachBackend } from "../../../support/backends.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
+import { tinyFolder, tinyNetwork } from "../../../support/tiny.js";
 
 const reference = (model: string) => readReference(path.join(fixtures, "references", model, "prompt"));
 

@@ -4,13 +4,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { InputError } from "../../src/errors.js";
-import { decodeImage, MAX_IMAGE_PIXELS } from "../../src/image.js";
-import { resize, type ResizeFilter } from "../../src/resize.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { decodeImage, MAX_IMAGE_PIXELS } from "../../../../src/input/image/decode.js";
+import { resize, type ResizeFilter } from "../../../../src/input/resize/resize.js";
 
 type Reference = { mode: string; width: number; height: number; rgb: string; resized: Record<string, string> };
 
-const folder = fileURLToPath(new URL("../fixtures/processor/", import.meta.url));
+const folder = fileURLToPath(new URL("../../../fixtures/processor/", import.meta.url));
 const references = JSON.parse(readFileSync(join(folder, "images.json"), "utf8")) as Record<string, Reference>;
 const pathOf = (name: string): string => join(folder, "images", name);
 const sha256 = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");

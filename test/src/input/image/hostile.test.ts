@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { deflateSync } from "node:zlib";
 
-import { countFrames, decodeImage } from "../../../src/image.js";
-import { heldoutFolder } from "../../heldout/heldout.js";
+import { countFrames, decodeImage } from "../../../../src/input/image/decode.js";
+import { heldoutFolder } from "../../../heldout/heldout.js";
 import sharp from "sharp";
 
 const PNG = readFileSync(path.join(heldoutFolder, "0014.png"));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import type { decodeFrames as decodeFramesFunction } from "../../../src/image.js";
-import { plant, removeMutants } from "../../support/mutant.js";
+import type { decodeFrames as decodeFramesFunction } from "../../../../src/input/image/decode.js";
+import { plant, removeMutants } from "../../../support/mutant.js";
 import { difference, pictureFile, pillowsPictures } from "./pictures.js";
 
 /** What is changed in which file of src/image. */
@@ -65,7 +65,7 @@ const pictures = pillowsPictures();
 
 /** The first picture that the copy shows otherwise than Pillow, or null. */
 async function firstDifference(load: ReturnType<typeof plant>): Promise<string | null> {
-  const { decodeFrames } = await load<{ decodeFrames: typeof decodeFramesFunction }>("image.ts");
+  const { decodeFrames } = await load<{ decodeFrames: typeof decodeFramesFunction }>("input/image/decode.ts");
   for (const { name, frames } of pictures) {
     const shown = await decodeFrames(pictureFile(name), [...frames.keys()]).catch((error: Error) => error);
     if (shown instanceof Error) return `${name}: ${shown.message.slice(-60)}`;
@@ -81,14 +81,14 @@ describe("a mistake planted in a decoder is caught", () => {
   it("and the source without one passes the same comparison", async () => {
     const same = "const MAX_CODES = 4096;";
     assert.equal(
-      await firstDifference(plant({ file: "src/image/lzw.ts", find: same, replace: same }, "pictures")),
+      await firstDifference(plant({ file: "src/input/image/lzw.ts", find: same, replace: same }, "pictures")),
       null,
     );
   });
 
   MISTAKES.forEach(([name, file, find, replace], i) => {
     it(name, async () => {
-      const found = await firstDifference(plant({ file: `src/image/${file}`, find, replace }, `pictures-${i}`));
+      const found = await firstDifference(plant({ file: `src/input/image/${file}`, find, replace }, `pictures-${i}`));
       assert.notEqual(found, null, "nothing notices it");
     });
   });

@@ -6,12 +6,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { InputError } from "../../../src/errors.js";
-import { fetchPicture, MAX_FETCHED_BYTES } from "../../../src/image/fetch-picture.js";
-import { decodeImage, type ImageInput, type RawImage } from "../../../src/image.js";
-import { PaliGemma } from "../../../src/paligemma.js";
-import { decodedPicture } from "../../../src/questions/question.js";
-import { videoFrames } from "../../../src/questions/video.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { fetchPicture, MAX_FETCHED_BYTES } from "../../../../src/input/image/fetch-picture.js";
+import { decodeImage, type ImageInput, type RawImage } from "../../../../src/input/image/decode.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { decodedPicture } from "../../../../src/answering/question.js";
+import { videoFrames } from "../../../../src/answering/video.js";
 import { pictureFile } from "./pictures.js";
 
 const file = pictureFile("xmp-6.jpg");

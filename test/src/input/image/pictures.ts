@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { inflateSync } from "node:zlib";
 
-import type { RawImage } from "../../../src/image.js";
-import { fixtures } from "../../parity/reference.js";
+import type { RawImage } from "../../../../src/input/image/decode.js";
+import { fixtures } from "../../../parity/reference.js";
 
 const folder = path.join(fixtures, "pictures");
 

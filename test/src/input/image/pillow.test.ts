@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { countFrames, decodeFrames, decodeImage } from "../../../src/image.js";
-import { videoFrames } from "../../../src/questions/video.js";
+import { countFrames, decodeFrames, decodeImage } from "../../../../src/input/image/decode.js";
+import { videoFrames } from "../../../../src/answering/video.js";
 import { difference, pictureFile, pillowsPictures } from "./pictures.js";
 
 const pictures = pillowsPictures();

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 
-import { crc32 } from "../../../weights/crc32.js";
-import { InputError } from "../../../src/errors.js";
-import { countFrames, decodeFrames, decodeImage } from "../../../src/image.js";
-import { videoFrames } from "../../../src/questions/video.js";
+import { crc32 } from "../../../../weights/crc32.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { countFrames, decodeFrames, decodeImage } from "../../../../src/input/image/decode.js";
+import { videoFrames } from "../../../../src/answering/video.js";
 import { pictureFile } from "./pictures.js";
 
 const bytes = (...parts: (string | number[] | Uint8Array)[]): Buffer =>

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { resizeFloats, resizeGrey } from "../../src/resize-plane.js";
-import { bytes, floats, segmentationCases } from "./masks/cases.js";
+import { resizeFloats, resizeGrey } from "../../../../src/input/resize/resize-plane.js";
+import { bytes, floats, segmentationCases } from "../../masks/cases.js";
 
 describe("resizing one plane", () => {
   for (const one of segmentationCases.resizes) {

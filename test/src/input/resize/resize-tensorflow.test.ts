@@ -3,14 +3,16 @@ import { readFileSync } from "node:fs";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { RawImage } from "../../src/image.js";
-import { resizeAsBigVision, resizeBilinearAntialias } from "../../src/resize-tensorflow.js";
-import { bigVision, settingsWith } from "../../src/settings.js";
-import { withKernels } from "../support/backends.js";
+import type { RawImage } from "../../../../src/input/image/decode.js";
+import { resizeAsBigVision, resizeBilinearAntialias } from "../../../../src/input/resize/resize-tensorflow.js";
+import { bigVision, settingsWith } from "../../../../src/model/settings.js";
+import { withKernels } from "../../../support/backends.js";
 
 type Case = Record<"rgb" | "bilinear-antialias", string> & Record<"width" | "height" | "toWidth" | "toHeight", number>;
 
-const cases = JSON.parse(readFileSync(new URL("../fixtures/processor/resize.json", import.meta.url), "utf8")) as Case[];
+const cases = JSON.parse(
+  readFileSync(new URL("../../../fixtures/processor/resize.json", import.meta.url), "utf8"),
+) as Case[];
 const bytes = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, "base64"));
 const imageOf = ({ rgb, width, height }: Case): RawImage => ({ data: bytes(rgb), width, height });
 const grey = (values: number[], width: number): RawImage => ({

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import type { RawImage } from "../../src/image.js";
-import { resize } from "../../src/resize.js";
-import { resizeBilinearAntialias } from "../../src/resize-tensorflow.js";
+import type { RawImage } from "../../../../src/input/image/decode.js";
+import { resize } from "../../../../src/input/resize/resize.js";
+import { resizeBilinearAntialias } from "../../../../src/input/resize/resize-tensorflow.js";
 
 type Case = Record<"rgb" | "pillow-bicubic" | "pillow-bilinear" | "bilinear-antialias", string> &
   Record<"width" | "height" | "toWidth" | "toHeight", number>;
 
-const cases = JSON.parse(readFileSync(new URL("../fixtures/processor/resize.json", import.meta.url), "utf8")) as Case[];
+const cases = JSON.parse(
+  readFileSync(new URL("../../../fixtures/processor/resize.json", import.meta.url), "utf8"),
+) as Case[];
 const bytes = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, "base64"));
 const imageOf = ({ rgb, width, height }: Case): RawImage => ({ data: bytes(rgb), width, height });
 

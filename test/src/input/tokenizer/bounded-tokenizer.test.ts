@@ -1,11 +1,11 @@
 import { strict as assert } from "node:assert";
 
-import { boundedTokenizer } from "../../src/bounded-tokenizer.js";
-import { InputError } from "../../src/errors.js";
-import { PaliGemma } from "../../src/paligemma.js";
-import { loadTokenizer, type Tokenizer } from "../../src/tokenizer.js";
-import { openFolder } from "../../weights/source.js";
-import { tinyFolder } from "../support/tiny.js";
+import { boundedTokenizer } from "../../../../src/input/tokenizer/bounded-tokenizer.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { PaliGemma } from "../../../../src/paligemma.js";
+import { loadTokenizer, type Tokenizer } from "../../../../src/input/tokenizer/tokenizer.js";
+import { openFolder } from "../../../../weights/source.js";
+import { tinyFolder } from "../../../support/tiny.js";
 
 const refused = (message: RegExp) => (error: unknown) => error instanceof InputError && message.test(error.message);
 

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { batchLines } from "../../src/batch/survey.js";
-import { readEdits } from "../../src/cli/inspection-options.js";
-import { readPrompts } from "../../src/cli/prompts-file.js";
-import { InputError } from "../../src/errors.js";
-import { decodeText, encodingOf, inUtf8 } from "../../src/text-encoding.js";
-import { inTemporaryFolder } from "../support/temporary.js";
+import { batchLines } from "../../../../src/jobs/scan-input.js";
+import { readEdits } from "../../../../src/cli/inspection-options.js";
+import { readPrompts } from "../../../../src/cli/prompts-file.js";
+import { InputError } from "../../../../src/base/errors.js";
+import { decodeText, encodingOf, inUtf8 } from "../../../../src/input/tokenizer/text-encoding.js";
+import { inTemporaryFolder } from "../../../support/temporary.js";
 
 const TEXT = 'grün, 日本 and \u{1f600}\r\n{"id": 1}\n';
 const bigEndian = (text: string): Buffer => Buffer.from(text, "utf16le").swap16();

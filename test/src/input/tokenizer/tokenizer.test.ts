@@ -2,9 +2,14 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ConfigError, InputError } from "../../src/errors.js";
-import { readSentencePieceModel } from "../../src/sentencepiece.js";
-import { createStreamDecoder, loadTokenizer, type Tokenizer, type TokenizerFolder } from "../../src/tokenizer.js";
+import { ConfigError, InputError } from "../../../../src/base/errors.js";
+import { readSentencePieceModel } from "../../../../src/input/tokenizer/sentencepiece.js";
+import {
+  createStreamDecoder,
+  loadTokenizer,
+  type Tokenizer,
+  type TokenizerFolder,
+} from "../../../../src/input/tokenizer/tokenizer.js";
 
 type Text = { ids: number[]; decoded: string; skipped: string; asText?: number[] };
 type Reference = {
@@ -16,7 +21,7 @@ type Reference = {
 };
 type References = { strings: string[]; hub: Reference; saved: Reference };
 
-const fixtures = fileURLToPath(new URL("../fixtures/processor/", import.meta.url));
+const fixtures = fileURLToPath(new URL("../../../fixtures/processor/", import.meta.url));
 const references = JSON.parse(readFileSync(join(fixtures, "tokenizers.json"), "utf8")) as References;
 const read = (...path: string[]): Uint8Array => new Uint8Array(readFileSync(join(fixtures, ...path)));
 
