@@ -1,12 +1,12 @@
-import { freemem } from "node:os";
-
 import { WeightsError } from "./errors.js";
 
-/** Bytes that this process may still take, a container's limit included where Node knows it (20.13 and later). */
-export function availableBytes(): number {
-  const known = (process as { availableMemory?: () => number }).availableMemory?.();
-  return known === undefined || known === 0 ? freemem() : Math.min(known, freemem());
-}
+let measure = (): number => Infinity;
+
+/** Bytes that this process may still take: what the platform has registered (`node-memory.ts`), else no limit is known, as in a browser. */
+export const availableBytes = (): number => measure();
+
+/** Registers how the platform measures them. */
+export const measureMemoryBy = (reader: () => number): void => void (measure = reader);
 
 /** Bytes in words: "1.5 GB". */
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

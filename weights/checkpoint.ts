@@ -17,10 +17,9 @@ import { grouped, takeCompanions } from "./companions.js";
 import { isIgnored } from "./names.js";
 import type { PackedForm } from "./quantised/packed-form.js";
 import { isQuantised, type QuantisedEntry } from "./quantised/quantised-entry.js";
-import type { Folder, OpenFile } from "./byte-source.js";
+import type { OpenFile } from "./byte-source.js";
 import { piecesInOrder, readTensors } from "./staging.js";
 import { type OutputHead, settleHead } from "./tied-head.js";
-import { openWeightFiles } from "./weight-files.js";
 
 export type { CheckpointEntry } from "./checkpoint-entry.js";
 
@@ -69,7 +68,7 @@ export type CheckpointOptions = {
 };
 
 /**
- * The weights of one model folder, by canonical name (names.ts). Order of use: `open`, `check`, then for each part of the model
+ * The weights of one model folder, by canonical name (names.ts). Order of use: `openWeights`, `check`, then for each part of the model
  * `stage` (reads its bytes) and `get` (hands each tensor out once), at the end `unread` and `close`.
  */
 export class Checkpoint {
@@ -113,19 +112,18 @@ export class Checkpoint {
   }
 
   /**
-   * Opens the weights of a folder (`openWeightFiles`) and reads what describes them, and the output head where it must be compared
-   * (`settleHead`). Throws `WeightsError` when there are none, for a header or index that lies, and where two names are one tensor.
+   * The weights of open files, which it closes; the output head is read where it must be compared (`settleHead`). `name` is the folder's.
+   * Throws `WeightsError` where two names are one tensor, and closes the files then.
    */
-  static async open(folder: Folder, options: CheckpointOptions = {}): Promise<Checkpoint> {
+  static async of(name: string, files: WeightFiles, options: CheckpointOptions = {}): Promise<Checkpoint> {
     const { holder = null, tied = true, compareHead = true } = options;
-    const files = await openWeightFiles(folder);
     try {
       const entries = new Map([...files.entries].filter(([name]) => !isIgnored(name)));
       const others = takeCompanions(entries);
       channelsFirst(entries, files.sources);
       const head = await settleHead(entries, { tied, sources: compareHead ? files.sources : null });
-      const notices = [...(files.notices ?? []), ...noticesOf(folder.name, others, tied && head === "own")];
-      return new Checkpoint(folder.name, files, entries, head, notices, holder);
+      const notices = [...(files.notices ?? []), ...noticesOf(name, others, tied && head === "own")];
+      return new Checkpoint(name, files, entries, head, notices, holder);
     } catch (error) {
       await files.close();
       throw error;

@@ -2,6 +2,7 @@ export { AdapterFile, isAdapterFolder, readAdapterConfig, type PlacedTensor } fr
 export { parseAdapterConfig, type AdapterConfig } from "./adapter/config.js";
 export { expectedAdapter, type AdapterTensor, type ExpectedAdapter } from "./adapter/expected.js";
 export { SPELLINGS, type Spelling } from "./adapter/spelling.js";
+export { openWeights } from "./open-weights.js";
 export { Checkpoint, type CheckpointEntry, type WeightScope } from "./checkpoint.js";
 export { bytesOf, DTYPES, fromFloat32, isDType, isFloat, toFloat32, toInt32 } from "./dtype.js";
 export type { DType, FloatDType } from "./dtype.js";

@@ -8,6 +8,7 @@ import { safeSegments } from "./file-name.js";
 import { requireVersion, versionOf } from "./file-version.js";
 import { hasUrl, openUrl, readUrl } from "./http.js";
 import { decodeUtf8, parseJson } from "./json.js";
+import "./node-memory.js";
 import { isMissing, NotAFileError, openPlain } from "./plain-file.js";
 
 /** Longest file that is read whole: the largest that models bring, tokenizer.json, has 35 MB; more than this is no such file. */

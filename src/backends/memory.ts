@@ -1,5 +1,6 @@
 import type { Checkpoint, StoredForm } from "../../weights/checkpoint.js";
 import { bytesOf, type FloatDType } from "../../weights/dtype.js";
+import "../../weights/node-memory.js";
 import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 import { type DtypeChoice, holdsSixteenBit, isPacked, STORED } from "./dtypes.js";
 import { BackendError } from "../base/errors.js";

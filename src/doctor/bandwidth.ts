@@ -1,6 +1,7 @@
 import { availableParallelism, totalmem } from "node:os";
 import { Worker } from "node:worker_threads";
 
+import "../../weights/node-memory.js";
 import { availableBytes } from "../../weights/available-memory.js";
 
 /** Most bytes of a block: two of them are far beyond any processor's cache of its own. */

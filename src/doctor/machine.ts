@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 
+import "../../weights/node-memory.js";
 import { availableBytes } from "../../weights/available-memory.js";
 import { memoryBandwidth } from "./bandwidth.js";
 

@@ -1,3 +1,4 @@
+import "../../weights/node-memory.js";
 import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 
 /**

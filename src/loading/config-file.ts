@@ -1,4 +1,4 @@
-import { Checkpoint } from "../../weights/checkpoint.js";
+import { openWeights } from "../../weights/open-weights.js";
 import { findWeights } from "../../weights/find-weights.js";
 import { decodeUtf8, parseJson } from "../../weights/json.js";
 import { EMBEDDING } from "../../weights/names.js";
@@ -34,7 +34,7 @@ export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
 }
 
 async function bigVisionConfig(folder: Folder, written: unknown): Promise<unknown> {
-  const checkpoint = await Checkpoint.open(folder);
+  const checkpoint = await openWeights(folder);
   const shapes = new Map([...checkpoint.entries].map(([name, { shape }]) => [name, shape]));
   await checkpoint.close();
   if (written === null) return configOfShapes(shapes, folder.name);

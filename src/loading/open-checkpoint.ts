@@ -1,4 +1,5 @@
 import { Checkpoint, type CheckpointOptions } from "../../weights/checkpoint.js";
+import { openWeights } from "../../weights/open-weights.js";
 import type { Folder } from "../../weights/byte-source.js";
 import type { PaliGemmaConfig } from "../model/config.js";
 
@@ -11,7 +12,7 @@ export async function openCheckpoint(
   written: PaliGemmaConfig,
   options: Omit<CheckpointOptions, "tied"> = {},
 ): Promise<{ checkpoint: Checkpoint; config: PaliGemmaConfig }> {
-  const checkpoint = await Checkpoint.open(folder, { ...options, tied: written.text.tieWordEmbeddings });
+  const checkpoint = await openWeights(folder, { ...options, tied: written.text.tieWordEmbeddings });
   const text = { ...written.text, tieWordEmbeddings: checkpoint.head !== "own" };
   return { checkpoint, config: { ...written, text } };
 }

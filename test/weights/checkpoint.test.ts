@@ -20,6 +20,7 @@ import {
   type TensorData,
 } from "../../weights/index.js";
 import { counting, f32, fileOf, randomBytes, randomOf, weightsError, withFolder } from "./helpers.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 const INDEX = "model.safetensors.index.json";
 const EMBEDDING = "language_model.model.embed_tokens.weight";
@@ -76,9 +77,9 @@ function folderOf(
     readJson: async (file) => JSON.parse(new TextDecoder().decode(bytesOfFile(file))) as unknown,
   };
 }
-const openOne = (tensors: Tensors): Promise<Checkpoint> => Checkpoint.open(folderOf({ "model.safetensors": tensors }));
+const openOne = (tensors: Tensors): Promise<Checkpoint> => openWeights(folderOf({ "model.safetensors": tensors }));
 const refused = (files: Record<string, Uint8Array | Tensors | object>, ...patterns: RegExp[]): Promise<void> =>
-  assert.rejects(Checkpoint.open(folderOf(files)), weightsError(...patterns));
+  assert.rejects(openWeights(folderOf(files)), weightsError(...patterns));
 
 /** Stages and takes every tensor and compares it, bit for bit, with what was written. */
 async function expectAll(checkpoint: Checkpoint, tensors: Tensors): Promise<void> {
@@ -142,7 +143,7 @@ describe("weights/checkpoint", () => {
 
   it("opening reads headers only, and staging a tensor reads that tensor only", async () => {
     const folder = folderOf({ "model.safetensors": tiny() });
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     const source = folder.opened.get("model.safetensors")!;
     const header = source.bytes();
     assert.equal(header, source.size - checkpoint.totalBytes);
@@ -156,7 +157,7 @@ describe("weights/checkpoint", () => {
 
   it("neighbours are read at once, tensors apart are not joined", async () => {
     const folder = folderOf({ "model.safetensors": tiny() });
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     const source = folder.opened.get("model.safetensors")!;
     source.ranges.length = 0;
     await checkpoint.stage("");
@@ -166,7 +167,7 @@ describe("weights/checkpoint", () => {
     // In the file by name: "p", "p-x", "p.y", so that a stranger lies between the two at or below "p".
     const apart: Tensors = new Map(["p", "p-x", "p.y"].map((name) => [name, f32([2], random)]));
     const second = folderOf({ "model.safetensors": apart });
-    const parted = await Checkpoint.open(second);
+    const parted = await openWeights(second);
     second.opened.get("model.safetensors")!.ranges.length = 0;
     await parted.stage("p");
     assert.equal(second.opened.get("model.safetensors")!.bytes(), 16);
@@ -185,7 +186,7 @@ describe("weights/checkpoint", () => {
       ["a", "b", "c", "d"].map((name) => [name, { dtype: "F16", shape: [bytes / 2], data }]),
     );
     const folder = folderOf({ "model.safetensors": tensors });
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     const source = folder.opened.get("model.safetensors")!;
     source.ranges.length = 0;
     await checkpoint.stage("");
@@ -206,7 +207,7 @@ describe("weights/checkpoint", () => {
         ["small", f32([3], random)],
       ]) as Tensors,
     });
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     const source = folder.opened.get("model.safetensors")!;
     const heard: number[] = [];
     await checkpoint.stage("large", (bytes) => heard.push(bytes));
@@ -508,12 +509,12 @@ describe("weights/checkpoint", () => {
       const tensors = tiny();
       const folder = (weights: Tensors) => folderOf({ "model.safetensors": weights });
       const equal = new Map([...tensors, [LM_HEAD, tensors.get(EMBEDDING)!]]);
-      const checkpoint = await Checkpoint.open(folder(equal), { tied: false });
+      const checkpoint = await openWeights(folder(equal), { tied: false });
       assert.equal(checkpoint.head, "own");
       assert.deepEqual(checkpoint.notices, []);
       await expectAll(checkpoint, equal);
       const alone = renamed(tensors, (name) => (name === EMBEDDING ? LM_HEAD : name));
-      const headless = await Checkpoint.open(folder(alone), { tied: false });
+      const headless = await openWeights(folder(alone), { tied: false });
       assert.throws(() => headless.check(shapesOf(equal)), weightsError(/missing \(1\): .*embed_tokens\.weight/));
       await headless.close();
     });
@@ -521,13 +522,13 @@ describe("weights/checkpoint", () => {
     it("is not read where headers alone are asked for, and counts as tied then", async () => {
       const tensors = tiny();
       const both = new Map([...tensors, [LM_HEAD, other(tensors.get(EMBEDDING)!)]]);
-      const headers = await Checkpoint.open(folderOf({ "model.safetensors": both }), { compareHead: false });
+      const headers = await openWeights(folderOf({ "model.safetensors": both }), { compareHead: false });
       assert.equal(headers.head, "not compared");
       assert.equal(headers.entries.has(LM_HEAD), false);
       const first = folderOf({ "model.safetensors": both });
-      await Checkpoint.open(first, { compareHead: false });
+      await openWeights(first, { compareHead: false });
       const second = folderOf({ "model.safetensors": both });
-      await Checkpoint.open(second);
+      await openWeights(second);
       const [header, all] = [first, second].map(({ opened }) => opened.get("model.safetensors")!.bytes());
       assert.equal(all - header, 2 * 5 * 3 * 4, "both tables, and nothing else");
     });
@@ -536,9 +537,9 @@ describe("weights/checkpoint", () => {
   describe("shards", () => {
     it("give every tensor, from the folder on disk too", async () => {
       const { tensors, files } = sharded();
-      await expectAll(await Checkpoint.open(folderOf(files)), tensors);
+      await expectAll(await openWeights(folderOf(files)), tensors);
       await withFolder(files, async (path) => {
-        const checkpoint = await Checkpoint.open(await openFolder(path));
+        const checkpoint = await openWeights(await openFolder(path));
         assert.equal(checkpoint.entries.get(NORM)!.file, "model-2.safetensors");
         await expectAll(checkpoint, tensors);
         await checkpoint.close();
@@ -547,19 +548,17 @@ describe("weights/checkpoint", () => {
 
     it("count where a whole file lies beside them, and a notice says that it is not read", async () => {
       const { tensors, files } = sharded();
-      const checkpoint = await Checkpoint.open(
-        folderOf({ ...files, "model.safetensors": renamed(tensors, () => NORM) }),
-      );
+      const checkpoint = await openWeights(folderOf({ ...files, "model.safetensors": renamed(tensors, () => NORM) }));
       assert.match(
         checkpoint.notices.join(),
         /model\.safetensors lies beside model\.safetensors\.index\.json and is not read/,
       );
       await expectAll(checkpoint, tensors);
-      assert.deepEqual((await Checkpoint.open(folderOf(files))).notices, []);
+      assert.deepEqual((await openWeights(folderOf(files))).notices, []);
       const whole = {
         [INDEX]: { weight_map: Object.fromEntries([...tensors.keys()].map((name) => [name, "model.safetensors"])) },
       };
-      assert.deepEqual((await Checkpoint.open(folderOf({ ...whole, "model.safetensors": tensors }))).notices, []);
+      assert.deepEqual((await openWeights(folderOf({ ...whole, "model.safetensors": tensors }))).notices, []);
     });
 
     it("are refused when one is missing, which is named", async () => {
@@ -578,7 +577,7 @@ describe("weights/checkpoint", () => {
           { ...files, [INDEX]: { weight_map: { ...files[INDEX].weight_map, [NORM]: file } } },
           async (path) => {
             const folder = await openFolder(path);
-            await assert.rejects(Checkpoint.open(folder), weightsError(/does not stay in the folder/));
+            await assert.rejects(openWeights(folder), weightsError(/does not stay in the folder/));
           },
         );
       }
@@ -626,7 +625,7 @@ describe("weights/checkpoint", () => {
         const index = { ...files[INDEX], metadata: { total_size: total } };
         await refused({ ...files, [INDEX]: index }, /total_size .*, the tensors have 190 bytes/);
       }
-      const unsaid = await Checkpoint.open(folderOf({ ...files, [INDEX]: { weight_map: files[INDEX].weight_map } }));
+      const unsaid = await openWeights(folderOf({ ...files, [INDEX]: { weight_map: files[INDEX].weight_map } }));
       assert.equal(unsaid.totalBytes, 190);
     });
 
@@ -640,7 +639,7 @@ describe("weights/checkpoint", () => {
         return { ...source, close: async () => void closed++ };
       };
       await assert.rejects(
-        Checkpoint.open(folder),
+        openWeights(folder),
         weightsError(/model-2\.safetensors: the safetensors header is not valid JSON/),
       );
       assert.equal(closed, 2);
@@ -658,7 +657,7 @@ describe("weights/checkpoint", () => {
       const mask = encodeNpz(new Map([["decoder.0.bias", f32([1], random)]]));
       const others = { "pytorch_model.bin": "x", "vae-oid.npz": mask, "flax_model.msgpack": "x", "config.json": {} };
       await withFolder(others, async (path) => {
-        const opening = Checkpoint.open(await openFolder(path));
+        const opening = openWeights(await openFolder(path));
         await assert.rejects(
           opening,
           weightsError(/only flax_model\.msgpack, pytorch_model\.bin, vae-oid\.npz, which is not read/),
@@ -690,7 +689,7 @@ describe("weights/checkpoint", () => {
       await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
       try {
         const folder = await openFolder(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-        const checkpoint = await Checkpoint.open(folder);
+        const checkpoint = await openWeights(folder);
         await expectAll(checkpoint, tensors);
         assert.deepEqual(wholes, [INDEX]);
         await checkpoint.close();

@@ -8,6 +8,7 @@ import { fixtures } from "../parity/reference.js";
 import { inTemporaryFolder } from "../support/temporary.js";
 import { weightsError } from "./helpers.js";
 import { expectSameWeights } from "./same-weights.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 const presets = join(fixtures, "keras");
 const models = join(fixtures, "models");
@@ -21,7 +22,7 @@ async function changed(change: (folder: string) => Promise<void>, body: (open: P
   await inTemporaryFolder(async (folder) => {
     await cp(join(presets, "tiny-pg2-sharded"), folder, { recursive: true });
     await change(folder);
-    await body(Checkpoint.open(await openFolder(folder)));
+    await body(openWeights(await openFolder(folder)));
   });
 }
 type Index = { metadata: { total_size: number }; weight_map: Record<string, string | string[]> };
@@ -51,11 +52,11 @@ describe("weights/keras-files", () => {
   }
 
   it("a preset's file may be given by its name", async () => {
-    const whole = await Checkpoint.open(await openFolder(join(presets, "tiny-pg1", "model.weights.h5")));
+    const whole = await openWeights(await openFolder(join(presets, "tiny-pg1", "model.weights.h5")));
     assert.equal(whole.entries.size, 84);
-    const sharded = await Checkpoint.open(await openFolder(join(presets, "tiny-pg2-sharded", INDEX)));
+    const sharded = await openWeights(await openFolder(join(presets, "tiny-pg2-sharded", INDEX)));
     assert.equal(sharded.entries.size, 101);
-    const shard = await Checkpoint.open(await openFolder(join(presets, "tiny-pg2-sharded", "model_00002.weights.h5")));
+    const shard = await openWeights(await openFolder(join(presets, "tiny-pg2-sharded", "model_00002.weights.h5")));
     assert.ok(shard.entries.size < 50);
     for (const checkpoint of [whole, sharded, shard]) await checkpoint.close();
   });
@@ -131,9 +132,9 @@ describe("weights/keras-files", () => {
       (folder) => writeFile(join(folder, "model_00002.weights.h5"), "nothing"),
       (open) => assert.rejects(open, weightsError(/model_00002\.weights\.h5: is no HDF5 file/)),
     );
-    const first = await Checkpoint.open(await openFolder(join(presets, "tiny-pg1")));
+    const first = await openWeights(await openFolder(join(presets, "tiny-pg1")));
     const expected = new Map([...first.entries].map(([name, { shape }]) => [name, shape]));
-    const other = await Checkpoint.open(await openFolder(join(presets, "tiny-pg2")));
+    const other = await openWeights(await openFolder(join(presets, "tiny-pg2")));
     assert.throws(
       () => other.check(expected),
       weightsError(/unexpected \(\d+\): .*pre_feedforward_layernorm/, /in the file "layers\//),
@@ -145,7 +146,7 @@ describe("weights/keras-files", () => {
   it("behind a URL they are refused with advice", async () => {
     const folder = await openFolder("http://127.0.0.1:9/model.weights.h5");
     await assert.rejects(
-      Checkpoint.open(folder),
+      openWeights(folder),
       weightsError(/from a folder on disk, not by ranges; download them and give/),
     );
   });

@@ -20,6 +20,7 @@ import { fixtures } from "../parity/reference.js";
 import { requestsOf } from "../support/serve.js";
 import { counting, weightsError, withFolder } from "./helpers.js";
 import { expectSameWeights } from "./same-weights.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 const archives = join(fixtures, "npz");
 const models = join(fixtures, "models");
@@ -40,7 +41,7 @@ function folderOf(bytes: Uint8Array): { folder: Folder; source: ReturnType<typeo
   const folder = { name: "folder", localPath: null, open: async () => source, has: absent, readJson: absent };
   return { folder: { ...folder, weightFile: "tiny.npz", readBytes: absent } as Folder, source };
 }
-const opened = async (arrays: Arrays): Promise<Checkpoint> => Checkpoint.open(folderOf(encodeNpz(arrays)).folder);
+const opened = async (arrays: Arrays): Promise<Checkpoint> => openWeights(folderOf(encodeNpz(arrays)).folder);
 const refused = (arrays: Arrays, ...patterns: RegExp[]): Promise<void> =>
   assert.rejects(opened(arrays), weightsError(/tiny\.npz/, ...patterns));
 
@@ -91,7 +92,7 @@ describe("weights/npz-files", () => {
   });
 
   it("tensors that start at a whole number of their width may be mapped, and no others", async () => {
-    const checkpoint = await Checkpoint.open(await openFolder(join(archives, "tiny-pg2", "bf16.npz")));
+    const checkpoint = await openWeights(await openFolder(join(archives, "tiny-pg2", "bf16.npz")));
     const placed = [...checkpoint.entries.values()].filter(isPlaced);
     const even = placed.filter(({ start }) => start % 2 === 0);
     const size = (list: typeof placed): number => list.reduce((sum, { start, end }) => sum + end - start, 0);
@@ -103,7 +104,7 @@ describe("weights/npz-files", () => {
   it("behind a URL it is read by ranges", async () => {
     const bytes = (await readFile(join(archives, "tiny-pg2", "f32.npz"))).length;
     const served = await requestsOf(join(archives, "tiny-pg2"), async (url) => {
-      const checkpoint = await Checkpoint.open(await openFolder(`${url}f32.npz`));
+      const checkpoint = await openWeights(await openFolder(`${url}f32.npz`));
       assert.deepEqual([checkpoint.mappableBytes, checkpoint.entries.size], [0, 101]);
       const name = "language_model.model.layers.2.mlp.down_proj.weight";
       await checkpoint.stage(name);
@@ -120,7 +121,7 @@ describe("weights/npz-files", () => {
 
   it("opening reads headers only, and staging a layer reads that layer only", async () => {
     const { folder, source } = folderOf(encodeNpz(await arraysOf("tiny-pg2")));
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     const gating = checkpoint.entries.get("language_model.model.layers.1.mlp.up_proj.weight")!;
     assert.deepEqual([gating.name, gating.shape], ["params/llm/layers/mlp/gating_einsum[1, 1]", [48, 32]]);
     source.ranges.length = 0;
@@ -138,7 +139,7 @@ describe("weights/npz-files", () => {
   it("a deflated archive is unpacked once, whatever its arrays hold", async () => {
     const bytes = await readFile(join(archives, "tiny-pg2", "deflated.npz"));
     const { folder, source } = folderOf(bytes);
-    const checkpoint = await Checkpoint.open(folder);
+    const checkpoint = await openWeights(folder);
     assert.ok([...checkpoint.entries.values()].every((entry) => !isPlaced(entry)));
     source.ranges.length = 0;
     await checkpoint.stage("");
@@ -205,13 +206,13 @@ describe("weights/npz-files", () => {
         const at = Buffer.from(bytes).indexOf(from);
         bytes.set(new TextEncoder().encode(to), at);
         const { folder } = folderOf(bytes);
-        await assert.rejects(Checkpoint.open(folder), weightsError(header(fault), /numpy\.ascontiguousarray/));
+        await assert.rejects(openWeights(folder), weightsError(header(fault), /numpy\.ascontiguousarray/));
       }
     });
 
     it("when it is no archive, or one of something else", async () => {
       await assert.rejects(
-        Checkpoint.open(folderOf(new Uint8Array(100)).folder),
+        openWeights(folderOf(new Uint8Array(100)).folder),
         weightsError(/^folder\/tiny\.npz: expected a zip archive, found zeros/),
       );
       await refused(
@@ -277,7 +278,7 @@ describe("weights/npz-files", () => {
     afterEach(() => rm(folder, { recursive: true }));
 
     it("is found among other archives", async () => {
-      const checkpoint = await Checkpoint.open(await openFolder(folder));
+      const checkpoint = await openWeights(await openFolder(folder));
       assert.equal(checkpoint.entries.get("language_model.model.norm.weight")!.file, "pt_224.npz");
       await checkpoint.close();
     });
@@ -285,22 +286,22 @@ describe("weights/npz-files", () => {
     it("is asked for by its name where there are several", async () => {
       await copyFile(tiny, join(folder, "ft.npz"));
       const several = weightsError(/holds several models, ft\.npz, pt_224\.npz; give the path of one/);
-      await assert.rejects(Checkpoint.open(await openFolder(folder)), several);
-      const checkpoint = await Checkpoint.open(await openFolder(join(folder, "ft.npz")));
+      await assert.rejects(openWeights(await openFolder(folder)), several);
+      const checkpoint = await openWeights(await openFolder(join(folder, "ft.npz")));
       assert.equal(checkpoint.entries.get("language_model.model.norm.weight")!.file, "ft.npz");
       await checkpoint.close();
     });
 
     it("gives way to safetensors", async () => {
       await copyFile(join(models, "tiny-pg1", "model.safetensors"), join(folder, "model.safetensors"));
-      const checkpoint = await Checkpoint.open(await openFolder(folder));
+      const checkpoint = await openWeights(await openFolder(folder));
       assert.equal(checkpoint.entries.get("language_model.model.norm.weight")!.file, "model.safetensors");
       await checkpoint.close();
     });
 
     it("is read by name as a safetensors file is", async () => {
       const file = join(models, "tiny-pg2-sharded", "model-00002-of-00003.safetensors");
-      const checkpoint = await Checkpoint.open(await openFolder(file));
+      const checkpoint = await openWeights(await openFolder(file));
       assert.ok(checkpoint.entries.size > 20 && checkpoint.entries.size < 60);
       await checkpoint.close();
       await withFolder({ "other.bin": "x" }, async (path) => {
@@ -314,9 +315,9 @@ describe("weights/npz-files", () => {
 
   it("bf16 is read whether NumPy calls it |V2 or <V2", async () => {
     const bytes = new Uint8Array(await readFile(join(archives, "tiny-pg1", "bf16.npz")));
-    const plain = await Checkpoint.open(folderOf(bytes).folder);
+    const plain = await openWeights(folderOf(bytes).folder);
     const renamed = Buffer.from(Buffer.from(bytes).toString("latin1").replaceAll("'|V2'", "'<V2'"), "latin1");
-    const other = await Checkpoint.open(folderOf(new Uint8Array(renamed)).folder);
+    const other = await openWeights(folderOf(new Uint8Array(renamed)).folder);
     const name = "language_model.model.layers.1.mlp.down_proj.weight";
     for (const checkpoint of [plain, other]) await checkpoint.stage(name);
     const [a, b] = [plain, other].map((checkpoint) => checkpoint.get(name, [32, 37]));

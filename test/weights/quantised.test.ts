@@ -10,7 +10,6 @@ import { dense, heldDtype } from "../../layers/stored.js";
 import { runKernel } from "../../layers/kernel.js";
 import { kernelAddon } from "../../src/backends/native/kernels.js";
 import { MappingHolder } from "../../src/backends/native/weight-holder.js";
-import { Checkpoint } from "../../weights/checkpoint.js";
 import type { CheckpointEntry } from "../../weights/checkpoint-entry.js";
 import { type FloatDType, toFloat32 } from "../../weights/dtype.js";
 import { WeightsError } from "../../weights/errors.js";
@@ -24,6 +23,7 @@ import type { TensorData } from "../../weights/tensor-data.js";
 import { leakFree, onEachBackend, withKernels } from "../support/backends.js";
 import { expectLogits, FILE, matrices, near, nearest, PACKED_MODELS, same } from "../support/packed-matrices.js";
 import { tinyFolder } from "../support/tiny.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 describe("packed matrices of bitsandbytes", () => {
   it("are unpacked to the very numbers that bitsandbytes unpacks them to", async () => {
@@ -87,7 +87,7 @@ describe("a packed matrix that lies is refused by its name", () => {
     const folder = mkdtempSync(path.join(tmpdir(), "paligemma-packed-"));
     try {
       await writeSafetensors(path.join(folder, "model.safetensors"), tensors);
-      const checkpoint = await Checkpoint.open(await openFolder(folder));
+      const checkpoint = await openWeights(await openFolder(folder));
       try {
         await checkpoint.stage("");
       } finally {
@@ -301,7 +301,7 @@ describe("the folder of a packed checkpoint", () => {
     tensors.delete(missing);
     writeFileSync(file, "");
     await writeSafetensors(file, tensors);
-    await assert.rejects(Checkpoint.open(await openFolder(folder)), {
+    await assert.rejects(openWeights(await openFolder(folder)), {
       message: /layers\.\d+\.self_attn\.k_proj\.weight.*missing/,
     });
     rmSync(folder, { recursive: true });

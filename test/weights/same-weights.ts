@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
 import { Checkpoint, openFolder } from "../../weights/index.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 /** Rows of the token table of the tiny models in the forms that hold no row for `<image>`. */
 const VOCABULARY = 299;
 
 /** Every tensor of two checkpoints, compared bit for bit; of the second, a safetensors file, only the rows of the table that the first one has. */
 export async function expectSameWeights(theirPlace: string, ourPlace: string): Promise<void> {
-  const theirs = await Checkpoint.open(await openFolder(theirPlace));
-  const ours = await Checkpoint.open(await openFolder(ourPlace));
+  const theirs = await openWeights(await openFolder(theirPlace));
+  const ours = await openWeights(await openFolder(ourPlace));
   assert.deepEqual([...theirs.entries.keys()].sort(), [...ours.entries.keys()].sort());
   let heard = 0;
   await theirs.stage("", (bytes) => (heard += bytes));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { canonicalName, Checkpoint, openFile, openFolder, readHeader } from "../../weights/index.js";
 import { LAYOUTS, spelled } from "../../weights/spellings.js";
 import { fixtures } from "../parity/reference.js";
+import { openWeights } from "../../weights/open-weights.js";
 
 const models = join(fixtures, "models");
 
@@ -29,7 +30,7 @@ describe("weights/layouts", () => {
     ["robotics", "tiny-pg2-robotics"],
   ] as const) {
     it(`${layout} spells every tensor as ${model} does`, async () => {
-      const checkpoint = await Checkpoint.open(await openFolder(join(models, "tiny-pg2")));
+      const checkpoint = await openWeights(await openFolder(join(models, "tiny-pg2")));
       const ours = [...checkpoint.entries.keys()].map((name) => spelled(name, layout));
       assert.deepEqual(ours.sort(), await namesIn(model));
       await checkpoint.close();
@@ -37,7 +38,7 @@ describe("weights/layouts", () => {
   }
 
   it("every spelling leads back to the tensor", async () => {
-    const checkpoint = await Checkpoint.open(await openFolder(join(models, "tiny-pg1")));
+    const checkpoint = await openWeights(await openFolder(join(models, "tiny-pg1")));
     for (const layout of LAYOUTS) {
       for (const name of checkpoint.entries.keys()) {
         const back = canonicalName(spelled(name, layout)).replace("lm_head", "model.embed_tokens");

@@ -10,7 +10,7 @@ import { kernelAddon } from "../../../../src/backends/native/kernels.js";
 import { MappingHolder } from "../../../../src/backends/native/weight-holder.js";
 import { PaliGemma } from "../../../../src/paligemma.js";
 import { savePretrained } from "../../../../src/checkpoints/saving/save-pretrained.js";
-import { Checkpoint } from "../../../../weights/checkpoint.js";
+import { openWeights } from "../../../../weights/open-weights.js";
 import { WeightsError } from "../../../../weights/errors.js";
 import { openFolder } from "../../../../weights/source.js";
 import { fixtures, readReference } from "../../../parity/reference.js";
@@ -125,7 +125,7 @@ withKernels("a mapped weight file [tensorflow]", () => {
     it(`that is ${what} between its header and its numbers is an error that names it`, () =>
       withCopy(async (folder, weights) => {
         const holder = new MappingHolder(kernelAddon()!, null);
-        const checkpoint = await Checkpoint.open(await openFolder(folder), { holder });
+        const checkpoint = await openWeights(await openFolder(folder), { holder });
         await change(weights);
         await assert.rejects(checkpoint.stage(""), refused(weights, /it was changed since it was opened/));
         await checkpoint.close();
@@ -135,7 +135,7 @@ withKernels("a mapped weight file [tensorflow]", () => {
   it("that is cut while it is packed into 8 bit is an error that names it", () =>
     withCopy(async (folder, weights) => {
       const holder = new MappingHolder(kernelAddon()!, null, (_, shape) => (shape.length > 1 ? "int8" : null));
-      const checkpoint = await Checkpoint.open(await openFolder(folder), { holder });
+      const checkpoint = await openWeights(await openFolder(folder), { holder });
       await checkpoint.stage("multi_modal_projector");
       await truncate(weights, 4096);
       await assert.rejects(checkpoint.stage("language_model"), refused(weights, /was cut|was written to/));

@@ -7,20 +7,14 @@ import { parseConfig } from "../../../../src/model/config.js";
 import { checkpointInfo } from "../../../../src/checkpoints/info/index.js";
 import { PaliGemma } from "../../../../src/paligemma.js";
 import { convertCheckpoint, type ConvertOptions } from "../../../../src/checkpoints/saving/convert.js";
-import {
-  canonicalName,
-  Checkpoint,
-  fromFloat32,
-  openFolder,
-  toFloat32,
-  WeightsError,
-} from "../../../../weights/index.js";
+import { canonicalName, fromFloat32, openFolder, toFloat32, WeightsError } from "../../../../weights/index.js";
 import { LAYOUTS } from "../../../../weights/spellings.js";
 import { fixtures } from "../../../parity/reference.js";
 import { inTemporaryFolder } from "../../../support/temporary.js";
 import { cli } from "../../../support/run-cli.js";
 import { tinyFolder } from "../../../support/tiny.js";
 import { writeTwin } from "../../../support/tiny-twin.js";
+import { openWeights } from "../../../../weights/open-weights.js";
 
 const npz = (name: string): string => path.join(fixtures, "npz", `${name}.npz`);
 const keras = (name: string): string => path.join(fixtures, "keras", name);
@@ -29,7 +23,7 @@ const keras = (name: string): string => path.join(fixtures, "keras", name);
 async function tensorsOf(
   place: string,
 ): Promise<Map<string, { dtype: string; shape: readonly number[]; bytes: Buffer }>> {
-  const checkpoint = await Checkpoint.open(await openFolder(place));
+  const checkpoint = await openWeights(await openFolder(place));
   const tensors = new Map<string, { dtype: string; shape: readonly number[]; bytes: Buffer }>();
   for (const [name, { dtype, shape }] of checkpoint.entries) {
     const pieces: Uint8Array[] = [];

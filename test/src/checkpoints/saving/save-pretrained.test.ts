@@ -14,6 +14,7 @@ import { adapterFolder } from "../../../support/adapters.js";
 import { counts, onEachBackend } from "../../../support/backends.js";
 import { inTemporaryFolder } from "../../../support/temporary.js";
 import { tinyFolder, tinyNetwork } from "../../../support/tiny.js";
+import { openWeights } from "../../../../weights/open-weights.js";
 
 const reference = (model: string) => readReference(path.join(fixtures, "references", model, "prompt"));
 
@@ -56,7 +57,7 @@ onEachBackend("saving a loaded model", (backend) => {
       model.dispose();
       const [ours, theirs] = await Promise.all(
         [path.join(folder, "ours"), tinyFolder("tiny-pg2-bf16")].map(async (place) =>
-          Checkpoint.open(await openFolder(place)),
+          openWeights(await openFolder(place)),
         ),
       );
       for (const [name, { shape }] of theirs.entries) {
