@@ -5,7 +5,6 @@ import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, isObject, parseStrictJson, shown, type JsonObject } from "./json.js";
 import type { ByteSource } from "./byte-source.js";
 import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-data.js";
-import { writeWholeFile } from "./write-file.js";
 
 export type { TensorData } from "./tensor-data.js";
 
@@ -158,20 +157,8 @@ export function encodeSafetensors(
   return joinBytes("encodeSafetensors", fileParts(tensors, metadata, "encodeSafetensors"));
 }
 
-/**
- * Writes a safetensors file, tensor by tensor, beside its place, and moves it there at the end: on failure nothing is left and
- * what was at `path` stays. Throws `WeightsError` naming the path when a tensor does not fit its description or writing fails.
- */
-export async function writeSafetensors(
-  path: string,
-  tensors: ReadonlyMap<string, TensorData>,
-  metadata?: Readonly<Record<string, string>>,
-): Promise<void> {
-  await writeWholeFile(path, fileParts(tensors, metadata, path));
-}
-
-/** The file in order: length and header, then each tensor's bytes. */
-function fileParts(
+/** A file in order: length and header, then each tensor's bytes. Throws `WeightsError` naming `where` as `encodeSafetensors` does. */
+export function fileParts(
   tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> | undefined,
   where: string,

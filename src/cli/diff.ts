@@ -8,8 +8,8 @@ import {
   type TensorDifference,
   worstOf,
 } from "../inspection/compare-runs.js";
-import { withHeadsOf } from "../inspection/module-dump.js";
-import { readRun } from "../inspection/run-files.js";
+import { withHeadsOf } from "../runs/module-dump.js";
+import { readRun } from "../runs/run-files.js";
 import { readsFile } from "./declared-files.js";
 import { numberFor } from "./options.js";
 

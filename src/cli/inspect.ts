@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
 
 import { InputError } from "../base/errors.js";
-import { exportRun, type KeptPass, type RunDescription } from "../inspection/export-run.js";
+import { exportRun, type KeptPass, type RunDescription } from "../runs/export-run.js";
 import { parsePositions } from "../hooks/positions.js";
-import { RUN_ENDINGS } from "../inspection/run-files.js";
+import { RUN_ENDINGS } from "../runs/run-files.js";
 import type { CaptureRequest } from "../hooks/run.js";
 import type { PaliGemma } from "../paligemma.js";
 import { writes } from "./declared-files.js";

@@ -6,7 +6,7 @@ import type { ActivationCache } from "../hooks/activation-cache.js";
 import type { Edit } from "../hooks/edit.js";
 import type { Positions } from "../hooks/positions.js";
 import { writeRun } from "./run-files.js";
-import type { StoredTensor } from "./stored-run.js";
+import type { StoredTensor } from "../inspection/stored-run.js";
 
 /** Version of the hook names and of the metadata keys; it rises when a name changes its meaning. */
 export const EXPORT_SCHEMA = "1";

@@ -15,8 +15,8 @@ import {
   type ModuleContext,
   type ModuleTensor,
   POST_NORM_MODULE,
-} from "./module-names.js";
-import { type StoredRun, type StoredTensor, toNumbers } from "./stored-run.js";
+} from "../inspection/module-names.js";
+import { type StoredRun, type StoredTensor, toNumbers } from "../inspection/stored-run.js";
 
 /** A file of the dump, and which tensor it holds. */
 type DumpFile = ModuleTensor & { file: string };

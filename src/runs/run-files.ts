@@ -7,7 +7,8 @@ import { WeightsError } from "../../weights/errors.js";
 import { decodeUtf8, parseStrictJson, shown } from "../../weights/json.js";
 import { readNpy, writeNpy } from "../../weights/npy.js";
 import { openNpz, writeNpz } from "../../weights/npz.js";
-import { readHeader, writeSafetensors } from "../../weights/safetensors.js";
+import { readHeader } from "../../weights/safetensors.js";
+import { writeSafetensors } from "../../weights/write-safetensors.js";
 import type { ByteSource } from "../../weights/byte-source.js";
 import { openFile } from "../../weights/source.js";
 import type { TensorData } from "../../weights/tensor-data.js";
@@ -16,7 +17,7 @@ import { InputError } from "../base/errors.js";
 import { inOrderOfComputation } from "../hooks/hook-order.js";
 import { readModuleDump } from "./module-dump.js";
 import { checkedMetadata, decodeRunJson, encodeRunJson } from "./run-json.js";
-import { type StoredRun, type StoredTensor, toNumbers } from "./stored-run.js";
+import { type StoredRun, type StoredTensor, toNumbers } from "../inspection/stored-run.js";
 
 /** The member of a .npz that holds the metadata: no array, so that `numpy.load(path)[name]` is one line for every activation. */
 const METADATA = "__metadata__.json";

@@ -2,7 +2,7 @@ import { isObject, parseStrictJson, shown } from "../../weights/json.js";
 import { WeightsError } from "../../weights/errors.js";
 import { checkedBytes, isSizes } from "../../weights/tensor-data.js";
 import { InputError } from "../base/errors.js";
-import type { StoredRun, StoredTensor } from "./stored-run.js";
+import type { StoredRun, StoredTensor } from "../inspection/stored-run.js";
 
 /** Most bytes of numbers (four each) that are written as JSON, which takes several times as much. */
 export const MAX_JSON_NUMBERS = 1_000_000;

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
-import { readHeader, writeSafetensors } from "../../weights/safetensors.js";
+import { readHeader } from "../../weights/safetensors.js";
+import { writeSafetensors } from "../../weights/write-safetensors.js";
 import { memorySource } from "../../weights/source.js";
 import type { TensorData } from "../../weights/tensor-data.js";
 import { fixtures } from "../parity/reference.js";

@@ -4,9 +4,10 @@ import type { AddressInfo } from "node:net";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
+import type {
+  Checkpoint} from "../../weights/index.js";
 import {
   canonicalName,
-  Checkpoint,
   encodeNpz,
   encodeSafetensors,
   LM_HEAD,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
-import { Checkpoint, openFolder } from "../../weights/index.js";
+import { openFolder } from "../../weights/index.js";
 import { openWeights } from "../../weights/open-weights.js";
 
 /** Rows of the token table of the tiny models in the forms that hold no row for `<image>`. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { canonicalName, Checkpoint, openFile, openFolder, readHeader } from "../../weights/index.js";
+import { canonicalName, openFile, openFolder, readHeader } from "../../weights/index.js";
 import { LAYOUTS, spelled } from "../../weights/spellings.js";
 import { fixtures } from "../parity/reference.js";
 import { openWeights } from "../../weights/open-weights.js";

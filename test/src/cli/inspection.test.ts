@@ -5,7 +5,7 @@ import path from "node:path";
 
 import sharp from "sharp";
 
-import { readRun } from "../../../src/inspection/run-files.js";
+import { readRun } from "../../../src/runs/run-files.js";
 import { packageRoot } from "../../../src/base/package-root.js";
 import { longOnCpu, onEachBackend } from "../../support/backends.js";
 import { cli } from "../../support/run-cli.js";

@@ -5,7 +5,7 @@ import { Command } from "commander";
 
 import { addDiff } from "../../../src/cli/diff.js";
 import { compareRuns, exceeds, type TensorDifference, worstOf } from "../../../src/inspection/compare-runs.js";
-import { writeRun } from "../../../src/inspection/run-files.js";
+import { writeRun } from "../../../src/runs/run-files.js";
 import type { StoredTensor } from "../../../src/inspection/stored-run.js";
 import { fixtures } from "../../parity/reference.js";
 import { withFolder } from "../../weights/helpers.js";

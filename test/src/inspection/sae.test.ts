@@ -6,7 +6,8 @@ import * as tf from "@tensorflow/tfjs";
 
 import { noTap, type Tap } from "../../../layers/tap.js";
 import { InputError } from "../../../src/base/errors.js";
-import { JumpReluSae, loadSae } from "../../../src/inspection/sae.js";
+import { JumpReluSae } from "../../../src/inspection/sae.js";
+import { loadSae } from "../../../src/runs/load-sae.js";
 import type { FeatureEdit } from "../../../src/inspection/sae-edits.js";
 import type { ReconstructionError } from "../../../src/inspection/sae-error.js";
 import { spliceSae, type SpliceOptions } from "../../../src/inspection/sae-splice.js";

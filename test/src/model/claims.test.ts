@@ -5,7 +5,7 @@ import { deflateRawSync } from "node:zlib";
 
 import { useBackend } from "../../../src/backends/backend.js";
 import { ConfigError } from "../../../src/base/errors.js";
-import { readRun } from "../../../src/inspection/run-files.js";
+import { readRun } from "../../../src/runs/run-files.js";
 import { MaskCodec } from "../../../src/masks/codec.js";
 import { loadTokenizer } from "../../../src/input/tokenizer/tokenizer.js";
 import { requireMemoryFor } from "../../../weights/available-memory.js";

@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { compareRuns, type RunDifference } from "../../../src/inspection/compare-runs.js";
-import { withHeadsOf } from "../../../src/inspection/module-dump.js";
+import { withHeadsOf } from "../../../src/runs/module-dump.js";
 import { hooksOfModule, type ModuleContext, type ModuleTensor } from "../../../src/inspection/module-names.js";
-import { readRun } from "../../../src/inspection/run-files.js";
+import { readRun } from "../../../src/runs/run-files.js";
 import { encodeSafetensors, memorySource, readHeader, type TensorData } from "../../../weights/index.js";
 import { fixtures } from "../../parity/reference.js";
 import { weightsError, withFolder } from "../../weights/helpers.js";

@@ -5,7 +5,7 @@ import path from "node:path";
 import { InputError } from "../../../src/base/errors.js";
 import { hookCatalogue } from "../../../src/model/hook-catalogue.js";
 import { inOrderOfComputation } from "../../../src/hooks/hook-order.js";
-import { readRun, writeRun } from "../../../src/inspection/run-files.js";
+import { readRun, writeRun } from "../../../src/runs/run-files.js";
 import type { StoredTensor } from "../../../src/inspection/stored-run.js";
 import { loadConfig } from "../../../src/loading/load-network.js";
 import { encodeNpy, encodeNpz, encodeSafetensors, openFolder, type TensorData } from "../../../weights/index.js";

@@ -8,7 +8,7 @@ import { InputError } from "../../../../src/base/errors.js";
 import { loadConfig, loadNetwork } from "../../../../src/loading/load-network.js";
 import { PaliGemma } from "../../../../src/paligemma.js";
 import { savePretrained } from "../../../../src/checkpoints/saving/save-pretrained.js";
-import { Checkpoint, openFolder } from "../../../../weights/index.js";
+import { openFolder } from "../../../../weights/index.js";
 import { fixtures, modelInputs, readReference } from "../../../parity/reference.js";
 import { adapterFolder } from "../../../support/adapters.js";
 import { counts, onEachBackend } from "../../../support/backends.js";
