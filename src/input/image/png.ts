@@ -1,6 +1,7 @@
 import { latin1 } from "./latin1.js";
 import { inflateSync } from "node:zlib";
 
+import { NoRoomError } from "../decoding-room.js";
 import { apngScreens, countApngFrames } from "./apng.js";
 import type { Decoder } from "./decoder.js";
 import { type Metadata, orientationOf } from "./orientation.js";
@@ -26,7 +27,8 @@ async function decodeStill(bytes: Uint8Array): Promise<RawImage> {
   try {
     return await decoded(bytes);
   } catch (error) {
-    const alone = pixelsAlone(bytes);
+    const isDamage = !(error instanceof NoRoomError || error instanceof UnsupportedPicture);
+    const alone = isDamage ? pixelsAlone(bytes) : null;
     if (alone === null) throw error;
     return await decoded(alone).catch(() => Promise.reject(error));
   }
