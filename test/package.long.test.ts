@@ -6,6 +6,7 @@ import path from "node:path";
 
 import type { Diagnosis } from "../src/doctor/diagnose.js";
 import { packageRoot } from "../src/base/package-root.js";
+import { allPages } from "./docs/page.js";
 import { heldoutFolder } from "./heldout/heldout.js";
 
 const run = (folder: string, command: string, ...args: string[]) =>
@@ -31,6 +32,11 @@ describe("the package", () => {
       files.filter((file) => /\/(test|benchmarks|demo-training)\/|\.png$|\.py$/.test(file)),
       [],
     );
+  });
+
+  it("holds every page of the documentation", () => {
+    const installed = path.join(folder, "node_modules", "paligemma-tfjs");
+    for (const { name, text } of allPages()) assert.equal(readFileSync(path.join(installed, name), "utf8"), text);
   });
 
   it("installed in an empty folder, imports, asks the demo checkpoint, and lends its layers to a tf.model", () => {
