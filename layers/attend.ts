@@ -26,7 +26,7 @@ export function attend(
   tap: Tap = noTap,
 ): tf.Tensor {
   const whole = listens(tap, "hook_attn_scores", "hook_pattern");
-  const z = whole ? null : runMasked("PaligemmaAttend", { q, k, v }, mask, scaling);
+  const z = whole ? null : attendedAtOnce(q, k, v, mask, scaling);
   if (z) return tap("hook_z", z);
   return tf.tidy(() => {
     const S = mask ? mask.shape[3]! : k.shape[1]!;
@@ -59,18 +59,19 @@ export function attendInPieces(
   });
 }
 
-/** Runs a kernel that takes `mask`, or its twin without one where everything is open. */
-function runMasked(
-  name: "PaligemmaAttend" | "PaligemmaScores",
-  inputs: Record<string, tf.Tensor>,
-  mask: tf.Tensor | null,
-  { scale, softcap }: ScoreScaling,
-): tf.Tensor | null {
-  const attributes = { scale, softcap: softcap ?? 0 };
-  return mask === null
-    ? runKernel(`${name}Open`, inputs, attributes)
-    : runKernel(name, { ...inputs, mask }, attributes);
-}
+/** What kernels are told of the scaling: a cap of 0 is none. */
+const attributesOf = ({ scale, softcap }: ScoreScaling) => ({ scale, softcap: softcap ?? 0 });
+
+// Each kernel that takes a mask has a twin without one, where everything is open.
+const attendedAtOnce = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: tf.Tensor | null, scaling: ScoreScaling) =>
+  mask === null
+    ? runKernel("PaligemmaAttendOpen", { q, k, v }, attributesOf(scaling))
+    : runKernel("PaligemmaAttend", { q, k, v, mask }, attributesOf(scaling));
+
+const scoresAtOnce = (q: tf.Tensor, k: tf.Tensor, mask: tf.Tensor | null, scaling: ScoreScaling) =>
+  mask === null
+    ? runKernel("PaligemmaScoresOpen", { q, k }, attributesOf(scaling))
+    : runKernel("PaligemmaScores", { q, k, mask }, attributesOf(scaling));
 
 // k and v [B, S, K, H]; every score at once.
 function attendWhole(
@@ -95,7 +96,7 @@ function attendWhole(
     return headsFirst(z.reshape([B, N, T, H]));
   };
   return tf.tidy(() => {
-    const scores = tap("hook_attn_scores", runMasked("PaligemmaScores", { q, k }, mask, scaling) ?? plainScores());
+    const scores = tap("hook_attn_scores", scoresAtOnce(q, k, mask, scaling) ?? plainScores());
     const pattern = tap("hook_pattern", runKernel("PaligemmaSoftmax", { x: scores }) ?? scores.softmax());
     return runKernel("PaligemmaMix", { pattern, v }) ?? plainMix(pattern);
   });

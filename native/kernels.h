@@ -109,6 +109,12 @@ struct Kernels {
   void (*mix)(Pool&, const float* pattern, const Attention&);
 };
 
+// Every function of the struct, by name: tables are made from this list, so that none can be left out or change places.
+#define PALIGEMMA_KERNELS(X) \
+  X(linear) X(gatedMlp) X(mlp) X(rmsNorm) X(layerNorm) X(rope) X(attend) X(embed) X(add) X(softcap) X(widen) \
+  X(quantise4) X(quantise8) X(gelu) X(rmsScale) X(rmsScaled) X(layerScale) X(layerScaled) X(scores) \
+  X(softmax) X(mix)
+
 // The tables that this processor can run, best first; the last one runs everywhere.
 const Kernels* const* availableKernels(int* count);
 

@@ -8,10 +8,7 @@
 
 namespace paligemma {
 
-const Kernels kAvx2Kernels = {"avx2",
-    avx2::linear, avx2::gatedMlp, avx2::mlp, avx2::rmsNorm, avx2::layerNorm, avx2::rope, avx2::attend, avx2::embed, avx2::add,
-    avx2::softcap, avx2::widen, avx2::quantise4, avx2::quantise8, avx2::gelu, avx2::rmsScale, avx2::rmsScaled,
-    avx2::layerScale, avx2::layerScaled, avx2::scores, avx2::softmax, avx2::mix};
+const Kernels kAvx2Kernels = PALIGEMMA_TABLE("avx2");
 
 }  // namespace paligemma
 #endif

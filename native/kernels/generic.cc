@@ -7,9 +7,6 @@
 
 namespace paligemma {
 
-const Kernels kGenericKernels = {"generic",
-    generic::linear, generic::gatedMlp, generic::mlp, generic::rmsNorm, generic::layerNorm, generic::rope, generic::attend,
-    generic::embed, generic::add, generic::softcap, generic::widen, generic::quantise4, generic::quantise8, generic::gelu, generic::rmsScale,
-    generic::rmsScaled, generic::layerScale, generic::layerScaled, generic::scores, generic::softmax, generic::mix};
+const Kernels kGenericKernels = PALIGEMMA_TABLE("generic");
 
 }  // namespace paligemma

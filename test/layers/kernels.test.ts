@@ -63,7 +63,8 @@ function closeTo(actual: tf.Tensor | null, expected: ArrayLike<number>, limit: n
 }
 
 function run(name: OneResult, inputs: Record<string, tf.Tensor>, attributes: Record<string, number> = {}): tf.Tensor {
-  const result = runKernel(name, inputs, attributes);
+  const untyped = runKernel as (...call: [OneResult, typeof inputs, typeof attributes]) => tf.Tensor | null;
+  const result = untyped(name, inputs, attributes);
   assert.ok(result, `there is no kernel ${name}`);
   return result;
 }

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-import type { KernelName } from "../../../layers/kernel.js";
+import { type KernelName, KERNELS, type Signature } from "../../../layers/kernel.js";
 import { knowAttributeNames } from "./attribute-names.js";
 import { type KernelAddon, openKernelAddon } from "./kernel-addon.js";
 import type { NativeInfo } from "./native-info.js";
@@ -8,49 +8,6 @@ import { type NodeBackend, nodeBackend } from "./raw-ops.js";
 import type { IdleBackend } from "../../model/turns.js";
 import { registerStockKernels } from "./stock-kernels.js";
 import { kernelChoice } from "./variables.js";
-
-/** Order of the inputs of each operation in native/ops/, the type of each of its attributes, and its outputs if there are several. */
-const OPERATIONS: Record<
-  Exclude<KernelName, "PaligemmaProduct">,
-  { inputs: string[]; attributes?: Record<string, "int" | "float">; outputs?: number }
-> = {
-  PaligemmaLinear: { inputs: ["x", "w"], attributes: { activation: "int", coarse: "int", inner: "int" } },
-  PaligemmaLinearBias: {
-    inputs: ["x", "w", "bias"],
-    attributes: { activation: "int", coarse: "int", inner: "int" },
-  },
-  PaligemmaHeads: { inputs: ["x", "q", "k", "v"], attributes: { headDim: "int", coarse: "int" }, outputs: 3 },
-  PaligemmaHeadsBias: {
-    inputs: ["x", "q", "k", "v", "qBias", "kBias", "vBias"],
-    attributes: { headDim: "int", coarse: "int" },
-    outputs: 3,
-  },
-  PaligemmaGatedMlp: { inputs: ["x", "gate", "up", "down"], attributes: { coarse: "int", among: "int" } },
-  PaligemmaMlp: { inputs: ["x", "fc1", "bias1", "fc2", "bias2"], attributes: { coarse: "int" } },
-  PaligemmaGelu: { inputs: ["x"] },
-  PaligemmaRmsNorm: { inputs: ["x", "weight"], attributes: { eps: "float" } },
-  PaligemmaRmsScale: { inputs: ["x"], attributes: { eps: "float" } },
-  PaligemmaRmsScaled: { inputs: ["x", "scale", "weight"] },
-  PaligemmaLayerNorm: { inputs: ["x", "weight", "bias"], attributes: { eps: "float" } },
-  PaligemmaLayerScale: { inputs: ["x"], attributes: { eps: "float" } },
-  PaligemmaLayerScaled: { inputs: ["x", "scale", "weight", "bias"] },
-  PaligemmaRope: { inputs: ["x", "cos", "sin"] },
-  PaligemmaAttend: { inputs: ["q", "k", "v", "mask"], attributes: { scale: "float", softcap: "float" } },
-  PaligemmaAttendOpen: { inputs: ["q", "k", "v"], attributes: { scale: "float", softcap: "float" } },
-  PaligemmaScores: { inputs: ["q", "k", "mask"], attributes: { scale: "float", softcap: "float" } },
-  PaligemmaScoresOpen: { inputs: ["q", "k"], attributes: { scale: "float", softcap: "float" } },
-  PaligemmaSoftmax: { inputs: ["x"] },
-  PaligemmaMix: { inputs: ["pattern", "v"] },
-  PaligemmaRoom: { inputs: ["shape"] },
-  PaligemmaWriteCache: { inputs: ["keys", "values", "k", "v", "position"] },
-  PaligemmaEmbed: { inputs: ["ids", "w"], attributes: { scale: "float" } },
-  PaligemmaLastRow: { inputs: ["x"] },
-  PaligemmaPick: { inputs: ["first", "second", "index"] },
-  PaligemmaMask: { inputs: ["real", "types"], attributes: { window: "int", queries: "int", masked: "float" } },
-  PaligemmaAdd: { inputs: ["a", "b"] },
-  PaligemmaSoftcap: { inputs: ["x"], attributes: { softcap: "float" } },
-  PaligemmaWiden: { inputs: ["w"] },
-};
 
 /** TensorFlow operations that hand memory on and read none of it. */
 const METADATA_ONLY = new Set(["Reshape", "Identity", "ExpandDims", "Squeeze"]);
@@ -72,7 +29,8 @@ export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gp
   onGpu = gpu;
   addon = gpu || kernelChoice() !== "own" ? null : openKernelAddon(folder);
   if (!addon) return false;
-  for (const kernelName of Object.keys(OPERATIONS) as (keyof typeof OPERATIONS)[]) {
+  for (const kernelName of Object.keys(KERNELS) as KernelName[]) {
+    if (kernelName === "PaligemmaProduct") continue; // the addon multiplies packed weights by the same kernels as others
     tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
   }
   return true;
@@ -91,8 +49,8 @@ export function completeKernels(): void {
   else if (!stock) stock = registerStockKernels(nodeBackend(), onGpu || kernelChoice() === "gpu");
 }
 
-function kernelOf(name: keyof typeof OPERATIONS): tf.KernelFunc {
-  const { inputs: order, attributes: types = {}, outputs = 1 } = OPERATIONS[name];
+function kernelOf(name: KernelName): tf.KernelFunc {
+  const { inputs: order, attributes: types = {}, outputs = 1 }: Signature = KERNELS[name];
   return ({ inputs, attrs, backend }) => {
     const node = backend as unknown as NodeBackend;
     const { TF_ATTR_INT, TF_ATTR_FLOAT } = synchronised(node).binding;
