@@ -1,6 +1,7 @@
 // Knocks attention edges from the picture to the question out, and watches the answer: once all of the picture, once the
 // asked shape alone, once another shape of the same picture. The measure is the log-probability of the right answer.
-import { knockOut, logProbability, measure, PaliGemma, type Edit } from "../src/index.js";
+import { PaliGemma } from "../src/index.js";
+import { knockOut, logProbability, measure, type Edit } from "../src/doors/inspection.js";
 import { mean, patchesOf, percent, scenes } from "./scenes.js";
 
 const model = await PaliGemma.load();

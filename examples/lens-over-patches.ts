@@ -1,5 +1,6 @@
 // The logit lens over image patches: what would the decoder say behind each block if it had to answer at a patch?
-import { logitLens, PaliGemma } from "../src/index.js";
+import { PaliGemma } from "../src/index.js";
+import { logitLens } from "../src/doors/inspection.js";
 import { mean, patchesOf, percent, scenes } from "./scenes.js";
 
 const model = await PaliGemma.load();

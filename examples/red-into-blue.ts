@@ -1,7 +1,8 @@
 // Patches the residual stream of a red circle into the run of a blue one: where does "red" come back?
 import sharp from "sharp";
 
-import { activationPatching, logitDifference, PaliGemma } from "../src/index.js";
+import { PaliGemma } from "../src/index.js";
+import { activationPatching, logitDifference } from "../src/doors/inspection.js";
 import { patchesOf } from "./scenes.js";
 
 const SIZE = 224;

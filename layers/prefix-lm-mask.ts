@@ -53,7 +53,7 @@ export function prefixLmMask(
 }
 
 /** The mask of one batch row as text, a line per query: `1` open, `.` closed. Reads the tensor back. */
-export function drawMask(mask: tf.Tensor, row = 0): string {
+export function maskAsText(mask: tf.Tensor, row = 0): string {
   const cells = (mask.arraySync() as number[][][][])[row][0];
   return cells.map((line) => line.map((cell) => (cell > MASKED / 2 ? "1" : ".")).join("")).join("\n");
 }

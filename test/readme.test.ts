@@ -39,6 +39,7 @@ const NOT_RUN = new Map([
   ["npm run setup:native -- --gpu", "installs 8 GB, and needs a GPU"],
   ["npm run format", "changes files; CI runs format:check"],
   ["npm run docs:hooks", "changes a file; test/docs/hooks-page.test.ts compares it"],
+  ["npm run docs:names", "changes a file; test/docs/names-page.test.ts compares it"],
   ["npx mocha test/readme.test.ts", "is this test"],
 ]);
 
@@ -188,7 +189,8 @@ function pageTests(page: Page, shared: () => string): void {
 
   it("holds no figure that is still to be filled in", () => {
     const variables = /\b(PALIGEMMA|CUDA|HF)_[A-Z_]+\b/g; // of the environment, which are documented so
-    assert.equal(/\b[A-Z]+_[A-Z_]+\b/.exec(page.text.replaceAll(variables, ""))?.[0], undefined);
+    const names = page.name === "docs/names.md" ? /`[A-Z_]+`/g : variables; // constants that the package exports
+    assert.equal(/\b[A-Z]+_[A-Z_]+\b/.exec(page.text.replaceAll(variables, "").replaceAll(names, ""))?.[0], undefined);
   });
 
   it("links to files and anchors that exist, and names tests that exist", () => {
@@ -201,14 +203,22 @@ function pageTests(page: Page, shared: () => string): void {
   });
 }
 
+/** The source of a door of the package: package.json's exports name what is built of it. */
+function sourceOf(door: string | undefined): string {
+  const { exports } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as {
+    exports: Record<string, { default: string }>;
+  };
+  return exports[door === undefined ? "." : `./${door}`]!.default.replace("./dist/", "").replace(/\.js$/, ".ts");
+}
+
 /** Runs a snippet from a file beside node_modules, so that it finds the same TensorFlow.js as everything else. */
 async function runSnippet(snippet: string, name: string): Promise<void> {
   const folder = path.join(root, ".mutants");
   mkdirSync(folder, { recursive: true });
   const file = path.join(folder, name);
-  const source = snippet
-    .replaceAll('"paligemma-tfjs"', JSON.stringify(pathToFileURL(path.join(root, "src", "index.ts")).href))
-    .replaceAll('"paligemma-tfjs/layers"', JSON.stringify(pathToFileURL(path.join(root, "layers", "index.ts")).href));
+  const source = snippet.replaceAll(/"paligemma-tfjs(?:\/(\w+))?"/g, (_, door?: string) =>
+    JSON.stringify(pathToFileURL(path.join(root, sourceOf(door))).href),
+  );
   writeFileSync(file, source);
   const log = console.log;
   const write = process.stdout.write;

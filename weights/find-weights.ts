@@ -3,8 +3,9 @@ import { holdsBigVision } from "./npz-files.js";
 import { INDEX, SINGLE } from "./shard-index.js";
 import type { Folder } from "./byte-source.js";
 
-/** A Keras preset's weights in one file, and the index of several. */
+/** A Keras preset's weights in one file. */
 export const KERAS_SINGLE = "model.weights.h5";
+/** The index of a Keras preset in several files. */
 export const KERAS_INDEX = "model.weights.json";
 /** Its vocabulary, a SentencePiece model. Source: keras-hub 0.32, tokenizers/sentence_piece_tokenizer.py and utils/preset_utils.py. */
 export const KERAS_VOCABULARY = "assets/tokenizer/vocabulary.spm";

@@ -9,10 +9,11 @@ import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-d
 export type { TensorData } from "./tensor-data.js";
 
 /**
- * Longest header that is read, in bytes, and most tensors in it: both come from the file, and parsing takes several times as much
- * memory. PaliGemma 2 28B has about 1,500 tensors, a training with its optimizer some thousands.
+ * Longest header that is read, in bytes: the length comes from the file, and parsing takes several times as much memory. PaliGemma 2 28B
+ * has about 1,500 tensors.
  */
 export const MAX_HEADER_BYTES = 20_000_000;
+/** Most tensors of a header that is read; a training with its optimizer has some thousands. */
 export const MAX_TENSORS = 100_000;
 
 /** Longest name of a tensor that is read, in characters: those of models have about a hundred, and messages repeat them. */

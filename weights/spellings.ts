@@ -12,6 +12,7 @@ import { EMBEDDING, LM_HEAD } from "./names.js";
  * An output head of its own is `language_model.lm_head.weight` in the first two and `lm_head.weight` at the top of the others.
  */
 export const LAYOUTS = ["hub", "vision-tower", "model", "in-memory", "robotics"] as const;
+/** One of `LAYOUTS`. */
 export type Layout = (typeof LAYOUTS)[number];
 
 const withoutVisionModel = (name: string): string => name.replace(/^vision_tower\.vision_model\./, "vision_tower.");

@@ -1,4 +1,4 @@
-import type { Checkpoint} from "../../weights/checkpoint.js";
+import type { Checkpoint } from "../../weights/checkpoint.js";
 import { type CheckpointOptions } from "../../weights/checkpoint.js";
 import { openWeights } from "../../weights/open-weights.js";
 import type { Folder } from "../../weights/byte-source.js";

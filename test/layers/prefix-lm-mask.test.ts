@@ -5,7 +5,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs";
 
 import { MASKED } from "../../layers/axes.js";
-import { drawMask, prefixLmMask } from "../../layers/prefix-lm-mask.js";
+import { maskAsText, prefixLmMask } from "../../layers/prefix-lm-mask.js";
 import { fixtures } from "../parity/reference.js";
 import { leakFree, onEachBackend } from "../support/backends.js";
 
@@ -28,7 +28,7 @@ onEachBackend("the prefix-LM mask", () => {
         const [real, types] = [digits(attention_mask), digits(token_type_ids)];
         for (const [expected, width] of [[full, null] as const, [local, window] as const]) {
           const mask = prefixLmMask(real, types, width);
-          expected.forEach((lines, row) => assert.equal(`\n${drawMask(mask, row)}\n`, `\n${lines.join("\n")}\n`));
+          expected.forEach((lines, row) => assert.equal(`\n${maskAsText(mask, row)}\n`, `\n${lines.join("\n")}\n`));
         }
       });
     });
@@ -36,9 +36,9 @@ onEachBackend("the prefix-LM mask", () => {
     it(`of the last positions alone is the end of the whole: ${name}`, () => {
       tf.tidy(() => {
         const [real, types] = [digits(attention_mask), digits(token_type_ids)];
-        const whole = drawMask(prefixLmMask(real, types, window)).split("\n");
+        const whole = maskAsText(prefixLmMask(real, types, window)).split("\n");
         for (const queries of [1, 3]) {
-          assert.deepEqual(drawMask(prefixLmMask(real, types, window, queries)).split("\n"), whole.slice(-queries));
+          assert.deepEqual(maskAsText(prefixLmMask(real, types, window, queries)).split("\n"), whole.slice(-queries));
         }
       });
     });

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 
 import * as tf from "@tensorflow/tfjs";
 
-import * as api from "../../src/index.js";
+import * as api from "../support/api.js";
 import { reportRun } from "../../src/pictures/report-run.js";
-import * as pictures from "../../src/pictures/index.js";
+import * as pictures from "../../src/doors/pictures.js";
 import * as weights from "../../weights/index.js";
 import { WeightsError } from "../../weights/errors.js";
 import { tinyFolder } from "../support/tiny.js";

@@ -4,8 +4,7 @@ import type { AddressInfo } from "node:net";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
-import type {
-  Checkpoint} from "../../weights/index.js";
+import type { Checkpoint } from "../../weights/index.js";
 import {
   canonicalName,
   encodeNpz,

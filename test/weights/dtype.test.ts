@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { bytesOf, DTYPES, fromFloat32, toFloat32, toInt32 } from "../../weights/index.js";
+import { bytesOf, fromFloat32, STORED_DTYPES as DTYPES, toFloat32, toInt32 } from "../../weights/index.js";
 import { randomBytes, randomOf, weightsError } from "./helpers.js";
 
 /** A value by the definition of an IEEE-like format, in doubles: slow, and nothing in common with the code under test. */

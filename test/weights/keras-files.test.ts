@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
-import type { Checkpoint} from "../../weights/index.js";
+import type { Checkpoint } from "../../weights/index.js";
 import { openFolder } from "../../weights/index.js";
 import { isKerasState, kerasParts } from "../../weights/keras-names.js";
 import { fixtures } from "../parity/reference.js";

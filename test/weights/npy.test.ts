@@ -5,7 +5,7 @@ import fc from "fast-check";
 import {
   bytesOf,
   decodeNpy,
-  DTYPES,
+  STORED_DTYPES as DTYPES,
   encodeNpy,
   MAX_NPY_HEADER,
   memorySource,

@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import fc from "fast-check";
-import type {
-  Checkpoint} from "../../weights/index.js";
+import type { Checkpoint } from "../../weights/index.js";
 import {
   encodeNpz,
   memorySource,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import {
   bytesOf,
-  DTYPES,
+  STORED_DTYPES as DTYPES,
   encodeSafetensors,
   MAX_HEADER_BYTES,
   MAX_TENSORS,

@@ -7,6 +7,7 @@ import { partOf } from "../../adapters/adapter-info.js";
 
 /** Parts of a model that are told apart; "language" is the decoder without its embedding. */
 export const PARTS = ["vision", "projector", "language", "embedding"] as const;
+/** One of `PARTS`. */
 export type Part = (typeof PARTS)[number];
 
 /** Numbers of a part, and its bytes on disk by stored type or packed form. */

@@ -20,6 +20,7 @@ import { parseSize } from "./size.js";
 
 /** A type that tensors are saved in. */
 export type SavedDtype = keyof typeof STORED;
+/** Every such type. */
 export const SAVED_DTYPES = Object.keys(STORED) as SavedDtype[];
 
 /** How a model is saved. */

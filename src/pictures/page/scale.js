@@ -19,7 +19,10 @@ import { numberText } from "./text.js";
 /** Smaller values are drawn as this one on a logarithmic scale. */
 export const LOG_FLOOR = 1e-6;
 
-/** @type {readonly Normalisation[]} */
+/**
+ * Every way to scale the numbers of a map.
+ * @type {readonly Normalisation[]}
+ */
 export const NORMALISATIONS = ["raw", "renormalised", "min-max", "log"];
 
 /**
