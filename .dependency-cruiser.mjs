@@ -55,7 +55,7 @@ export default {
       comment: "src holds its doors and the facade; everything else belongs to a room of the table",
       severity: "error",
       from: {},
-      to: { path: "^src/", pathNot: `${inRooms(ROOMS)}|^src/(index|cli)\\.ts$` },
+      to: { path: "^src/", pathNot: `${inRooms(ROOMS)}|^src/(index|cli|config)\\.ts$` },
     },
     {
       name: "nothing-imports-a-door",

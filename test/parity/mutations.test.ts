@@ -16,7 +16,7 @@ type Network = { loadConfig: typeof loadConfig; loadNetwork: typeof loadNetwork;
 /** The network of a copy of the source with the mistake planted. */
 async function mutant(mutation: Mutation, id: string): Promise<Network> {
   const load = plant(mutation, id);
-  return { ...(await load<Network>("load-network.ts")), ...(await load<Network>("decoding/decode.ts")) };
+  return { ...(await load<Network>("loading/load-network.ts")), ...(await load<Network>("decoding/decode.ts")) };
 }
 
 /** What gives the mutant away, or null when it passes for the real thing. A mutant that crashes is no catch. */
