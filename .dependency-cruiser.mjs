@@ -1,6 +1,6 @@
 /**
- * Rooms of `src` from the ground up: a room imports rooms that stand before it, `layers` and `weights`, and no others; type imports count.
- * docs/architecture.md says what each holds.
+ * Rooms of `src` from the ground up: a room imports rooms that stand before it, `layers` and `weights`, and no others;
+ * type imports count. docs/architecture.md says what each holds.
  */
 export const ROOMS = [
   "base",

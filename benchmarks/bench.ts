@@ -116,7 +116,8 @@ program
   });
 
 try {
-  // Taken out of the process's own list: the native part's loader (node-pre-gyp) reads that too, and takes --dir for its own.
+  // Taken out of the process's own list: the native part's loader (node-pre-gyp) reads that too, and takes --dir for
+  // its own.
   await program.parseAsync(process.argv.splice(2), { from: "user" });
 } catch (error) {
   console.error(

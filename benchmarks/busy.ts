@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 const TICKS = 100;
 
 /**
- * Seconds that all processors together have been busy since the system started, the time that a virtual machine's host took away
- * included; null where the system does not say.
+ * Seconds that all processors together have been busy since the system started, the time that a virtual machine's host
+ * took away included; null where the system does not say.
  */
 export function busySeconds(): number | null {
   try {

@@ -21,10 +21,10 @@ const IN_FILE: Readonly<Record<StoredType, FloatDType>> = { bfloat16: "BF16", fl
 const PIECE = 2 ** 22;
 
 /**
- * Writes a full-size checkpoint of seeded random weights in the published layout: config.json, safetensors files of at most 5 GB
- * with their index, the processor's and the generation's settings, and a tokenizer that stands in for Gemma's. It is written
- * beside its place and moved there when complete; about 300 MB of memory are used. Throws an `Error` when the folder is there
- * already or the disk has not enough room.
+ * Writes a full-size checkpoint of seeded random weights in the published layout: config.json, safetensors files of at
+ * most 5 GB with their index, the processor's and the generation's settings, and a tokenizer that stands in for
+ * Gemma's. It is written beside its place and moved there when complete; about 300 MB of memory are used. Throws an
+ * `Error` when the folder is there already or the disk has not enough room.
  */
 export async function makeCheckpoint({ out, seed, log = () => {}, ...which }: CheckpointRequest): Promise<void> {
   const place = resolve(out);

@@ -9,8 +9,8 @@ import type { Sample, SampleRequest } from "./sample.js";
 export type Side = "ours" | "transformers";
 
 /**
- * A sample, with the seconds from the start of its process until it could begin to load, and how many processors were busy
- * with something else meanwhile, on average (null where the system does not say).
+ * A sample, with the seconds from the start of its process until it could begin to load, and how many processors were
+ * busy with something else meanwhile, on average (null where the system does not say).
  */
 export type TimedSample = Sample & { startup: number; otherLoad: number | null };
 
@@ -20,8 +20,8 @@ export const python = (): string => process.env.PALIGEMMA_PYTHON ?? "python3";
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /**
- * Takes one sample in a fresh process. Throws an `Error` with what the process said last when it fails, is killed, as for want
- * of memory, or is not done after `limit` seconds.
+ * Takes one sample in a fresh process. Throws an `Error` with what the process said last when it fails, is killed, as
+ * for want of memory, or is not done after `limit` seconds.
  */
 export async function sampleOf(
   side: Side,

@@ -8,7 +8,10 @@ import type { Subject } from "./demo-case.js";
 export const endless = ({ network, config }: PaliGemma): PaliGemmaModel =>
   Object.create(network, { config: { value: { ...config, eosTokenIds: [] } } }) as PaliGemmaModel;
 
-/** How long does each token behind the first take, greedy, whatever the tokens are? One sample a run, after one for warm-up. */
+/**
+ * How long does each token behind the first take, greedy, whatever the tokens are? One sample a run, after one for
+ * warm-up.
+ */
 export async function tokenTimes({ model, inputs }: Subject, tokens: number, repetitions: number): Promise<Samples> {
   const run = async () => {
     let first = 0;

@@ -1,7 +1,10 @@
 /** Milliseconds between two looks at the event loop, when nothing holds it up. */
 const INTERVAL = 5;
 
-/** What `work` gives, and the longest time in seconds for which the event loop did not come to a timer of 5 ms meanwhile. */
+/**
+ * What `work` gives, and the longest time in seconds for which the event loop did not come to a timer of 5 ms
+ * meanwhile.
+ */
 export async function longestGap<Result>(work: () => Promise<Result>): Promise<{ result: Result; gap: number }> {
   let last = performance.now();
   let gap = 0;

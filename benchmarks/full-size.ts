@@ -21,7 +21,10 @@ export type FullSizeRequest = {
   effort: Effort;
 };
 
-/** Measures checkpoints of full size; gives the raw samples and the text for the README, or null when nothing could be measured. */
+/**
+ * Measures checkpoints of full size; gives the raw samples and the text for the README, or null when nothing could be
+ * measured.
+ */
 export async function measureFullSize(
   { cases, dir, make, sides, effort }: FullSizeRequest,
   log: (line: string) => void,

@@ -24,8 +24,8 @@ export async function forwardTimes(
 const ROUNDS = 200_000;
 
 /**
- * Milliseconds that a run without hooks spends at the places where listeners could stand: at each of them the path of a tap is made,
- * the question whether anybody listens is asked, and the activation is handed through.
+ * Milliseconds that a run without hooks spends at the places where listeners could stand: at each of them the path of a
+ * tap is made, the question whether anybody listens is asked, and the activation is handed through.
  */
 export function unusedPlacesTime({ model }: Subject, repetitions: number): Samples {
   const names = hookCatalogue(model.config).map(({ name }) => name);

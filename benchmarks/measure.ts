@@ -1,7 +1,10 @@
 /** Times of the same work, in milliseconds. */
 export type Samples = number[];
 
-/** Runs every body once for warm-up, then all of them in turn `repetitions` times, so that a drift of the machine hits each alike. */
+/**
+ * Runs every body once for warm-up, then all of them in turn `repetitions` times, so that a drift of the machine hits
+ * each alike.
+ */
 export async function alternating<Name extends string>(
   repetitions: number,
   bodies: Record<Name, () => Promise<void>>,

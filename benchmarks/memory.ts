@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
 
-/** Bytes of this process: the peak, and what is resident now, of its own and mapped from files (0 where the system does not say). */
+/**
+ * Bytes of this process: the peak, and what is resident now, of its own and mapped from files (0 where the system does
+ * not say).
+ */
 export type Resident = { peakBytes: number; ownBytes: number; fileBytes: number };
 
 /** Reads the kernel's account of this process. */

@@ -4,8 +4,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * Takes a checkpoint's weights out of the system's cache, without rights over other files: dd asks the kernel to forget one file.
- * A page that another process has mapped stays.
+ * Takes a checkpoint's weights out of the system's cache, without rights over other files: dd asks the kernel to forget
+ * one file. A page that another process has mapped stays.
  */
 export async function dropFromCache(folder: string): Promise<void> {
   for (const file of await weightFiles(folder))
@@ -19,7 +19,9 @@ export async function readIntoCache(folder: string): Promise<void> {
   }
 }
 
-/** Share of a checkpoint's weights that lies in the system's cache; null where the system does not say (no `fincore`). */
+/**
+ * Share of a checkpoint's weights that lies in the system's cache; null where the system does not say (no `fincore`).
+ */
 export async function cachedShare(folder: string): Promise<number | null> {
   const arguments_ = ["--bytes", "--noheadings", "--raw", "-o", "RES,SIZE", ...(await weightFiles(folder))];
   const { status, stdout } = spawnSync("fincore", arguments_, { encoding: "utf8" });

@@ -8,7 +8,10 @@ const HELD: readonly DtypeChoice[] = ["bfloat16", "int8", "nf4"];
 /** Questions to the demo checkpoint, of about 75 positions each. */
 const QUESTIONS = 8;
 
-/** What holding the demo checkpoint in fewer bits does to its distributions, at each position of some questions, as Markdown. */
+/**
+ * What holding the demo checkpoint in fewer bits does to its distributions, at each position of some questions, as
+ * Markdown.
+ */
 export async function measureQuality(log: (line: string) => void): Promise<string> {
   const reference = await demoLogits("float32");
   const lines = ["| held in | mean KL, nats | largest | same best token | positions |", "|---|---|---|---|---|"];

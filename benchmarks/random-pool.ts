@@ -1,13 +1,16 @@
 import type { Spread } from "./tensors.js";
 
-/** Values in the pool: a prime, so that no row of a matrix begins where another did, however often the pool is run through. */
+/**
+ * Values in the pool: a prime, so that no row of a matrix begins where another did, however often the pool is run
+ * through.
+ */
 const POOL = 16_777_259;
 /** From one tensor's place in the pool to the next; any number serves, as the pool's length is prime. */
 const STRIDE = 10_368_889;
 
 /**
- * Seeded normal values without end: made once from a counter, then read from a place of their own for each tensor. The same
- * seed gives the same values anywhere, and a tensor does not depend on those before it.
+ * Seeded normal values without end: made once from a counter, then read from a place of their own for each tensor. The
+ * same seed gives the same values anywhere, and a tensor does not depend on those before it.
  */
 export class RandomPool {
   private readonly normals: Float32Array;

@@ -32,7 +32,10 @@ export type CaseResult = {
   coldShare: number | null;
 };
 
-/** Measures one case in rounds: each side in a fresh process, cold and then warm, the sides in turn and the first one changing. */
+/**
+ * Measures one case in rounds: each side in a fresh process, cold and then warm, the sides in turn and the first one
+ * changing.
+ */
 export async function measureCase(
   which: Case,
   model: string,

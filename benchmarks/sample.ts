@@ -20,8 +20,8 @@ export type SampleRequest = {
 };
 
 /**
- * One answer: seconds to the first token, seconds for each further one on average (null without any), and the ids; of this side,
- * the longest gap of the event loop in seconds.
+ * One answer: seconds to the first token, seconds for each further one on average (null without any), and the ids; of
+ * this side, the longest gap of the event loop in seconds.
  */
 export type AnswerSample = { first: number; further: number | null; tokens: number[]; gap?: number };
 

@@ -15,7 +15,10 @@ export type Fill<T> = (tensor: T) => Iterable<Uint8Array>;
 export const sizeOf = ({ shape }: Named, dtype: FloatDType): number =>
   shape.reduce((product, axis) => product * axis, bytesOf(dtype));
 
-/** Distributes tensors over files, in order, each file as full as it may be. Source: huggingface_hub, `split_state_dict_into_shards`. */
+/**
+ * Distributes tensors over files, in order, each file as full as it may be. Source: huggingface_hub,
+ * `split_state_dict_into_shards`.
+ */
 export function planShards<T extends Named>(tensors: readonly T[], dtype: FloatDType): T[][] {
   const shards: T[][] = [[]];
   let bytes = 0;

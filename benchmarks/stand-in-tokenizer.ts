@@ -1,8 +1,8 @@
 import { IMAGE_TOKEN } from "./variants.js";
 
 /**
- * tokenizer.json and tokenizer_config.json of a tokenizer without words: every text becomes its UTF-8 bytes. Special, location,
- * segment and byte tokens have Gemma's own ids, so that any id the model gives is below its vocabulary.
+ * tokenizer.json and tokenizer_config.json of a tokenizer without words: every text becomes its UTF-8 bytes. Special,
+ * location, segment and byte tokens have Gemma's own ids, so that any id the model gives is below its vocabulary.
  */
 export function standInTokenizer(): { tokenizer: object; config: object } {
   const special = { "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4 };

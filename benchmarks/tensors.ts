@@ -11,8 +11,8 @@ export type TensorPlan = { name: string; shape: number[]; spread: Spread };
 type Add = (name: string, shape: number[], spread: Spread) => void;
 
 /**
- * Every tensor of a checkpoint under the hub's names, in the order in which the published model holds them. The values keep
- * activations within the range of a trained model's: what a matrix gives is about as large as what went in.
+ * Every tensor of a checkpoint under the hub's names, in the order in which the published model holds them. The values
+ * keep activations within the range of a trained model's: what a matrix gives is about as large as what went in.
  */
 export function tensorsOf({ variant, resolution }: Case): TensorPlan[] {
   const plan: TensorPlan[] = [];
@@ -30,8 +30,9 @@ const CENTRED_NORM: Spread = { mean: 0, deviation: 0.1 };
 const PLAIN_NORM: Spread = { mean: 1, deviation: 0.1 };
 
 /**
- * The MLPs add several times what the embedding brings and attention adds less: else the tied head would answer each token with
- * itself, or every token with what the picture says. So generated ids keep changing, and show whether two programs agree.
+ * The MLPs add several times what the embedding brings and attention adds less: else the tied head would answer each
+ * token with itself, or every token with what the picture says. So generated ids keep changing, and show whether two
+ * programs agree.
  */
 const MLP_GAIN = 5;
 const LOUD_NORM: Spread = { mean: 2, deviation: 0.1 };

@@ -1,5 +1,6 @@
-// Knocks attention edges from the picture to the question out, and watches the answer: once all of the picture, once the
-// asked shape alone, once another shape of the same picture. The measure is the log-probability of the right answer.
+// Knocks attention edges from the picture to the question out, and watches the answer: once all of the picture, once
+// the asked shape alone, once another shape of the same picture. The measure is the log-probability of the right
+// answer.
 import { PaliGemma } from "../src/index.js";
 import { knockOut, logProbability, measure, type Edit } from "../src/doors/inspection.js";
 import { mean, patchesOf, percent, scenes } from "./scenes.js";

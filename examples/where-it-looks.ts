@@ -1,6 +1,6 @@
-// Where does the model look when it says a colour? For every held-out picture of several shapes it is asked for the colour of
-// each; the measure is the part of the attention to the picture, from the position that chose the answer, that falls on the
-// patches of the asked shape, beside the part of the picture that these patches are.
+// Where does the model look when it says a colour? For every held-out picture of several shapes it is asked for the
+// colour of each; the measure is the part of the attention to the picture, from the position that chose the answer,
+// that falls on the patches of the asked shape, beside the part of the picture that these patches are.
 import { PaliGemma } from "../src/index.js";
 import { attentionRows, meanRow } from "../src/doors/inspection.js";
 import { mean, patchesOf, percent, scenes } from "./scenes.js";

@@ -12,10 +12,10 @@ export type ScoreScaling = { scale: number; softcap: number | null };
 const MAX_SCORES = 256 * 2 ** 20;
 
 /**
- * softmax(softcap(q·kᵀ · scale) + mask) · v, where query head n reads key head floor(n / (N / K)).
- * `q` [B, T, N, H], `k` and `v` [B, C, K, H] of which the first S positions count, `mask` [B, 1, T, S] of 0 and MASKED, or null
- * where all C are open -> [B, T, N, H]. Taps: hook_attn_scores and hook_pattern [B, N, T, S], hook_z [B, T, N, H].
- * Scores and pattern are formed whole only for a listener; else in pieces of queries. The caller owns the result.
+ * softmax(softcap(q·kᵀ · scale) + mask) · v, where query head n reads key head floor(n / (N / K)). `q` [B, T, N, H],
+ * `k` and `v` [B, C, K, H] of which the first S positions count, `mask` [B, 1, T, S] of 0 and MASKED, or null where all
+ * C are open -> [B, T, N, H]. Taps: hook_attn_scores and hook_pattern [B, N, T, S], hook_z [B, T, N, H]. Scores and
+ * pattern are formed whole only for a listener; else in pieces of queries. The caller owns the result.
  */
 export function attend(
   q: tf.Tensor,
@@ -37,7 +37,10 @@ export function attend(
   });
 }
 
-/** `attend` with all of k and v counting, `rows` queries at a time, without `hook_z`; the tap sees the scores of each piece. */
+/**
+ * `attend` with all of k and v counting, `rows` queries at a time, without `hook_z`; the tap sees the scores of each
+ * piece.
+ */
 export function attendInPieces(
   q: tf.Tensor,
   k: tf.Tensor,

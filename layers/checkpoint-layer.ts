@@ -5,8 +5,8 @@ import { isPresent } from "./present.js";
 import { Weight } from "./weight.js";
 
 /**
- * The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own, `matrix` one in
- * the form that the backend multiplies by (held.ts).
+ * The part of a checkpoint below one name; `get` checks the shape and hands over a tensor of the caller's own, `matrix`
+ * one in the form that the backend multiplies by (held.ts).
  */
 export interface WeightScope {
   at(path: string): WeightScope;
@@ -97,7 +97,9 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
     return child;
   }
 
-  /** Creates a child's weights under this layer's name: a symbolic `apply` builds the parent and never reaches `call`. */
+  /**
+   * Creates a child's weights under this layer's name: a symbolic `apply` builds the parent and never reaches `call`.
+   */
   protected buildChild(child: CheckpointLayer, ...shapes: tf.Shape[]): void {
     child.apply(symbolic(shapes));
   }
@@ -134,7 +136,9 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
   }
 }
 
-/** A checkpoint name without underscores at its start, which tfjs allows neither in a layer's name nor in a variable's. */
+/**
+ * A checkpoint name without underscores at its start, which tfjs allows neither in a layer's name nor in a variable's.
+ */
 const allowed = (name: string): string => name.replace(/^_+/, "");
 
 /** Placeholders of the given shapes: applying a layer to them creates its weights without computing anything. */

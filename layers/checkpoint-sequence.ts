@@ -6,8 +6,8 @@ import { noTap, type Tap } from "./tap.js";
 type Step = { path: string; layer: CheckpointLayer; relu: boolean };
 
 /**
- * Layers one after another, named by their places as in PyTorch's `Sequential`, where a ReLU takes a place as well. Taps: each
- * place that has a layer, behind the ReLU that follows it. The caller owns the result.
+ * Layers one after another, named by their places as in PyTorch's `Sequential`, where a ReLU takes a place as well.
+ * Taps: each place that has a layer, behind the ReLU that follows it. The caller owns the result.
  */
 export abstract class CheckpointSequence extends CheckpointLayer {
   private readonly steps: Step[] = [];

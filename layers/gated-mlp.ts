@@ -7,13 +7,16 @@ import { Linear } from "./linear.js";
 import { hasKernel, runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
 
-/** So many rows, and more, a kernel computes each for itself; the order in which it adds in fewer depends on how many they are. */
+/**
+ * So many rows, and more, a kernel computes each for itself; the order in which it adds in fewer depends on how many
+ * they are.
+ */
 const INDEPENDENT = 9;
 
 /**
- * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D].
- * `coarseProducts` as in `Linear`.
- * Checkpoint tensors: `{gate,up}_proj.weight` [F, D], `down_proj.weight` [D, F]. Taps: hook_pre, hook_pre_linear, hook_post.
+ * Gemma's MLP: down( gelu_tanh(gate(x)) · up(x) ). Input [..., D] -> [..., D]. `coarseProducts` as in `Linear`.
+ * Checkpoint tensors: `{gate,up}_proj.weight` [F, D], `down_proj.weight` [D, F]. Taps: hook_pre, hook_pre_linear,
+ * hook_post.
  */
 export class GatedMLP extends CheckpointLayer {
   static readonly className = "GatedMLP";
@@ -63,7 +66,10 @@ export class GatedMLP extends CheckpointLayer {
       return this.downProj.apply(post) as tf.Tensor;
     });
   }
-  /** Whether some of `among` rows can be computed without the others and have the same bits, where nobody listens to the steps. */
+  /**
+   * Whether some of `among` rows can be computed without the others and have the same bits, where nobody listens to the
+   * steps.
+   */
   canComputeSome(among: number): boolean {
     return among >= INDEPENDENT && this.isPlain && hasKernel("PaligemmaGatedMlp");
   }

@@ -5,8 +5,8 @@ import { runKernel } from "./kernel.js";
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 
 /**
- * The tanh form of GELU, elementwise: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))). Any shape; the caller owns the result.
- * Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, section 2.
+ * The tanh form of GELU, elementwise: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))). Any shape; the caller owns the
+ * result. Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415, section 2.
  */
 export function geluTanh(x: tf.Tensor): tf.Tensor {
   const activated = runKernel("PaligemmaGelu", { x });

@@ -73,7 +73,10 @@ export class GemmaAttention extends CheckpointLayer {
       return this.oProj.apply(z) as tf.Tensor;
     });
   }
-  /** What each head adds to the output, `z` [B, T, N, H] -> [B, T, N, D]; their sum over N is the layer's output. The caller owns it. */
+  /**
+   * What each head adds to the output, `z` [B, T, N, H] -> [B, T, N, D]; their sum over N is the layer's output. The
+   * caller owns it.
+   */
   outputsByHead(z: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
       const [B, T, N, H] = z.shape as [number, number, number, number];

@@ -18,8 +18,8 @@ export type GemmaBlockConfig = GemmaAttentionConfig & {
 };
 
 /**
- * `lastRowOnly`: the caller reads no other row of the output, so the block may return [B, 1, D]. It does so only where nobody
- * listens and the row has the same bits.
+ * `lastRowOnly`: the caller reads no other row of the output, so the block may return [B, 1, D]. It does so only where
+ * nobody listens and the row has the same bits.
  */
 export type GemmaBlockOptions = DecoderOptions & { lastRowOnly?: boolean };
 
@@ -85,8 +85,9 @@ export class GemmaBlock extends CheckpointLayer {
     });
   }
   /**
-   * The share of each head in hook_attn_out: `z` [B, T, N, H] -> [B, T, N, D]. With post-norms a share is divided by the scale
-   * that the norm had, `postScale` [B, T, 1], so that the shares still sum to the whole. The caller owns the result.
+   * The share of each head in hook_attn_out: `z` [B, T, N, H] -> [B, T, N, D]. With post-norms a share is divided by
+   * the scale that the norm had, `postScale` [B, T, 1], so that the shares still sum to the whole. The caller owns the
+   * result.
    */
   attnOutByHead(z: tf.Tensor, postScale: tf.Tensor | null): tf.Tensor {
     return tf.tidy(() => {

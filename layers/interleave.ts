@@ -3,8 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 import { hasKernel, runKernel } from "./kernel.js";
 
 /**
- * Rows of two tables, `first` [..., D] and `second` [..., D], each taken in its order: the next of `first` wherever `fromFirst` [B, T]
- * is true -> [B, T, D]. Every row of both is taken once. The caller owns the result.
+ * Rows of two tables, `first` [..., D] and `second` [..., D], each taken in its order: the next of `first` wherever
+ * `fromFirst` [B, T] is true -> [B, T, D]. Every row of both is taken once. The caller owns the result.
  */
 export function interleave(first: tf.Tensor, second: tf.Tensor, fromFirst: readonly (readonly boolean[])[]): tf.Tensor {
   const D = first.shape.at(-1)!;

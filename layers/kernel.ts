@@ -8,9 +8,10 @@ export type Signature = {
 };
 
 /**
- * Every kernel that a backend may have of its own, declared once: `runKernel` is typed by it, and a backend finds operands and attributes in it.
- * Each is an operation that the layers also know in plain TensorFlow.js. Where one does several steps at once, the steps have kernels as well,
- * for runs with a listener between them; they give the same bits: looking must not change what is seen.
+ * Every kernel that a backend may have of its own, declared once: `runKernel` is typed by it, and a backend finds
+ * operands and attributes in it. Each is an operation that the layers also know in plain TensorFlow.js. Where one does
+ * several steps at once, the steps have kernels as well, for runs with a listener between them; they give the same
+ * bits: looking must not change what is seen.
  */
 export const KERNELS = {
   // Of packed weights, in JavaScript or by TensorFlow's own operations; the addon's kernels read these as they are.
@@ -87,8 +88,8 @@ export const hasKernel = (name: KernelName): boolean =>
   !tf.engine().isTapeOn() && tf.getKernel(name, tf.getBackend()) !== undefined;
 
 /**
- * Runs the current backend's own kernel, or returns null where it has none: the caller then computes the plain form. The same
- * while a gradient is recorded, for the tape knows the plain operations only. The caller owns the result.
+ * Runs the current backend's own kernel, or returns null where it has none: the caller then computes the plain form.
+ * The same while a gradient is recorded, for the tape knows the plain operations only. The caller owns the result.
  */
 export function runKernel<Name extends OneResult>(
   name: Name,

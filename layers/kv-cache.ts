@@ -11,12 +11,12 @@ const SPARE = 128;
 type Held = { keys: tf.Tensor; values: tf.Tensor };
 
 /**
- * The keys and values of one decoder layer, of all positions so far, after RoPE.
- * Inputs: the new keys and values [B, T, K, H] -> all keys and all values [B, S, K, H], S = positions so far.
- * What it holds outlives the caller's tidy until `reset()` or `dispose()`; what it returns is the caller's.
+ * The keys and values of one decoder layer, of all positions so far, after RoPE. Inputs: the new keys and values [B, T,
+ * K, H] -> all keys and all values [B, S, K, H], S = positions so far. What it holds outlives the caller's tidy until
+ * `reset()` or `dispose()`; what it returns is the caller's.
  *
- * A backend with a kernel for it writes new positions in place, into tensors that have room for `capacity`; on any other
- * they grow by concatenation.
+ * A backend with a kernel for it writes new positions in place, into tensors that have room for `capacity`; on any
+ * other they grow by concatenation.
  */
 export class KVCache extends CheckpointLayer {
   static readonly className = "KVCache";
@@ -37,8 +37,8 @@ export class KVCache extends CheckpointLayer {
   }
 
   /**
-   * Takes new keys and values [B, T, K, H] and returns all so far as [B, C, K, H], C >= `length`: behind `length` there may be
-   * room whose numbers mean nothing. Throws `ShapeError` if B, K or H change.
+   * Takes new keys and values [B, T, K, H] and returns all so far as [B, C, K, H], C >= `length`: behind `length` there
+   * may be room whose numbers mean nothing. Throws `ShapeError` if B, K or H change.
    */
   append(keys: tf.Tensor, values: tf.Tensor): [keys: tf.Tensor, values: tf.Tensor] {
     this.checkFits("keys", this.held?.keys, keys);

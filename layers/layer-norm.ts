@@ -19,7 +19,9 @@ export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, eps:
   });
 }
 
-/** SigLIP's norm in float32. Input [..., D] -> [..., D]. Checkpoint tensors: `weight`, `bias` [D]. Taps as `RMSNorm`. */
+/**
+ * SigLIP's norm in float32. Input [..., D] -> [..., D]. Checkpoint tensors: `weight`, `bias` [D]. Taps as `RMSNorm`.
+ */
 export class LayerNorm extends CheckpointLayer {
   static readonly className = "SiglipLayerNorm";
   private readonly eps: number;

@@ -5,8 +5,8 @@ import type { Matrix, ProductOptions } from "./matrix.js";
 import type { Weight } from "./weight.js";
 
 /**
- * What a `Linear` is made of: `units` = out; `inner`, how many of the input's last axes are in's (default 1). `coarseProducts`
- * (default no): the input may be rounded to bfloat16 where 16-bit weights are multiplied faster so.
+ * What a `Linear` is made of: `units` = out; `inner`, how many of the input's last axes are in's (default 1).
+ * `coarseProducts` (default no): the input may be rounded to bfloat16 where 16-bit weights are multiplied faster so.
  */
 export type LinearArgs = CheckpointLayerArgs & {
   units: number;
@@ -15,7 +15,10 @@ export type LinearArgs = CheckpointLayerArgs & {
   coarseProducts?: boolean | undefined;
 };
 
-/** y = x·Wᵀ + b, with `gelu` the tanh form of GELU behind it. Input [..., in] or, with `inner`, in cut into several axes -> [..., out]. Checkpoint tensors: `weight` [out, in], `bias` [out] where there is one. */
+/**
+ * y = x·Wᵀ + b, with `gelu` the tanh form of GELU behind it. Input [..., in] or, with `inner`, in cut into several axes
+ * -> [..., out]. Checkpoint tensors: `weight` [out, in], `bias` [out] where there is one.
+ */
 export class Linear extends CheckpointLayer {
   static readonly className = "Linear";
   private readonly units: number;

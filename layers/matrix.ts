@@ -18,8 +18,8 @@ export type ProductOptions = {
 };
 
 /**
- * A stored matrix W [out, in] in the form that the current backend multiplies by fastest: one that has a kernel of its own
- * reads the weight as it is held, in 16 bit where the file has 16 bit.
+ * A stored matrix W [out, in] in the form that the current backend multiplies by fastest: one that has a kernel of its
+ * own reads the weight as it is held, in 16 bit where the file has 16 bit.
  *
  * On wasm a product with a transposed operand falls back to a naive loop (ten times slower), so a transposed copy is
  * kept there beside the variable. It is made at first use, made again when the variable has been assigned to, and
@@ -42,7 +42,10 @@ export class Matrix extends Weight {
     return this.parts.length > 0;
   }
 
-  /** gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller owns the result. */
+  /**
+   * gelu(x · Wᵀ + bias), without bias and GELU where they are not asked for; `x` [..., in] -> [..., out]. The caller
+   * owns the result.
+   */
   multiply(x: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
     if (!this.adapted) return this.multiplyOperand(x, options);
     const { inner = 1, ...rest } = options;

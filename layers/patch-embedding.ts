@@ -11,10 +11,11 @@ import type { Weight } from "./weight.js";
 export type PatchEmbeddingArgs = CheckpointLayerArgs & { hiddenSize: number; patchSize: number };
 
 /**
- * Patches to tokens: a convolution of kernel and stride `patchSize` with bias, flattened row by row, plus learned positions.
- * Input [B, height, width, C], both sides whole multiples of the patch -> [B, P, D], P = (height/patch)·(width/patch).
- * Checkpoint tensors: `patch_embedding.{weight,bias}` [D, C, patch, patch], `position_embedding.weight` [P, D].
- * Taps: hook_embed, hook_pos_embed [1, P, D], hook_full_embed. Throws `ShapeError` for a size that does not divide.
+ * Patches to tokens: a convolution of kernel and stride `patchSize` with bias, flattened row by row, plus learned
+ * positions. Input [B, height, width, C], both sides whole multiples of the patch -> [B, P, D], P =
+ * (height/patch)·(width/patch). Checkpoint tensors: `patch_embedding.{weight,bias}` [D, C, patch, patch],
+ * `position_embedding.weight` [P, D]. Taps: hook_embed, hook_pos_embed [1, P, D], hook_full_embed. Throws `ShapeError`
+ * for a size that does not divide.
  */
 export class PatchEmbedding extends CheckpointLayer {
   static readonly className = "PatchEmbedding";
@@ -44,7 +45,8 @@ export class PatchEmbedding extends CheckpointLayer {
     const [rows, columns] = this.grid(height, width);
     const p = this.patchSize;
     return tf.tidy(() => {
-      // The kernel is stored [D, C, y, x], so a patch is laid out channel by channel: then the convolution is a product.
+      // The kernel is stored [D, C, y, x], so a patch is laid out channel by channel: then the convolution is a
+      // product.
       const cut = pixels.reshape([B * rows, p, columns, p * C]).transpose([0, 2, 1, 3]); // [B·rows, columns, y, x·C]
       const patches = cut.reshape([B * rows * columns, p * p, C]).transpose([0, 2, 1]);
       const flat = patches.reshape([B, rows * columns, C * p * p]);

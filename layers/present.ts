@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * Whether a variable still has its numbers. Code that shares the process's TensorFlow.js may have freed them: `tf.disposeVariables` does, and leaves
- * the variable itself looking alive.
+ * Whether a variable still has its numbers. Code that shares the process's TensorFlow.js may have freed them:
+ * `tf.disposeVariables` does, and leaves the variable itself looking alive.
  */
 export function isPresent(variable: tf.LayerVariable): boolean {
   try {

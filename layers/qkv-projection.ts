@@ -11,8 +11,9 @@ export type HeadProjections = readonly [q: Linear, k: Linear, v: Linear];
 export type Heads = [q: tf.Tensor, k: tf.Tensor, v: tf.Tensor];
 
 /**
- * Queries, keys and values of `x` [B, T, D], each x·Wᵀ + b cut into heads of `headDim`. A kernel computes them at once where the
- * weights are held alike, with the bits that each has alone. `coarse` as in `Linear`. The caller owns the results.
+ * Queries, keys and values of `x` [B, T, D], each x·Wᵀ + b cut into heads of `headDim`. A kernel computes them at once
+ * where the weights are held alike, with the bits that each has alone. `coarse` as in `Linear`. The caller owns the
+ * results.
  */
 export function projectHeads(
   x: tf.Tensor,

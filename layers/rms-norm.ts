@@ -5,7 +5,9 @@ import { runKernel } from "./kernel.js";
 import { listens, noTap, type Tap } from "./tap.js";
 import type { Weight } from "./weight.js";
 
-/** x / sqrt(mean(x²) + eps) · (1 + weight): checkpoints centre `weight` on 0. `x` [..., D], `weight` [D] -> [..., D]. */
+/**
+ * x / sqrt(mean(x²) + eps) · (1 + weight): checkpoints centre `weight` on 0. `x` [..., D], `weight` [D] -> [..., D].
+ */
 export function rmsNorm(x: tf.Tensor, weight: tf.Tensor, eps: number, tap: Tap = noTap): tf.Tensor {
   const normed = listens(tap, "hook_scale") ? null : runKernel("PaligemmaRmsNorm", { x, weight }, { eps });
   if (normed) return tap("hook_out", normed);

@@ -6,7 +6,10 @@ import { projectHeads } from "./qkv-projection.js";
 import { Linear } from "./linear.js";
 import { noTap, type Tap } from "./tap.js";
 
-/** Width and heads of SigLIP's attention; the head size is hiddenSize / numAttentionHeads. `coarseProducts` as in `Linear`. */
+/**
+ * Width and heads of SigLIP's attention; the head size is hiddenSize / numAttentionHeads. `coarseProducts` as in
+ * `Linear`.
+ */
 export type SiglipAttentionConfig = {
   hiddenSize: number;
   numAttentionHeads: number;
@@ -14,8 +17,8 @@ export type SiglipAttentionConfig = {
 };
 
 /**
- * Multi-head attention with biases, every patch open to every other, scores scaled by H^-0.5.
- * Input [B, P, D] -> [B, P, D]. Checkpoint tensors: `{q,k,v,out}_proj.{weight,bias}`. Taps: hook_q, hook_k, hook_v and `attend`'s.
+ * Multi-head attention with biases, every patch open to every other, scores scaled by H^-0.5. Input [B, P, D] -> [B, P,
+ * D]. Checkpoint tensors: `{q,k,v,out}_proj.{weight,bias}`. Taps: hook_q, hook_k, hook_v and `attend`'s.
  */
 export class SiglipAttention extends CheckpointLayer {
   static readonly className = "SiglipAttention";

@@ -21,7 +21,10 @@ export class Weight {
     return this.variable.read();
   }
 
-  /** Puts a tensor of the same shape, which stays the caller's, in the variable's place; null: the variable itself again. */
+  /**
+   * Puts a tensor of the same shape, which stays the caller's, in the variable's place; null: the variable itself
+   * again.
+   */
   replace(standIn: tf.Tensor | null): void {
     this.standIn = standIn;
   }

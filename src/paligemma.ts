@@ -108,10 +108,11 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * Loads a model folder (path or http(s) URL), or one weight file with what lies beside it, in any form that `findWeights` knows; or
-   * a model on the Hugging Face Hub (`owner/name`, downloaded into its cache as far as it is not there); without one, the bundled demo.
-   * The folder of an adapter stands for its base model, where that is a folder here, with the adapter.
-   * Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying what to do.
+   * Loads a model folder (path or http(s) URL), or one weight file with what lies beside it, in any form that
+   * `findWeights` knows; or a model on the Hugging Face Hub (`owner/name`, downloaded into its cache as far as it is
+   * not there); without one, the bundled demo. The folder of an adapter stands for its base model, where that is a
+   * folder here, with the adapter. Throws `ConfigError`, `WeightsError`, `InputError` or `BackendError`, each saying
+   * what to do.
    */
   static async load(name?: string, options: LoadOptions = {}): Promise<PaliGemma> {
     checkOptions("load", options, LOAD_KINDS);
@@ -139,8 +140,9 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * Loads an adapter that PEFT has saved (`adapter_config.json`, `adapter_model.safetensors`) from a folder, a URL or the Hub, under a name
-   * of your own, for `setAdapters`. Throws `InputError` for a name that is taken, and `WeightsError` that lists whatever does not fit.
+   * Loads an adapter that PEFT has saved (`adapter_config.json`, `adapter_model.safetensors`) from a folder, a URL or
+   * the Hub, under a name of your own, for `setAdapters`. Throws `InputError` for a name that is taken, and
+   * `WeightsError` that lists whatever does not fit.
    */
   async loadAdapter(name: string, place: string, options: AdapterLoadOptions = {}): Promise<AdapterInfo> {
     const { signal } = checkOptions("loadAdapter", options, ADAPTER_LOAD_KINDS);
@@ -150,8 +152,9 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * Makes these adapters the active ones, and no others; `[]`: none. Names, or names with a factor for the low-rank part of each. A run or
-   * an answer that is under way ends in an `InputError` then. Throws `InputError` for unknown names and for adapters that exclude each other.
+   * Makes these adapters the active ones, and no others; `[]`: none. Names, or names with a factor for the low-rank
+   * part of each. A run or an answer that is under way ends in an `InputError` then. Throws `InputError` for unknown
+   * names and for adapters that exclude each other.
    */
   setAdapters(adapters: AdapterChoice): void {
     this.checkAlive();
@@ -164,7 +167,10 @@ export class PaliGemma extends TaskMethods {
     this.lora.unload(name);
   }
 
-  /** Folds the active adapters into the weights: nothing is slower then than without, and each changed matrix is there twice. */
+  /**
+   * Folds the active adapters into the weights: nothing is slower then than without, and each changed matrix is there
+   * twice.
+   */
   async mergeAdapters(): Promise<void> {
     this.checkAlive();
     await this.lora.merge();
@@ -176,7 +182,10 @@ export class PaliGemma extends TaskMethods {
     this.lora.unmerge();
   }
 
-  /** Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when aborted. */
+  /**
+   * Answers a question about its picture. Throws `InputError` for what cannot be asked, and the signal's reason when
+   * aborted.
+   */
   async generate(question: Question, options: GenerationOptions = {}): Promise<Answer> {
     checkOptions("generate", options, GENERATION_KINDS);
     const [answer] = await this.generateBatch([question], options);
@@ -184,8 +193,9 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * Answers questions, or a single one, with prompts of any length, `batchSize` at a time; each answer is the one that its question gets alone, and
-   * a picture of several questions is encoded once. Throws as `generate` does, for any of them.
+   * Answers questions, or a single one, with prompts of any length, `batchSize` at a time; each answer is the one that
+   * its question gets alone, and a picture of several questions is encoded once. Throws as `generate` does, for any of
+   * them.
    */
   async generateBatch(questions: Question | readonly Question[], options: BatchOptions = {}): Promise<Answer[]> {
     checkOptions("generateBatch", options, BATCH_KINDS);
@@ -195,8 +205,8 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * A picture after the vision tower and the projector, to be used as `image` in questions about it, which then skip both; the
-   * caller disposes it.
+   * A picture after the vision tower and the projector, to be used as `image` in questions about it, which then skip
+   * both; the caller disposes it.
    */
   async encodePicture(picture: Picture): Promise<EncodedPicture> {
     this.checkAlive();
@@ -209,8 +219,8 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * The log-likelihood of given answers, or of one, to a question, in their order: for multiple choice, or for a perplexity. The picture is
-   * encoded once.
+   * The log-likelihood of given answers, or of one, to a question, in their order: for multiple choice, or for a
+   * perplexity. The picture is encoded once.
    */
   async score(
     question: Question,
@@ -250,8 +260,9 @@ export class PaliGemma extends TaskMethods {
   }
 
   /**
-   * One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names), or the part of them that
-   * `positions` and `keys` select. Throws `InputError` before it runs where that would take more than the budget.
+   * One forward pass that keeps the activations chosen by `hooks` (globs or a predicate over names), or the part of
+   * them that `positions` and `keys` select. Throws `InputError` before it runs where that would take more than the
+   * budget.
    */
   runWithCache(inputs: Question | ModelInputs, request: RunRequest & { stopAt?: undefined }): Promise<CachedRun>;
   runWithCache(inputs: Question | ModelInputs, request: RunRequest): Promise<CachedRun<tf.Tensor | null>>;
@@ -267,14 +278,17 @@ export class PaliGemma extends TaskMethods {
     return this.withInputs(inputs, async (ready) => this.layoutOf(ready));
   }
 
-  /** Logits [B, T, V] of one forward pass in which activations are changed, by declared edits or by callbacks; the caller disposes them. */
+  /**
+   * Logits [B, T, V] of one forward pass in which activations are changed, by declared edits or by callbacks; the
+   * caller disposes them.
+   */
   async runWithHooks(inputs: Question | ModelInputs, edits: readonly Intervention[]): Promise<tf.Tensor> {
     return this.withInputs(inputs, (ready) => editedForward(this.network, ready, edits));
   }
 
   /**
-   * An answer token by token, each with its log-probability and the activations of the pass that chose it: step 0 is the
-   * prompt's. The consumer disposes each `cache`.
+   * An answer token by token, each with its log-probability and the activations of the pass that chose it: step 0 is
+   * the prompt's. The consumer disposes each `cache`.
    */
   async *generateWithCache(
     question: Question,
@@ -355,13 +369,18 @@ export class PaliGemma extends TaskMethods {
     return { model: this.network, processor: this.processor, tokenizer: this.tokenizer };
   }
 
-  /** What a call decodes with: its options, and where it leaves one out what the model's generation_config.json sets. */
+  /**
+   * What a call decodes with: its options, and where it leaves one out what the model's generation_config.json sets.
+   */
   inForce<Options extends GenerationOptions>(options: Options): Options {
     checkOptions<BatchOptions>("inForce", options, BATCH_KINDS);
     return withDefaults(options, this.generationDefaults);
   }
 
-  /** The options in force in token ids, for one answer that is shown as it comes. Throws `InputError` for beams and several answers. */
+  /**
+   * The options in force in token ids, for one answer that is shown as it comes. Throws `InputError` for beams and
+   * several answers.
+   */
   oneAnswer(options: GenerationOptions): DecodingOptions {
     const asked = inTokens(this.inForce(options), { tokenizer: this.tokenizer, eosTokenIds: this.config.eosTokenIds });
     const { numBeams = 1, lengthPenalty, earlyStopping, ...decoding } = asked;

@@ -21,7 +21,10 @@ const python = process.env.PALIGEMMA_PYTHON ?? "python3";
 const run = (...args: string[]) => promisify(execFile)(python, args, { maxBuffer: 2 ** 26 });
 const references = path.join(fixtures, "references");
 
-/** A folder that is written, the reference whose inputs it is asked with, the type that it says it has, and how it is written. */
+/**
+ * A folder that is written, the reference whose inputs it is asked with, the type that it says it has, and how it is
+ * written.
+ */
 type Case = {
   name: string;
   model: "tiny-pg1" | "tiny-pg2" | "tiny-pg2-head";

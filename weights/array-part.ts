@@ -18,7 +18,10 @@ export interface StoredArray {
   inTurn?<T>(reader: () => Promise<T>): Promise<T>;
 }
 
-/** Which part of an array a tensor is: at `index` of the leading axes; each of its axes is made of these of the others, in order. */
+/**
+ * Which part of an array a tensor is: at `index` of the leading axes; each of its axes is made of these of the others,
+ * in order.
+ */
 export interface ArrayPart {
   readonly array: string;
   readonly index: readonly number[];
@@ -26,8 +29,8 @@ export interface ArrayPart {
 }
 
 /**
- * A part of an array as a tensor of a checkpoint: placed where its values lie in order, else composed of them. Throws `WeightsError`
- * naming the array where it has not the axes or not the index that `part` speaks of.
+ * A part of an array as a tensor of a checkpoint: placed where its values lie in order, else composed of them. Throws
+ * `WeightsError` naming the array where it has not the axes or not the index that `part` speaks of.
  */
 export function partOf(array: StoredArray, { index, axes }: ArrayPart): CheckpointEntry {
   const { dtype, file, shape, place } = array;
@@ -61,8 +64,8 @@ export const wholeArray = (array: StoredArray): CheckpointEntry =>
   partOf(array, { array: array.name, index: [], axes: array.shape.map((_, axis) => [axis]) });
 
 /**
- * The tensors that `parts` name, by canonical name, and arrays that no part is of under their own names. Throws `WeightsError` as
- * `partOf` does, and for an array that the parts do not use up.
+ * The tensors that `parts` name, by canonical name, and arrays that no part is of under their own names. Throws
+ * `WeightsError` as `partOf` does, and for an array that the parts do not use up.
  */
 export function entriesOf(
   arrays: ReadonlyMap<string, StoredArray>,

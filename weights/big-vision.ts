@@ -9,7 +9,10 @@ export const BIG_VISION_TABLE = "llm/embedder/input_embedding";
 const MAX_LAYERS = 1024;
 
 type Axes = readonly (readonly number[])[];
-/** A tensor's last name, the array that holds it, its index behind the layer, and its axes of what is left (`ArrayPart`). */
+/**
+ * A tensor's last name, the array that holds it, its index behind the layer, and its axes of what is left
+ * (`ArrayPart`).
+ */
 type Rule = readonly [tensor: string, array: string, axes: Axes, index?: readonly number[]];
 
 const VECTOR: Axes = [[0]];
@@ -74,9 +77,10 @@ const NORMS_2: readonly Rule[] = [
 ];
 
 /**
- * Where each tensor of a PaliGemma lies among big_vision's arrays, by canonical name; `shapes` are those of the arrays, whose first
- * axis is the layer. Throws `WeightsError` naming `where` for more than 1024 layers. Source: google-research/big_vision, models/{vit,ppp/gemma}.py; the order of heads and halves as in
- * huggingface/transformers 4.51, models/paligemma/convert_paligemma{,2}_weights_to_hf.py.
+ * Where each tensor of a PaliGemma lies among big_vision's arrays, by canonical name; `shapes` are those of the arrays,
+ * whose first axis is the layer. Throws `WeightsError` naming `where` for more than 1024 layers. Source:
+ * google-research/big_vision, models/{vit,ppp/gemma}.py; the order of heads and halves as in huggingface/transformers
+ * 4.51, models/paligemma/convert_paligemma{,2}_weights_to_hf.py.
  */
 export function bigVisionParts(shapes: ReadonlyMap<string, readonly number[]>, where: string): Map<string, ArrayPart> {
   const parts = new Map<string, ArrayPart>();

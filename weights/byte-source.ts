@@ -6,7 +6,9 @@ export interface ByteSource {
   readonly size: number;
   /** The file on disk that it is, open for reading until `close`; not there for any other source. */
   readonly file?: OpenFile | undefined;
-  /** Bytes `start` to `end` (exclusive) in a fresh buffer: exactly that many, or a `WeightsError` naming file and range. */
+  /**
+   * Bytes `start` to `end` (exclusive) in a fresh buffer: exactly that many, or a `WeightsError` naming file and range.
+   */
   read(start: number, end: number): Promise<Uint8Array>;
   /** Frees what the source holds; reading afterwards is an error. */
   close(): Promise<void>;
@@ -20,7 +22,10 @@ export interface OpenFile {
   readonly version: string;
 }
 
-/** A model folder, on disk or behind a URL. A file name may not lead out of it: every method throws `WeightsError` on one that does. */
+/**
+ * A model folder, on disk or behind a URL. A file name may not lead out of it: every method throws `WeightsError` on
+ * one that does.
+ */
 export interface Folder {
   /** The path or URL as errors show it. */
   readonly name: string;
@@ -38,6 +43,9 @@ export interface Folder {
   has(file: string): Promise<boolean>;
   /** A small JSON file, parsed; throws `WeightsError` when it is missing, too long or not JSON. */
   readJson(file: string): Promise<unknown>;
-  /** A whole file of at most `limit` bytes (default `MAX_WHOLE_FILE`); throws `WeightsError` when it is missing or longer. */
+  /**
+   * A whole file of at most `limit` bytes (default `MAX_WHOLE_FILE`); throws `WeightsError` when it is missing or
+   * longer.
+   */
   readBytes(file: string, limit?: number): Promise<Uint8Array>;
 }

@@ -1,6 +1,9 @@
 import { WeightsError } from "./errors.js";
 
-/** Bytes asked of the system at once: one `fs` call moves at most 2^31 - 1, and a power of two below that keeps pieces aligned. */
+/**
+ * Bytes asked of the system at once: one `fs` call moves at most 2^31 - 1, and a power of two below that keeps pieces
+ * aligned.
+ */
 export const MAX_PIECE = 2 ** 30;
 
 /** One line of text from whatever was thrown. */
@@ -13,7 +16,9 @@ export function checkRange(name: string, size: number, start: number, end: numbe
   throw new WeightsError(`${name}: bytes ${start}..${end} were asked for, and the file has bytes 0..${size}`);
 }
 
-/** Room for `length` bytes; throws `WeightsError` where the machine has none, instead of the engine's bare RangeError. */
+/**
+ * Room for `length` bytes; throws `WeightsError` where the machine has none, instead of the engine's bare RangeError.
+ */
 export function allocate(name: string, length: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(length);
@@ -23,8 +28,8 @@ export function allocate(name: string, length: number): Uint8Array<ArrayBuffer> 
 }
 
 /**
- * Reads `start..end` into a fresh array, piece by piece; `fill` must fill the piece it is given from `position` or throw.
- * Throws `WeightsError` for a range outside the file and where memory is short.
+ * Reads `start..end` into a fresh array, piece by piece; `fill` must fill the piece it is given from `position` or
+ * throw. Throws `WeightsError` for a range outside the file and where memory is short.
  */
 export async function readInPieces(
   { name, size }: { name: string; size: number },

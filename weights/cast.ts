@@ -2,8 +2,8 @@ import { bytesOf, fromFloat32, type FloatDType, toFloat32 } from "./dtype.js";
 import { WeightsError } from "./errors.js";
 
 /**
- * Bytes of floats in another type, rounded to the nearest, ties to even; `bytes` must hold whole values. Throws `WeightsError` naming
- * `where` for a finite value that float16 has no number for: it would become infinite.
+ * Bytes of floats in another type, rounded to the nearest, ties to even; `bytes` must hold whole values. Throws
+ * `WeightsError` naming `where` for a finite value that float16 has no number for: it would become infinite.
  */
 export function cast(bytes: Uint8Array, from: FloatDType, to: FloatDType, where: string): Uint8Array {
   if (from === to) return bytes;

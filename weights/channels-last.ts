@@ -7,8 +7,9 @@ import type { ByteSource } from "./byte-source.js";
 const RGB = 3;
 
 /**
- * Gives the patch embedding as [D, C, patch, patch] where a file has it as [D, patch, patch, C]. Everything else in such a file is spelled as on the
- * hub. Source: Blaizzy/mlx-vlm, models/paligemma/vision.py `sanitize` (MLX convolutions take channels last).
+ * Gives the patch embedding as [D, C, patch, patch] where a file has it as [D, patch, patch, C]. Everything else in
+ * such a file is spelled as on the hub. Source: Blaizzy/mlx-vlm, models/paligemma/vision.py `sanitize` (MLX
+ * convolutions take channels last).
  */
 export function channelsFirst(entries: Map<string, CheckpointEntry>, sources: ReadonlyMap<string, ByteSource>): void {
   const entry = entries.get(PATCH_KERNEL);

@@ -9,8 +9,9 @@ const UNKNOWN = "Check that the weights and config.json belong together and that
 const LISTED = 20;
 
 /**
- * Compares names, shapes and types of a checkpoint's tensors with what the model needs: canonical name -> shape. Throws one
- * `WeightsError` naming `where` that lists missing, unexpected and misshapen tensors and those that are no F32, F16 or BF16.
+ * Compares names, shapes and types of a checkpoint's tensors with what the model needs: canonical name -> shape. Throws
+ * one `WeightsError` naming `where` that lists missing, unexpected and misshapen tensors and those that are no F32, F16
+ * or BF16.
  */
 export function checkTensors(
   entries: ReadonlyMap<string, CheckpointEntry>,

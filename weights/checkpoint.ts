@@ -23,7 +23,9 @@ import { type OutputHead, settleHead } from "./tied-head.js";
 
 export type { CheckpointEntry } from "./checkpoint-entry.js";
 
-/** Bytes of a mapped file brought into memory at once, and how many pieces or matrices are worked on at the same time. */
+/**
+ * Bytes of a mapped file brought into memory at once, and how many pieces or matrices are worked on at the same time.
+ */
 const MAPPED_CHUNK = 64 * 2 ** 20;
 const LANES = 2;
 
@@ -59,20 +61,29 @@ export interface WeightScope {
 
 /** How a checkpoint is opened. */
 export type CheckpointOptions = {
-  /** Keeps matrices in the form of the file, mapped where they lie so in a file on disk; closed by `close`. Default null: all is widened. */
+  /**
+   * Keeps matrices in the form of the file, mapped where they lie so in a file on disk; closed by `close`. Default
+   * null: all is widened.
+   */
   holder?: WeightHolder | null | undefined;
   /** Whether the config ties the output head to the token table (`tie_word_embeddings`). Default true. */
   tied?: boolean | undefined;
-  /** Whether a head beside a table that it is tied to is compared with it, byte by byte; false reads headers only. Default true. */
+  /**
+   * Whether a head beside a table that it is tied to is compared with it, byte by byte; false reads headers only.
+   * Default true.
+   */
   compareHead?: boolean | undefined;
 };
 
 /**
- * The weights of one model folder, by canonical name (names.ts). Order of use: `openWeights`, `check`, then for each part of the model
- * `stage` (reads its bytes) and `get` (hands each tensor out once), at the end `unread` and `close`.
+ * The weights of one model folder, by canonical name (names.ts). Order of use: `openWeights`, `check`, then for each
+ * part of the model `stage` (reads its bytes) and `get` (hands each tensor out once), at the end `unread` and `close`.
  */
 export class Checkpoint {
-  /** Tensors by canonical name. Not in it: ignored tensors, what a larger model has beside the PaliGemma, and a head that is the token table. */
+  /**
+   * Tensors by canonical name. Not in it: ignored tensors, what a larger model has beside the PaliGemma, and a head
+   * that is the token table.
+   */
   readonly entries: ReadonlyMap<string, CheckpointEntry>;
   /** Bytes of `entries` by type, or by the form that they are packed in. */
   readonly bytesByForm: ReadonlyMap<StoredForm, number>;
@@ -80,7 +91,10 @@ export class Checkpoint {
   readonly numbers: number;
   /** Bytes of `entries`. */
   readonly totalBytes: number;
-  /** Bytes of those of `entries` that lie in a file on disk as the model reads them: a holder of the stored type maps them. */
+  /**
+   * Bytes of those of `entries` that lie in a file on disk as the model reads them: a holder of the stored type maps
+   * them.
+   */
   readonly mappableBytes: number;
 
   private readonly staged = new Map<string, Uint8Array>();
@@ -112,8 +126,8 @@ export class Checkpoint {
   }
 
   /**
-   * The weights of open files, which it closes; the output head is read where it must be compared (`settleHead`). `name` is the folder's.
-   * Throws `WeightsError` where two names are one tensor, and closes the files then.
+   * The weights of open files, which it closes; the output head is read where it must be compared (`settleHead`).
+   * `name` is the folder's. Throws `WeightsError` where two names are one tensor, and closes the files then.
    */
   static async of(name: string, files: WeightFiles, options: CheckpointOptions = {}): Promise<Checkpoint> {
     const { holder = null, tied = true, compareHead = true } = options;
@@ -131,16 +145,17 @@ export class Checkpoint {
   }
 
   /**
-   * Compares names, shapes and types with what the model needs: canonical name -> shape.
-   * Throws one `WeightsError` that lists missing, unexpected and misshapen tensors and those that are no F32, F16 or BF16.
+   * Compares names, shapes and types with what the model needs: canonical name -> shape. Throws one `WeightsError` that
+   * lists missing, unexpected and misshapen tensors and those that are no F32, F16 or BF16.
    */
   check(expected: ReadonlyMap<string, readonly number[]>): void {
     checkTensors(this.entries, expected, this.name);
   }
 
   /**
-   * Reads every tensor at or below the dotted path `prefix` ("" for all) into memory, for `get`; what is staged already stays.
-   * `onBytes` hears the bytes of each piece read. Throws `WeightsError` when nothing is there and on read errors.
+   * Reads every tensor at or below the dotted path `prefix` ("" for all) into memory, for `get`; what is staged already
+   * stays. `onBytes` hears the bytes of each piece read. Throws `WeightsError` when nothing is there and on read
+   * errors.
    */
   async stage(prefix: string, onBytes: (bytes: number) => void = () => {}): Promise<void> {
     const below = [...this.entries].filter(
@@ -214,7 +229,10 @@ export class Checkpoint {
     return { bytes: read.get("")! };
   }
 
-  /** Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, at an odd place, not on disk. */
+  /**
+   * Where a tensor is mapped, or null where its bytes must be read: no holder, another type or order, at an odd place,
+   * not on disk.
+   */
   private mapped(entry: CheckpointEntry): MappedEntry | null {
     if (!isFloat(entry.dtype)) return null;
     const wanted = this.holder?.dtype ?? null;
@@ -250,7 +268,9 @@ export class Checkpoint {
     return this.holder!.widened(mapped.file, mapped.entry);
   }
 
-  /** `get` of a tensor that is multiplied by: with a holder in the form that its kernels read, else the same as `get`. */
+  /**
+   * `get` of a tensor that is multiplied by: with a holder in the form that its kernels read, else the same as `get`.
+   */
   matrix(name: string, shape: readonly number[]): tf.Tensor {
     if (this.holder === null) return this.get(name, shape);
     const entry = this.entryOf(name, shape);
@@ -292,7 +312,10 @@ export class Checkpoint {
     return bytes;
   }
 
-  /** A tensor's bytes in the type of its entry, in order and in pieces of whole values; nothing of it is kept. Throws `WeightsError` as `stage`. */
+  /**
+   * A tensor's bytes in the type of its entry, in order and in pieces of whole values; nothing of it is kept. Throws
+   * `WeightsError` as `stage`.
+   */
   pieces(name: string): AsyncGenerator<Uint8Array> {
     const entry = this.entries.get(name);
     if (!entry) throw new WeightsError(`${this.name}: there is no tensor ${name}`);
@@ -308,7 +331,10 @@ export class Checkpoint {
     };
   }
 
-  /** Throws `WeightsError` naming a file that tensors handed out lie in and that is not what it was when it was opened; also after `close`. */
+  /**
+   * Throws `WeightsError` naming a file that tensors handed out lie in and that is not what it was when it was opened;
+   * also after `close`.
+   */
   get requireIntact(): () => void {
     return this.holder?.requireIntact ?? (() => {});
   }

@@ -1,13 +1,17 @@
 import type { CheckpointEntry } from "./checkpoint-entry.js";
 
-/** What stands in front of a PaliGemma that is a part of a larger model: pi0 and pi0.5 of lerobot and openpi, and lerobot's pi0-FAST. */
+/**
+ * What stands in front of a PaliGemma that is a part of a larger model: pi0 and pi0.5 of lerobot and openpi, and
+ * lerobot's pi0-FAST.
+ */
 const EMBEDDED = /(?:^|\.)(?:paligemma_with_expert\.paligemma|pi0_paligemma)\./;
 /** Canonical names of a PaliGemma's own tensors. */
 const OWN = /^(?:language_model|vision_tower|multi_modal_projector)\./;
 
 /**
- * Takes out of `entries` what a file holds beside a PaliGemma that lies in it as a part of a larger model, such as the action expert of a
- * robot policy, and returns the names in the file; none where the file is a PaliGemma and nothing else.
+ * Takes out of `entries` what a file holds beside a PaliGemma that lies in it as a part of a larger model, such as the
+ * action expert of a robot policy, and returns the names in the file; none where the file is a PaliGemma and nothing
+ * else.
  */
 export function takeCompanions(entries: Map<string, CheckpointEntry>): string[] {
   if (![...entries.values()].some(({ name }) => EMBEDDED.test(name))) return [];

@@ -1,4 +1,7 @@
-/** Tables of the polynomial 0xedb88320: `TABLES[k][b]` is the remainder of byte b with k zero bytes behind it. Source: RFC 1952, section 8. */
+/**
+ * Tables of the polynomial 0xedb88320: `TABLES[k][b]` is the remainder of byte b with k zero bytes behind it. Source:
+ * RFC 1952, section 8.
+ */
 const TABLES = makeTables(4);
 
 /** CRC-32 as zip files hold it, of bytes behind those whose CRC-32 is `before`; four bytes a step. */

@@ -1,8 +1,9 @@
 import { WeightsError } from "./errors.js";
 
 /**
- * Bytes of one value of each tensor type. The 8-bit floats are named so that a file with them can be listed; their values are not read.
- * Source: safetensors `tensor.rs`, `enum Dtype` (0.8); its types of less than a byte and C64 are not known here.
+ * Bytes of one value of each tensor type. The 8-bit floats are named so that a file with them can be listed; their
+ * values are not read. Source: safetensors `tensor.rs`, `enum Dtype` (0.8); its types of less than a byte and C64 are
+ * not known here.
  */
 const BYTES = {
   F64: 8,
@@ -90,8 +91,8 @@ export function toInt32(bytes: Uint8Array, dtype: DType): Int32Array<ArrayBuffer
 }
 
 /**
- * Bytes of f32 values as F32, F16 or BF16, rounded to the nearest, ties to even, too large becoming infinite; NaN stays NaN.
- * The result is a fresh array of 4 or 2 bytes a value.
+ * Bytes of f32 values as F32, F16 or BF16, rounded to the nearest, ties to even, too large becoming infinite; NaN stays
+ * NaN. The result is a fresh array of 4 or 2 bytes a value.
  */
 export function fromFloat32(values: Float32Array, dtype: FloatDType): Uint8Array<ArrayBuffer> {
   if (dtype === "F32") return new Uint8Array(new Float32Array(values).buffer);
@@ -110,7 +111,10 @@ export function roundInPlace(values: Float32Array, dtype: FloatDType): void {
   else for (let i = 0; i < bits.length; i++) bits[i] = halfTable()[roundToHalf(bits[i])];
 }
 
-/** bf16 of f32 bits: the upper half, plus one when the lower half is above a half, or equal to it and the upper half is odd. */
+/**
+ * bf16 of f32 bits: the upper half, plus one when the lower half is above a half, or equal to it and the upper half is
+ * odd.
+ */
 function roundToBrain(bits: number): number {
   // The addition below could carry a NaN's payload into the sign; instead keep what fits and make it quiet.
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;

@@ -3,7 +3,9 @@ import { promisify } from "node:util";
 
 import { WeightsError } from "./errors.js";
 
-/** What tells one content of a file from another without reading it: "device:inode:size:nanoseconds of its last change". */
+/**
+ * What tells one content of a file from another without reading it: "device:inode:size:nanoseconds of its last change".
+ */
 export const versionOf = ({ dev, ino, size, mtimeNs }: BigIntStats): string => `${dev}:${ino}:${size}:${mtimeNs}`;
 
 const statOf = promisify(fstat) as (descriptor: number, options: { bigint: true }) => Promise<BigIntStats>;

@@ -7,7 +7,10 @@ import type { Folder } from "./byte-source.js";
 export const KERAS_SINGLE = "model.weights.h5";
 /** The index of a Keras preset in several files. */
 export const KERAS_INDEX = "model.weights.json";
-/** Its vocabulary, a SentencePiece model. Source: keras-hub 0.32, tokenizers/sentence_piece_tokenizer.py and utils/preset_utils.py. */
+/**
+ * Its vocabulary, a SentencePiece model. Source: keras-hub 0.32, tokenizers/sentence_piece_tokenizer.py and
+ * utils/preset_utils.py.
+ */
 export const KERAS_VOCABULARY = "assets/tokenizer/vocabulary.spm";
 
 /** What a folder may have its weights in, for messages that say what was looked for. */
@@ -19,13 +22,17 @@ const MAX_REMOTE_ARCHIVES = 32;
 /** In which form a folder has its weights: Hugging Face's, an archive of big_vision, a preset of keras-hub. */
 export type WeightForm = "safetensors" | "big_vision" | "keras";
 
-/** The weights of a folder: their form, and the one file that they are read from, or null where the usual names of the form are. */
+/**
+ * The weights of a folder: their form, and the one file that they are read from, or null where the usual names of the
+ * form are.
+ */
 export type FoundWeights = { form: WeightForm; file: string | null };
 
 /**
- * Which weights of a folder are read: the file that was asked for by its name, else the first that is there of safetensors, a
- * Keras preset, and (where it can be listed) the one PaliGemma among its .npz files. Null where there is none. Throws `WeightsError` for
- * several such archives, and for a repository on the Hub with more than 32 archives of any kind.
+ * Which weights of a folder are read: the file that was asked for by its name, else the first that is there of
+ * safetensors, a Keras preset, and (where it can be listed) the one PaliGemma among its .npz files. Null where there is
+ * none. Throws `WeightsError` for several such archives, and for a repository on the Hub with more than 32 archives of
+ * any kind.
  */
 export async function findWeights(folder: Folder): Promise<FoundWeights | null> {
   if (folder.weightFile !== undefined) return { form: formOf(folder.weightFile), file: folder.weightFile };

@@ -16,7 +16,10 @@ const QUANTISED: readonly (readonly [pattern: RegExp, by: string])[] = [
 /** Tensors of an adapter. */
 const ADAPTER = /\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)\b/;
 
-/** What a checkpoint is whose tensors are not those of the model, where names tell, with what to do; null where they do not. */
+/**
+ * What a checkpoint is whose tensors are not those of the model, where names tell, with what to do; null where they do
+ * not.
+ */
 export function whatItIs(unexpected: readonly string[], missing: readonly string[]): string | null {
   if (unexpected.some((name) => ADAPTER.test(name))) {
     return "It holds the tensors of a LoRA adapter: load its base model, with this as the adapter (--adapter).";

@@ -13,7 +13,10 @@ import { sizeOfTensor } from "./tensor-data.js";
 const MAX_OBJECTS = 20_000;
 const MAX_DEPTH = 32;
 
-/** Most bytes that are read at once: pieces are smaller, and so is a row of any matrix. The library's memory ends at 2 GiB. */
+/**
+ * Most bytes that are read at once: pieces are smaller, and so is a row of any matrix. The library's memory ends at 2
+ * GiB.
+ */
 const MAX_READ = 2 ** 29;
 /** An instance whose memory has grown beyond this, as damaged files can make it, is not kept: it never shrinks. */
 const MAX_KEPT_MEMORY = 2 ** 28;
@@ -43,9 +46,10 @@ export interface H5File {
 }
 
 /**
- * Opens an HDF5 file on disk as Keras writes it and lists its arrays; values are read by ranges. `bfloat16` is two opaque bytes with the
- * attribute `dtype`, which Keras gives to no other type. Throws `WeightsError` naming the file for what is no HDF5 file or damaged, for links (Keras writes
- * none) and groups with several names, values of other kinds than numbers, and more than 20,000 objects.
+ * Opens an HDF5 file on disk as Keras writes it and lists its arrays; values are read by ranges. `bfloat16` is two
+ * opaque bytes with the attribute `dtype`, which Keras gives to no other type. Throws `WeightsError` naming the file
+ * for what is no HDF5 file or damaged, for links (Keras writes none) and groups with several names, values of other
+ * kinds than numbers, and more than 20,000 objects.
  */
 export async function openH5(path: string): Promise<H5File> {
   const library = await h5Library();
@@ -142,7 +146,10 @@ function arrayNames(library: H5Library, file: bigint, path: string): string[] {
   return arrays;
 }
 
-/** Where a group lies in its file: that of one with several names is one, and walked once for each name it would go on without end. */
+/**
+ * Where a group lies in its file: that of one with several names is one, and walked once for each name it would go on
+ * without end.
+ */
 const placeOf = (library: H5Library, file: bigint, name: string): string =>
   Buffer.from(library.create_object_reference(file, name)).toString("hex");
 
@@ -167,8 +174,8 @@ function typeOf(library: H5Library, file: bigint, name: string, metadata: Metada
 }
 
 /**
- * Whether an array has the attribute by which Keras marks bfloat16 alone. Its text is not read: it lies in a heap, and the library goes through a
- * damaged one for ever. Source: keras 3.15, src/saving/saving_lib.py, `H5Entry`.
+ * Whether an array has the attribute by which Keras marks bfloat16 alone. Its text is not read: it lies in a heap, and
+ * the library goes through a damaged one for ever. Source: keras 3.15, src/saving/saving_lib.py, `H5Entry`.
  */
 const isMarked = (library: H5Library, file: bigint, name: string): boolean =>
   library.get_attribute_names(file, `/${name}`).includes("dtype");

@@ -17,8 +17,8 @@ let loading: Promise<H5Library> | null = null;
 let loaded: H5Library | null = null;
 
 /**
- * The library, loaded when first needed: 4 MB of WebAssembly. It is the build for browsers, which sees no file of the machine but
- * those that are mounted. Another instance than before where `giveUp` was called.
+ * The library, loaded when first needed: 4 MB of WebAssembly. It is the build for browsers, which sees no file of the
+ * machine but those that are mounted. Another instance than before where `giveUp` was called.
  */
 export function h5Library(): Promise<H5Library> {
   loading ??= newLibrary();
@@ -31,7 +31,10 @@ async function newLibrary(): Promise<H5Library> {
   return loaded;
 }
 
-/** The package exports its own instance alone, and offers nothing to `require`: its folder is looked for where packages are. */
+/**
+ * The package exports its own instance alone, and offers nothing to `require`: its folder is looked for where packages
+ * are.
+ */
 function factoryFile(): string {
   const folders = createRequire(import.meta.url).resolve.paths("h5wasm") ?? [];
   const files = folders.map((folder) => join(folder, "h5wasm", "dist", "esm", "hdf5_util.js"));
@@ -48,10 +51,10 @@ export function giveUp(library: H5Library): void {
 type Terminal = { ops: { put_char(terminal: object, byte: number): void } };
 
 /**
- * Calls the library. What it throws, traps included, becomes a `WeightsError` that begins with `what` and gives the reason: `fault()` where
- * that is not null, else what the library writes to its stderr, which stays its own. So does what it reports there and passes over: a list
- * of names would be shorter, and nobody told. Whatever has thrown is given up, for its stack is not unwound: after some thousands of errors every
- * call would trap.
+ * Calls the library. What it throws, traps included, becomes a `WeightsError` that begins with `what` and gives the
+ * reason: `fault()` where that is not null, else what the library writes to its stderr, which stays its own. So does
+ * what it reports there and passes over: a list of names would be shorter, and nobody told. Whatever has thrown is
+ * given up, for its stack is not unwound: after some thousands of errors every call would trap.
  */
 export function calling<T>(library: H5Library, what: string, fault: () => string | null, run: () => T): T {
   const written: number[] = [];

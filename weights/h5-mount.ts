@@ -36,8 +36,8 @@ export type MountedFile = {
 };
 
 /**
- * Shows one file on disk to a program in WebAssembly, alone in a folder of its own, to be read by ranges: whatever a file names
- * inside, there is no other to open. Throws `WeightsError` when it cannot be opened. Blocks while it reads.
+ * Shows one file on disk to a program in WebAssembly, alone in a folder of its own, to be read by ranges: whatever a
+ * file names inside, there is no other to open. Throws `WeightsError` when it cannot be opened. Blocks while it reads.
  */
 export function mountFile(fs: WasmFileSystem, path: string): MountedFile {
   const { handle, size, version } = openFile(path);

@@ -6,8 +6,8 @@ import type { TensorEntry } from "./safetensors.js";
 import type { OpenFile } from "./byte-source.js";
 
 /**
- * Keeps matrices as their file has them, in 16 bit where it has 16 bit, for a backend whose kernels read them so. The tensors
- * that it makes are the caller's; they stay good after `close`.
+ * Keeps matrices as their file has them, in 16 bit where it has 16 bit, for a backend whose kernels read them so. The
+ * tensors that it makes are the caller's; they stay good after `close`.
  */
 export interface WeightHolder {
   /** The type that matrices are held in, whatever the file has; null: as stored. */
@@ -16,7 +16,10 @@ export interface WeightHolder {
   readonly maps: boolean;
   /** What keeps matrices of 8 and 4 bit. */
   readonly packing: Packing;
-  /** Throws `WeightsError` naming a mapped file that is not what it was when it was opened; also after `close`, as long as it is in use. */
+  /**
+   * Throws `WeightsError` naming a mapped file that is not what it was when it was opened; also after `close`, as long
+   * as it is in use.
+   */
   readonly requireIntact: () => void;
   /** Brings bytes `start` to `end` of a file into memory. Throws as `requireIntact`. */
   prefault(file: OpenFile, start: number, end: number): Promise<void>;

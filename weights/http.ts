@@ -19,8 +19,8 @@ export type HttpOptions = {
 };
 
 /**
- * Opens what lies behind a URL; `name` is what errors call it. One byte is asked for: the answer tells the size and proves
- * that the server serves ranges. Throws `WeightsError` when it does not, or when there is nothing.
+ * Opens what lies behind a URL; `name` is what errors call it. One byte is asked for: the answer tells the size and
+ * proves that the server serves ranges. Throws `WeightsError` when it does not, or when there is nothing.
  */
 export async function openUrl(url: string, name: string, options: HttpOptions = {}): Promise<ByteSource> {
   const { pieceSize = MAX_PIECE } = options;
@@ -62,7 +62,10 @@ export async function hasUrl(url: string, name: string, options: HttpOptions = {
   throw new WeightsError(`${name}: the server answered ${status(response)}`);
 }
 
-/** All bytes behind a URL, at most `limit`; throws `WeightsError` when it fails, is longer, or is not as long as announced. */
+/**
+ * All bytes behind a URL, at most `limit`; throws `WeightsError` when it fails, is longer, or is not as long as
+ * announced.
+ */
 export async function readUrl(
   url: string,
   name: string,

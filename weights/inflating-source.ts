@@ -13,9 +13,9 @@ const UNPACKED = 2 ** 20;
 export type Deflated = { name: string; size: number; packed: number; crc: number };
 
 /**
- * Deflated bytes as a source that never holds them whole: reading goes on where the last read ended, and begins anew for what
- * lies before. `packedBytes` reads them. Reading throws `WeightsError` when they are damaged or become more or fewer than announced, and,
- * where the last byte is read, when the CRC-32 of all differs.
+ * Deflated bytes as a source that never holds them whole: reading goes on where the last read ended, and begins anew
+ * for what lies before. `packedBytes` reads them. Reading throws `WeightsError` when they are damaged or become more or
+ * fewer than announced, and, where the last byte is read, when the CRC-32 of all differs.
  */
 export function inflatingSource(
   deflated: Deflated,

@@ -2,7 +2,9 @@ import { reasonOf } from "./bytes.js";
 import { WeightsError } from "./errors.js";
 import { kindOfStart } from "./foreign-file.js";
 
-/** A JSON object whose fields are not checked yet. Own properties only: look names up with `Object.entries` or a Map. */
+/**
+ * A JSON object whose fields are not checked yet. Own properties only: look names up with `Object.entries` or a Map.
+ */
 export type JsonObject = Record<string, unknown>;
 
 /** True for `{...}`: not for null, a list or a plain value. */
@@ -15,7 +17,10 @@ export function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }
 
-/** Decodes UTF-8; throws `WeightsError` naming `where` on bytes that are not UTF-8. A byte order mark is kept, so JSON refuses it. */
+/**
+ * Decodes UTF-8; throws `WeightsError` naming `where` on bytes that are not UTF-8. A byte order mark is kept, so JSON
+ * refuses it.
+ */
 export function decodeUtf8(bytes: Uint8Array, where: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -24,10 +29,15 @@ export function decodeUtf8(bytes: Uint8Array, where: string): string {
   }
 }
 
-/** Deepest nesting that is read: what models bring has less than 10, and a program that follows it by calling itself has an end. */
+/**
+ * Deepest nesting that is read: what models bring has less than 10, and a program that follows it by calling itself has
+ * an end.
+ */
 export const MAX_JSON_DEPTH = 100;
 
-/** Parses JSON; throws `WeightsError` naming `where` when it is not valid, or nested more than `MAX_JSON_DEPTH` deep. */
+/**
+ * Parses JSON; throws `WeightsError` naming `where` when it is not valid, or nested more than `MAX_JSON_DEPTH` deep.
+ */
 export function parseJson(text: string, where: string): unknown {
   return parsed(text, where, false);
 }
@@ -52,7 +62,10 @@ function parsed(text: string, where: string, strict: boolean): unknown {
   return value;
 }
 
-/** What is wrong with `text` (valid JSON) that JSON.parse lets pass, or null: its depth, and, strictly, a key that an object has twice. */
+/**
+ * What is wrong with `text` (valid JSON) that JSON.parse lets pass, or null: its depth, and, strictly, a key that an
+ * object has twice.
+ */
 function structuralFault(text: string, strict: boolean): string | null {
   const open: (Set<string> | null)[] = []; // one entry per open bracket; null for a list
   let last = ""; // the string just read, as it is written: a key if ":" follows

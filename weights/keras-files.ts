@@ -11,8 +11,9 @@ import type { Folder } from "./byte-source.js";
 import { sizeOfTensor } from "./tensor-data.js";
 
 /**
- * The tensors of a Keras preset: `file` is its `*.weights.h5`, or the `*.weights.json` that names several. Throws `WeightsError` for a
- * folder that is not on disk, files that are damaged or hold something else, and an index that lies.
+ * The tensors of a Keras preset: `file` is its `*.weights.h5`, or the `*.weights.json` that names several. Throws
+ * `WeightsError` for a folder that is not on disk, files that are damaged or hold something else, and an index that
+ * lies.
  */
 export async function openKeras(folder: Folder, file: string): Promise<WeightFiles> {
   const root = folder.localPath;

@@ -2,16 +2,19 @@ import { WeightsError } from "./errors.js";
 import { decodeUtf8, isObject, parseStrictJson, shown } from "./json.js";
 import type { Folder } from "./byte-source.js";
 
-/** Which files hold each folder of variables, by its path without the first slash; `totalSize` is whatever the index claims, unchecked. */
+/**
+ * Which files hold each folder of variables, by its path without the first slash; `totalSize` is whatever the index
+ * claims, unchecked.
+ */
 export interface KerasIndex {
   readonly files: ReadonlyMap<string, readonly string[]>;
   readonly totalSize: unknown;
 }
 
 /**
- * Reads the index `file` (`*.weights.json`) of a Keras preset in several files. Throws `WeightsError` when it is missing or is no map of
- * folders of variables to names of .h5 files; whether a name stays in the folder is not checked.
- * Source: keras 3.15, saving/saving_lib.py, `ShardedH5IOStore`.
+ * Reads the index `file` (`*.weights.json`) of a Keras preset in several files. Throws `WeightsError` when it is
+ * missing or is no map of folders of variables to names of .h5 files; whether a name stays in the folder is not
+ * checked. Source: keras 3.15, saving/saving_lib.py, `ShardedH5IOStore`.
  */
 export async function readKerasIndex(folder: Folder, file: string): Promise<KerasIndex> {
   const where = `${folder.name}/${file}`;

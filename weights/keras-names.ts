@@ -3,7 +3,10 @@ import { WeightsError } from "./errors.js";
 import { EMBEDDING } from "./names.js";
 
 type Axes = readonly (readonly number[])[];
-/** A tensor's name, the layer that holds it (its folder of variables), the variable's number there, and its axes (`ArrayPart`). */
+/**
+ * A tensor's name, the layer that holds it (its folder of variables), the variable's number there, and its axes
+ * (`ArrayPart`).
+ */
 type Rule = readonly [tensor: string, layer: string, variable: number, axes: Axes];
 
 const VECTOR: Axes = [[0]];
@@ -69,9 +72,10 @@ const MAX_LAYERS = 1024;
 export const isKerasState = (array: string): boolean => /(^|\/)seed_generator(_\d+)?\/vars\/\d+$/.test(array);
 
 /**
- * Where each tensor of a PaliGemma lies among the arrays of a Keras file, by canonical name; `names` are those of the arrays. Throws
- * `WeightsError` naming `where` for more than 1024 layers. Source: keras-team/keras-hub 0.32, models/{pali_gemma,gemma}/*.py and
- * utils/transformers/convert_pali_gemma.py; paths by keras 3.15, saving/saving_lib.py.
+ * Where each tensor of a PaliGemma lies among the arrays of a Keras file, by canonical name; `names` are those of the
+ * arrays. Throws `WeightsError` naming `where` for more than 1024 layers. Source: keras-team/keras-hub 0.32,
+ * models/{pali_gemma,gemma}/*.py and utils/transformers/convert_pali_gemma.py; paths by keras 3.15,
+ * saving/saving_lib.py.
  */
 export function kerasParts(names: ReadonlySet<string>, where: string): Map<string, ArrayPart> {
   const parts = new Map<string, ArrayPart>();

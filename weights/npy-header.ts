@@ -20,10 +20,16 @@ export interface NpyHeader {
   readonly dataEnd: number;
 }
 
-/** How the two-byte void type `V2` is read: NumPy has no bfloat16, and its array of one is saved so. Without it, V2 is refused. */
+/**
+ * How the two-byte void type `V2` is read: NumPy has no bfloat16, and its array of one is saved so. Without it, V2 is
+ * refused.
+ */
 export type NpyOptions = { readonly void2?: "BF16" | undefined };
 
-/** The types that are read and written, by NumPy's kind and width. Source: numpy, the array interface protocol's typestr. */
+/**
+ * The types that are read and written, by NumPy's kind and width. Source: numpy, the array interface protocol's
+ * typestr.
+ */
 const TYPES: ReadonlyMap<string, DType> = new Map([
   ["f2", "F16"],
   ["f4", "F32"],
@@ -47,10 +53,10 @@ const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
 export const NPY_PRELUDE = 12 + MAX_NPY_HEADER;
 
 /**
- * Reads and checks the header of a .npy file. Layout: magic, version, length (2 bytes in 1.0, 4 in 2.0 and 3.0), the text of a
- * Python dictionary with descr, fortran_order and shape; then the values. `bytes` are the first of `size` bytes, `NPY_PRELUDE` of
- * them or all. Throws `WeightsError` naming `where` for each claim that is not so, and for types without numbers.
- * Source: numpy `lib/_format_impl.py`, "Format Version 1.0" to "3.0".
+ * Reads and checks the header of a .npy file. Layout: magic, version, length (2 bytes in 1.0, 4 in 2.0 and 3.0), the
+ * text of a Python dictionary with descr, fortran_order and shape; then the values. `bytes` are the first of `size`
+ * bytes, `NPY_PRELUDE` of them or all. Throws `WeightsError` naming `where` for each claim that is not so, and for
+ * types without numbers. Source: numpy `lib/_format_impl.py`, "Format Version 1.0" to "3.0".
  */
 export function parseNpyHeader(bytes: Uint8Array, size: number, where: string, options: NpyOptions = {}): NpyHeader {
   const [textStart, dataStart] = headerRange(bytes, size, where);
@@ -107,8 +113,8 @@ type Value = string | boolean | number[];
 const TOKEN = /'[^'\\]*'|"[^"\\]*"|True|False|\d+|\S/g;
 
 /**
- * The fields of a dictionary of strings, booleans and tuples of whole numbers, written as Python writes them; null for any other
- * text. Nothing is evaluated.
+ * The fields of a dictionary of strings, booleans and tuples of whole numbers, written as Python writes them; null for
+ * any other text. Nothing is evaluated.
  */
 function parseDictionary(text: string): Map<string, Value> | null {
   const tokens = text.match(TOKEN) ?? [];
@@ -171,8 +177,8 @@ function typeOf(descr: string, { void2 }: NpyOptions, where: string): { dtype: D
 }
 
 /**
- * The bytes before the values of a little-endian array in C order: version 1.0, padded with spaces so that values start at a multiple
- * of 64. BF16 becomes `|V2`. Throws `WeightsError` naming `where` for 8-bit floats and more than 64 axes.
+ * The bytes before the values of a little-endian array in C order: version 1.0, padded with spaces so that values start
+ * at a multiple of 64. BF16 becomes `|V2`. Throws `WeightsError` naming `where` for 8-bit floats and more than 64 axes.
  */
 export function encodeNpyHeader(dtype: DType, shape: readonly number[], where: string): Uint8Array<ArrayBuffer> {
   const code = CODES.get(dtype);

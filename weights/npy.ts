@@ -11,8 +11,8 @@ export interface NpyArray extends TensorData {
 }
 
 /**
- * Reads a NumPy array (.npy, versions 1.0 to 3.0, either byte order, C or Fortran order); the header is checked against the file's
- * size before anything is read for the values. Throws `WeightsError` as `parseNpyHeader` does.
+ * Reads a NumPy array (.npy, versions 1.0 to 3.0, either byte order, C or Fortran order); the header is checked against
+ * the file's size before anything is read for the values. Throws `WeightsError` as `parseNpyHeader` does.
  */
 export async function readNpy(source: ByteSource, options: NpyOptions = {}): Promise<NpyArray> {
   const prelude = await source.read(0, Math.min(NPY_PRELUDE, source.size));
@@ -26,7 +26,10 @@ export function decodeNpy(bytes: Uint8Array, where: string, options: NpyOptions 
   return arrayOf(header, bytes.subarray(header.dataStart, header.dataEnd));
 }
 
-/** A .npy file in memory, little-endian and in C order. Throws `WeightsError` naming `where` when type, shape and data do not fit. */
+/**
+ * A .npy file in memory, little-endian and in C order. Throws `WeightsError` naming `where` when type, shape and data
+ * do not fit.
+ */
 export const encodeNpy = (tensor: TensorData, where = "encodeNpy"): Uint8Array<ArrayBuffer> =>
   joinBytes(where, npyParts(tensor, where));
 

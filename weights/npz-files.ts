@@ -6,7 +6,10 @@ import { shown } from "./json.js";
 import { openNpz, type NpzArchive } from "./npz.js";
 import type { ByteSource, Folder } from "./byte-source.js";
 
-/** The folder of the model's arrays in an archive of a whole training, and those beside it: the optimiser's state and the clock. */
+/**
+ * The folder of the model's arrays in an archive of a whole training, and those beside it: the optimiser's state and
+ * the clock.
+ */
 const PARAMS = "params/";
 const BESIDE = /^(opt|chrono)\//;
 
@@ -24,9 +27,9 @@ export async function holdsBigVision(folder: Folder, file: string): Promise<bool
 }
 
 /**
- * The tensors of a big_vision archive `file`, from the headers of its arrays. What is stored without compression is read, or mapped,
- * where it lies. Throws `WeightsError` for what is damaged or no PaliGemma, for arrays of another byte order or axis order
- * than NumPy's own, and for one that holds more than is known.
+ * The tensors of a big_vision archive `file`, from the headers of its arrays. What is stored without compression is
+ * read, or mapped, where it lies. Throws `WeightsError` for what is damaged or no PaliGemma, for arrays of another byte
+ * order or axis order than NumPy's own, and for one that holds more than is known.
  */
 export async function openBigVision(folder: Folder, file: string): Promise<WeightFiles> {
   const source = await folder.open(file);
@@ -84,7 +87,9 @@ async function openArrays(
   return arrays;
 }
 
-/** Runs what it is given in the order in which it is given, one at a time: what is deflated is unpacked forwards only. */
+/**
+ * Runs what it is given in the order in which it is given, one at a time: what is deflated is unpacked forwards only.
+ */
 function oneByOne(): <T>(run: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return (run) => {

@@ -17,7 +17,9 @@ export interface NpzArchive {
   readonly names: readonly string[];
   /** Names of members that are no arrays. */
   readonly others: readonly string[];
-  /** An array. Throws `WeightsError` naming file and array when it is missing, damaged or of a type that is not read. */
+  /**
+   * An array. Throws `WeightsError` naming file and array when it is missing, damaged or of a type that is not read.
+   */
   read(name: string): Promise<NpyArray>;
   /** An array of which parts are read: what it says it holds, and its file. Throws `WeightsError` as `read` does. */
   open(name: string): Promise<{ header: NpyHeader; source: MemberSource }>;
@@ -26,8 +28,9 @@ export interface NpzArchive {
 }
 
 /**
- * Opens a .npz file, a zip archive of .npy files as `numpy.savez` and `numpy.savez_compressed` write them; only its list of members is
- * read. Throws `WeightsError` as `openZip` does. The source stays the caller's, and open as long as arrays are read.
+ * Opens a .npz file, a zip archive of .npy files as `numpy.savez` and `numpy.savez_compressed` write them; only its
+ * list of members is read. Throws `WeightsError` as `openZip` does. The source stays the caller's, and open as long as
+ * arrays are read.
  */
 export async function openNpz(source: ByteSource, options: NpyOptions & ZipOptions = {}): Promise<NpzArchive> {
   const archive = await openZip(source, options);
@@ -54,8 +57,9 @@ export async function openNpz(source: ByteSource, options: NpyOptions & ZipOptio
 }
 
 /**
- * A .npz file in memory: arrays under their names, then `others` as they are (`numpy.load` gives these as bytes). Nothing is compressed:
- * activations hardly shrink. Throws `WeightsError` when an array does not fit its description, or as `zipParts` does.
+ * A .npz file in memory: arrays under their names, then `others` as they are (`numpy.load` gives these as bytes).
+ * Nothing is compressed: activations hardly shrink. Throws `WeightsError` when an array does not fit its description,
+ * or as `zipParts` does.
  */
 export const encodeNpz = (
   tensors: ReadonlyMap<string, TensorData>,

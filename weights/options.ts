@@ -1,7 +1,13 @@
-/** What an option's value has to be: in words, and as a check. An option that is `undefined` is left out, and is not checked. */
+/**
+ * What an option's value has to be: in words, and as a check. An option that is `undefined` is left out, and is not
+ * checked.
+ */
 export type Kind = { readonly expected: string; readonly accepts: (value: unknown) => boolean };
 
-/** The kind of every option of a call: one that the type has and the list lacks, or the other way round, does not compile. */
+/**
+ * The kind of every option of a call: one that the type has and the list lacks, or the other way round, does not
+ * compile.
+ */
 export type OptionKinds<Options> = Readonly<Record<keyof Options, Kind>>;
 
 /** Any value: what is done with it checks it. */
@@ -52,8 +58,8 @@ export const textOrTexts: Kind = either(text, listOf(text, "a list of texts"));
 export const isPlain = (value: unknown): boolean => Object.prototype.toString.call(value) === "[object Object]";
 
 /**
- * What is wrong with the options of a call, in one sentence, or null: they are no object, one of them has a name that `kinds` lacks (the
- * sentence tells the nearest), or a value of another kind.
+ * What is wrong with the options of a call, in one sentence, or null: they are no object, one of them has a name that
+ * `kinds` lacks (the sentence tells the nearest), or a value of another kind.
  */
 export function faultOfOptions(where: string, options: unknown, kinds: Readonly<Record<string, Kind>>): string | null {
   if (!isPlain(options)) {
@@ -81,8 +87,8 @@ function hintFor(name: string, known: readonly string[]): string {
 const LEAST_PART = 4;
 
 /**
- * The known name that another one is likeliest to mean, or null: equal but for capitals and underscores, a few letters off (one in three), part
- * of it or the other way round, or with a word in common. Of equally near ones the first.
+ * The known name that another one is likeliest to mean, or null: equal but for capitals and underscores, a few letters
+ * off (one in three), part of it or the other way round, or with a word in common. Of equally near ones the first.
  */
 export function nearestName(name: string, known: readonly string[]): string | null {
   const plain = (one: string) => one.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");

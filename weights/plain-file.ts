@@ -36,7 +36,10 @@ const hasCode = (error: unknown, ...codes: string[]): boolean =>
 /** A regular file that is open, and what the system says of it. */
 export type PlainFile = { handle: FileHandle; info: BigIntStats };
 
-/** Opens a regular file, through links, for reading; the caller closes it. Throws `NotAFileError`, and what `open` of Node throws. */
+/**
+ * Opens a regular file, through links, for reading; the caller closes it. Throws `NotAFileError`, and what `open` of
+ * Node throws.
+ */
 export async function openPlain(path: string): Promise<PlainFile> {
   const handle = await open(path, FLAGS);
   try {
@@ -63,8 +66,8 @@ export function openPlainSync(path: string): { descriptor: number; info: BigIntS
 }
 
 /**
- * All bytes of a regular file, at most `limit`, also where it grows while it is read or gives its size as 0 as those of /proc do.
- * Throws what `openPlain` throws, and `FileTooLongError`.
+ * All bytes of a regular file, at most `limit`, also where it grows while it is read or gives its size as 0 as those of
+ * /proc do. Throws what `openPlain` throws, and `FileTooLongError`.
  */
 export async function readPlain(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const { handle, info } = await openPlain(path);

@@ -8,8 +8,8 @@ import { INDEX, readShardIndex, type ShardIndex, SINGLE } from "./shard-index.js
 import type { ByteSource, Folder } from "./byte-source.js";
 
 /**
- * The tensors of `file`, or (null) of the shards of `model.safetensors.index.json`, or else of `model.safetensors`, from their headers.
- * Throws `WeightsError` for a header or index that lies, and where two names are one tensor.
+ * The tensors of `file`, or (null) of the shards of `model.safetensors.index.json`, or else of `model.safetensors`,
+ * from their headers. Throws `WeightsError` for a header or index that lies, and where two names are one tensor.
  */
 export async function openSafetensors(folder: Folder, file: string | null): Promise<WeightFiles> {
   const index = file === null && (await folder.has(INDEX)) ? await readShardIndex(folder) : null;

@@ -9,14 +9,16 @@ import { checkedBytes, isSizes, sizeOfTensor, type TensorData } from "./tensor-d
 export type { TensorData } from "./tensor-data.js";
 
 /**
- * Longest header that is read, in bytes: the length comes from the file, and parsing takes several times as much memory. PaliGemma 2 28B
- * has about 1,500 tensors.
+ * Longest header that is read, in bytes: the length comes from the file, and parsing takes several times as much
+ * memory. PaliGemma 2 28B has about 1,500 tensors.
  */
 export const MAX_HEADER_BYTES = 20_000_000;
 /** Most tensors of a header that is read; a training with its optimizer has some thousands. */
 export const MAX_TENSORS = 100_000;
 
-/** Longest name of a tensor that is read, in characters: those of models have about a hundred, and messages repeat them. */
+/**
+ * Longest name of a tensor that is read, in characters: those of models have about a hundred, and messages repeat them.
+ */
 export const MAX_NAME = 1024;
 
 /** Where a tensor lies: bytes `start` to `end` of the file. */
@@ -37,8 +39,9 @@ export interface SafetensorsHeader {
 
 /**
  * Reads and checks the header of a safetensors file, and no tensor. Layout: 8 bytes length, little-endian; JSON; data.
- * Throws `WeightsError` for each claim that is not so: length, JSON, a name twice, types, shapes, sizes, and data that leave the file,
- * overlap, have gaps or end early; a file of another known kind is called by it. Source: safetensors `tensor.rs`, `SafeTensors::read_metadata` and `Metadata::validate`.
+ * Throws `WeightsError` for each claim that is not so: length, JSON, a name twice, types, shapes, sizes, and data that
+ * leave the file, overlap, have gaps or end early; a file of another known kind is called by it. Source: safetensors
+ * `tensor.rs`, `SafeTensors::read_metadata` and `Metadata::validate`.
  */
 export async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
   try {
@@ -127,7 +130,9 @@ function checkEntry(name: string, value: unknown, source: ByteSource, dataStart:
   return { name, dtype, shape, start, end };
 }
 
-/** Tensors must fill the data part without gap or overlap, as safetensors itself demands: nothing can hide between them. */
+/**
+ * Tensors must fill the data part without gap or overlap, as safetensors itself demands: nothing can hide between them.
+ */
 function checkLayout(tensors: TensorEntry[], source: ByteSource, dataStart: number): void {
   let at = dataStart;
   let previous = "the header";
@@ -148,8 +153,9 @@ function checkLayout(tensors: TensorEntry[], source: ByteSource, dataStart: numb
 }
 
 /**
- * A safetensors file in memory. `metadata` becomes `__metadata__`. Tensors are ordered widest type first, then by name, so that each
- * starts at a multiple of its width. Throws `WeightsError` when a tensor's bytes do not fit its type and shape.
+ * A safetensors file in memory. `metadata` becomes `__metadata__`. Tensors are ordered widest type first, then by name,
+ * so that each starts at a multiple of its width. Throws `WeightsError` when a tensor's bytes do not fit its type and
+ * shape.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
@@ -158,7 +164,10 @@ export function encodeSafetensors(
   return joinBytes("encodeSafetensors", fileParts(tensors, metadata, "encodeSafetensors"));
 }
 
-/** A file in order: length and header, then each tensor's bytes. Throws `WeightsError` naming `where` as `encodeSafetensors` does. */
+/**
+ * A file in order: length and header, then each tensor's bytes. Throws `WeightsError` naming `where` as
+ * `encodeSafetensors` does.
+ */
 export function fileParts(
   tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> | undefined,
@@ -179,8 +188,9 @@ export function fileParts(
 type Described = { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] };
 
 /**
- * The length and header of a file, and the order of its tensors: widest type first, then by name. Throws `WeightsError` naming
- * `where` for a name that the format keeps for itself. Source of order and padding: safetensors `tensor.rs`, `prepare`.
+ * The length and header of a file, and the order of its tensors: widest type first, then by name. Throws `WeightsError`
+ * naming `where` for a name that the format keeps for itself. Source of order and padding: safetensors `tensor.rs`,
+ * `prepare`.
  */
 export function headerOf<T extends Described>(
   tensors: readonly T[],

@@ -13,7 +13,10 @@ export interface ShardIndex {
   readonly totalSize: unknown;
 }
 
-/** Reads `INDEX`. Throws `WeightsError` when it is missing or is no map of tensor names to file names; the names are not checked. */
+/**
+ * Reads `INDEX`. Throws `WeightsError` when it is missing or is no map of tensor names to file names; the names are not
+ * checked.
+ */
 export async function readShardIndex(folder: Folder): Promise<ShardIndex> {
   const where = `${folder.name}/${INDEX}`;
   const json = parseStrictJson(decodeUtf8(await folder.readBytes(INDEX), where), where);

@@ -24,10 +24,11 @@ const METADATA = { format: "pt" };
 const numbered = (number: number): string => String(number).padStart(5, "0");
 
 /**
- * Writes tensors into `folder` as `model.safetensors`, or, where they exceed `maxShardBytes`, as shards of at most that many bytes (a
- * larger tensor has a shard of its own) with an index; a tensor at a time, of which `onBytes` hears in pieces. Each file is written
- * completely or not at all. Throws `WeightsError` when a tensor gives other bytes than announced, or writing fails.
- * Source: huggingface_hub 2.4, serialization/_base.py, `split_state_dict_into_shards_factory`.
+ * Writes tensors into `folder` as `model.safetensors`, or, where they exceed `maxShardBytes`, as shards of at most that
+ * many bytes (a larger tensor has a shard of its own) with an index; a tensor at a time, of which `onBytes` hears in
+ * pieces. Each file is written completely or not at all. Throws `WeightsError` when a tensor gives other bytes than
+ * announced, or writing fails. Source: huggingface_hub 2.4, serialization/_base.py,
+ * `split_state_dict_into_shards_factory`.
  */
 export async function writeShards(
   folder: string,

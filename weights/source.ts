@@ -11,10 +11,16 @@ import { decodeUtf8, parseJson } from "./json.js";
 import "./node-memory.js";
 import { isMissing, NotAFileError, openPlain } from "./plain-file.js";
 
-/** Longest file that is read whole: the largest that models bring, tokenizer.json, has 35 MB; more than this is no such file. */
+/**
+ * Longest file that is read whole: the largest that models bring, tokenizer.json, has 35 MB; more than this is no such
+ * file.
+ */
 export const MAX_WHOLE_FILE = 256 * 2 ** 20;
 
-/** Longest JSON file that is read, in bytes: parsed it takes about 15 times as much. Only vocabularies and indices come to megabytes. */
+/**
+ * Longest JSON file that is read, in bytes: parsed it takes about 15 times as much. Only vocabularies and indices come
+ * to megabytes.
+ */
 const MAX_JSON = 2 ** 23;
 const MAX_LARGE_JSON = 2 ** 26;
 const LARGE_JSON = /(^|\/)(tokenizer|.*\.index|.*\.weights)\.json$/;
@@ -35,7 +41,10 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
   };
 }
 
-/** Opens a file on disk; throws `WeightsError` when it is missing, no plain file, or cannot be read. `pieceSize`: bytes per system call. */
+/**
+ * Opens a file on disk; throws `WeightsError` when it is missing, no plain file, or cannot be read. `pieceSize`: bytes
+ * per system call.
+ */
 export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<ByteSource> {
   const { handle, info } = await openPlain(path).catch((error: unknown) => {
     if (error instanceof NotAFileError) throw new WeightsError(`${path}: expected a file, found ${error.kind}`);
@@ -68,10 +77,10 @@ export async function openFile(path: string, pieceSize = MAX_PIECE): Promise<Byt
 const WEIGHT_FILE = /\.(safetensors|npz|weights\.h5|weights\.json)$/;
 
 /**
- * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie; or the folder of a weight
- * file (`*.safetensors`, `*.npz`, `*.weights.h5`) whose path or URL is given, beside which all other files are then looked for.
- * Throws `WeightsError` for a missing directory, a path to another file, and other URL schemes. A URL is first asked when a file is;
- * `signal` stops every request to it.
+ * Opens a model folder: a directory on disk, a `file:` URL of one, or an http(s) URL below which the files lie; or the
+ * folder of a weight file (`*.safetensors`, `*.npz`, `*.weights.h5`) whose path or URL is given, beside which all other
+ * files are then looked for. Throws `WeightsError` for a missing directory, a path to another file, and other URL
+ * schemes. A URL is first asked when a file is; `signal` stops every request to it.
  */
 export async function openFolder(pathOrUrl: string, signal?: AbortSignal): Promise<Folder> {
   if (/^https?:\/\//i.test(pathOrUrl)) return urlFolder(pathOrUrl, signal);

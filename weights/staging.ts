@@ -2,7 +2,10 @@ import { allocate } from "./bytes.js";
 import { type CheckpointEntry, isPlaced, type PlacedEntry, sizeOfEntry } from "./checkpoint-entry.js";
 import type { ByteSource } from "./byte-source.js";
 
-/** Bytes read at once: neighbours are joined up to it and a larger tensor is read in pieces of it, with progress between. */
+/**
+ * Bytes read at once: neighbours are joined up to it and a larger tensor is read in pieces of it, with progress
+ * between.
+ */
 export const CHUNK = 16 * 2 ** 20;
 
 type Sources = ReadonlyMap<string, ByteSource>;

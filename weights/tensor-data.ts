@@ -36,7 +36,10 @@ const ARRAYS: Partial<Record<DType, { readonly name: string }>> = {
   U16: Uint16Array,
 };
 
-/** The bytes of a tensor, not copied; throws `WeightsError` naming `where` when type, shape and data do not fit each other. */
+/**
+ * The bytes of a tensor, not copied; throws `WeightsError` naming `where` when type, shape and data do not fit each
+ * other.
+ */
 export function checkedBytes({ dtype, shape, data }: TensorData, where: string): Uint8Array {
   if (!isDType(dtype)) {
     throw new WeightsError(`${where} has dtype ${shown(dtype)}, expected one of ${DTYPES.join(" ")}`);

@@ -4,8 +4,8 @@ import type { ByteSource } from "./byte-source.js";
 import { sameBytes } from "./staging.js";
 
 /**
- * What the output head of a checkpoint is: the token table; a tensor of its own; or, where only headers are read, one beside a token table
- * that it may or may not be equal to.
+ * What the output head of a checkpoint is: the token table; a tensor of its own; or, where only headers are read, one
+ * beside a token table that it may or may not be equal to.
  */
 export type OutputHead = "embedding" | "own" | "not compared";
 
@@ -13,9 +13,10 @@ export type OutputHead = "embedding" | "own" | "not compared";
 export type Tying = { tied: boolean; sources: ReadonlyMap<string, ByteSource> | null };
 
 /**
- * Decides what the output head of `entries` (by canonical name) is, and leaves in them what the model reads. Untied, both tensors stay as they
- * are. Tied, a head alone is the table (robot policies save only that), one that is equal to the table goes, and one that differs
- * stays: both are used as they are. Source: huggingface/transformers 5.18, modeling_utils.py `tie_weights`.
+ * Decides what the output head of `entries` (by canonical name) is, and leaves in them what the model reads. Untied,
+ * both tensors stay as they are. Tied, a head alone is the table (robot policies save only that), one that is equal to
+ * the table goes, and one that differs stays: both are used as they are. Source: huggingface/transformers 5.18,
+ * modeling_utils.py `tie_weights`.
  */
 export async function settleHead(entries: Map<string, CheckpointEntry>, { tied, sources }: Tying): Promise<OutputHead> {
   const [table, head] = [entries.get(EMBEDDING), entries.get(LM_HEAD)];

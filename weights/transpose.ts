@@ -18,8 +18,9 @@ const VIEWS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array
 type Values = { [i: number]: number | bigint; readonly length: number };
 
 /**
- * Reads values and puts their axes in another order. `read` gives bytes `start` to `end` of them; it is asked for pieces of `pieceBytes`, or for
- * one index of the first axis, from the first to the last. The result is a fresh array; `onBytes` hears of each piece.
+ * Reads values and puts their axes in another order. `read` gives bytes `start` to `end` of them; it is asked for
+ * pieces of `pieceBytes`, or for one index of the first axis, from the first to the last. The result is a fresh array;
+ * `onBytes` hears of each piece.
  */
 export async function readTransposed(
   read: (start: number, end: number) => Promise<Uint8Array>,
@@ -78,7 +79,9 @@ function stridesIn(shape: readonly number[], order: readonly number[]): number[]
   return strides;
 }
 
-/** Puts a piece [shape] of the stored values to its places in the result, which start at `base` and are `strides` apart. */
+/**
+ * Puts a piece [shape] of the stored values to its places in the result, which start at `base` and are `strides` apart.
+ */
 function scatter(piece: Values, shape: readonly number[], out: Values, base: number, strides: readonly number[]): void {
   const across = shape.length - 1; // neighbours in the piece
   const along = strides.indexOf(1); // neighbours in the result
@@ -98,7 +101,9 @@ function scatter(piece: Values, shape: readonly number[], out: Values, base: num
 
 type Plane = { rows: number; columns: number; from: number; to: number };
 
-/** Transposes a plane, block by block: rows are `rowStride` apart in the piece, columns `columnStride` in the result. */
+/**
+ * Transposes a plane, block by block: rows are `rowStride` apart in the piece, columns `columnStride` in the result.
+ */
 function movePlane(
   piece: Values,
   rowStride: number,

@@ -4,8 +4,8 @@ import { INDEX, readShardIndex, SINGLE } from "./shard-index.js";
 import type { Folder } from "./byte-source.js";
 
 /**
- * Names of the files that the weights found in a folder lie in, each once: those of its index where there is one, which alone is read. The names
- * are not checked. Throws `WeightsError` for an index that is none.
+ * Names of the files that the weights found in a folder lie in, each once: those of its index where there is one, which
+ * alone is read. The names are not checked. Throws `WeightsError` for an index that is none.
  */
 export async function weightFileNames(folder: Folder, { form, file }: FoundWeights): Promise<string[]> {
   if (form === "keras" && file!.endsWith(".json")) {

@@ -13,8 +13,8 @@ const OTHER_NAMES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "flax_
 const LISTED = 20;
 
 /**
- * Opens the weights of a folder in the form that it has them (`findWeights`). Throws `WeightsError` that says what there is where none is
- * read, and as the reader of the form does.
+ * Opens the weights of a folder in the form that it has them (`findWeights`). Throws `WeightsError` that says what
+ * there is where none is read, and as the reader of the form does.
  */
 export async function openWeightFiles(folder: Folder): Promise<WeightFiles> {
   const found = await findWeights(folder);

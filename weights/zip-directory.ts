@@ -3,7 +3,10 @@ import { kindOf } from "./foreign-file.js";
 import { decodeUtf8, shown } from "./json.js";
 import type { ByteSource } from "./byte-source.js";
 
-/** Longest list of members that is read, in bytes, and most members: PaliGemma 2 28B has about 100 arrays, with its optimizer 300. */
+/**
+ * Longest list of members that is read, in bytes, and most members: PaliGemma 2 28B has about 100 arrays, with its
+ * optimizer 300.
+ */
 export const MAX_DIRECTORY_BYTES = 2 ** 24;
 export const MAX_MEMBERS = 20_000;
 
@@ -33,9 +36,9 @@ const END_64 = 56;
 const SEE_64 = 0xffffffff;
 
 /**
- * The members of a zip archive in the order of their places, from the central directory alone; zip64 is read. Throws `WeightsError`
- * naming the file for what is no archive or cut off, for several disks, encryption, other methods than stored and deflated, a name
- * twice, and members that overlap or leave the archive. Source: PKWARE APPNOTE 6.3.10.
+ * The members of a zip archive in the order of their places, from the central directory alone; zip64 is read. Throws
+ * `WeightsError` naming the file for what is no archive or cut off, for several disks, encryption, other methods than
+ * stored and deflated, a name twice, and members that overlap or leave the archive. Source: PKWARE APPNOTE 6.3.10.
  */
 export async function readDirectory(source: ByteSource): Promise<ZipMember[]> {
   const { count, start, end } = await findDirectory(source);
@@ -99,7 +102,10 @@ function findEnd(tail: Uint8Array): number {
 const isLocator = (bytes: Uint8Array): boolean =>
   bytes.length === LOCATOR && new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) === 0x07064b50;
 
-/** As `findDirectory`, for an archive that is too large for the old record: a locator in front of that says where the new one is. */
+/**
+ * As `findDirectory`, for an archive that is too large for the old record: a locator in front of that says where the
+ * new one is.
+ */
 async function findDirectory64(source: ByteSource, before: Uint8Array, end: number): Promise<Directory> {
   const where = `${source.name}: the end of the zip64 archive`;
   const locator = new Fields(before, where);
@@ -161,7 +167,10 @@ function readExtra(sizes: Sizes, extra: Fields): Sizes {
   return result;
 }
 
-/** Members by place, each with its limit. A small archive could describe one member's bytes many times: none may overlap. */
+/**
+ * Members by place, each with its limit. A small archive could describe one member's bytes many times: none may
+ * overlap.
+ */
 function placed(members: Omit<ZipMember, "limit">[], directoryStart: number, name: string): ZipMember[] {
   const sorted = members.sort((a, b) => a.start - b.start);
   return sorted.map((member, i) => {

@@ -8,7 +8,10 @@ export interface ZipInput {
   readonly parts: readonly Uint8Array[];
 }
 
-/** Days are counted from 1 January 1980: the same members give the same bytes at any time. Source: PKWARE APPNOTE 6.3.10, 4.4.6. */
+/**
+ * Days are counted from 1 January 1980: the same members give the same bytes at any time. Source: PKWARE APPNOTE
+ * 6.3.10, 4.4.6.
+ */
 const DATE = 0x21;
 /** Names are UTF-8. */
 const FLAGS = 0x800;
@@ -19,9 +22,9 @@ const OVERHEAD = 30 + 46 + 2 * LONGEST_NAME;
 const LARGEST = 2 ** 32 - 2;
 
 /**
- * The parts of a zip archive that stores its members as they are, in order. Throws `WeightsError` naming `where` for more than
- * 65,534 members, names that are empty, too long or there twice, and an archive of 4 GiB or more (zip64 is not written).
- * Source: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.
+ * The parts of a zip archive that stores its members as they are, in order. Throws `WeightsError` naming `where` for
+ * more than 65,534 members, names that are empty, too long or there twice, and an archive of 4 GiB or more (zip64 is
+ * not written). Source: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.
  */
 export function zipParts(members: readonly ZipInput[], where: string): Uint8Array[] {
   const names = new Set(members.map(({ name }) => name));

@@ -9,7 +9,9 @@ import { inflatingSource } from "./inflating-source.js";
 import type { ByteSource } from "./byte-source.js";
 import { LOCAL_HEADER, readDirectory, type ZipMember } from "./zip-directory.js";
 
-/** Most bytes that the deflated members of one archive may have together. What is stored cannot be larger than the file. */
+/**
+ * Most bytes that the deflated members of one archive may have together. What is stored cannot be larger than the file.
+ */
 export const MAX_INFLATED = 2 ** 32;
 
 /** Most bytes that one deflated byte becomes. Source: zlib's technical note, "Maximum Compression Factor", 1032:1. */
@@ -25,21 +27,31 @@ export interface ZipArchive {
   open(name: string): Promise<MemberSource>;
 }
 
-/** A member of an archive as a source; closing it leaves the archive open. A deflated one is unpacked from the start to what is read. */
+/**
+ * A member of an archive as a source; closing it leaves the archive open. A deflated one is unpacked from the start to
+ * what is read.
+ */
 export interface MemberSource extends ByteSource {
-  /** Where its bytes start in the archive, where they are stored as they are; their CRC-32 is then not looked at. Null where deflated. */
+  /**
+   * Where its bytes start in the archive, where they are stored as they are; their CRC-32 is then not looked at. Null
+   * where deflated.
+   */
   readonly place: number | null;
 }
 
 /** How an archive is opened. */
 export type ZipOptions = {
-  /** Most bytes that deflated members may have together; default `MAX_INFLATED`. What is read in parts never lies in memory whole. */
+  /**
+   * Most bytes that deflated members may have together; default `MAX_INFLATED`. What is read in parts never lies in
+   * memory whole.
+   */
   maxInflated?: number | undefined;
 };
 
 /**
- * Opens a zip archive by its list of members. Throws `WeightsError` as `readDirectory` does, and for members that claim to become larger
- * than `maxInflated` or than their packed bytes could: both before anything is unpacked. The source stays the caller's.
+ * Opens a zip archive by its list of members. Throws `WeightsError` as `readDirectory` does, and for members that claim
+ * to become larger than `maxInflated` or than their packed bytes could: both before anything is unpacked. The source
+ * stays the caller's.
  */
 export async function openZip(
   source: ByteSource,
@@ -105,7 +117,10 @@ async function readMember(source: ByteSource, member: ZipMember): Promise<Uint8A
   return bytes;
 }
 
-/** Where a member's bytes start: behind a header of its own, whose name must be the same and whose extra field may be another. */
+/**
+ * Where a member's bytes start: behind a header of its own, whose name must be the same and whose extra field may be
+ * another.
+ */
 async function dataStart(
   source: ByteSource,
   { name, packed, start, limit }: ZipMember,

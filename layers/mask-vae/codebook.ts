@@ -6,7 +6,10 @@ import type { Weight } from "../weight.js";
 /** `codes` rows of `width` numbers. */
 export type CodebookArgs = CheckpointLayerArgs & { codes: number; width: number };
 
-/** A table of vectors that stand for all. Input codes [...] (integers below `codes`) -> their rows [..., C]. Checkpoint tensor: `_embedding` [codes, C]. */
+/**
+ * A table of vectors that stand for all. Input codes [...] (integers below `codes`) -> their rows [..., C]. Checkpoint
+ * tensor: `_embedding` [codes, C].
+ */
 export class Codebook extends CheckpointLayer {
   static readonly className = "Codebook";
   private readonly codes: number;
@@ -27,8 +30,9 @@ export class Codebook extends CheckpointLayer {
     return tf.tidy(() => tf.gather(this.embedding.read(), listOf(inputs)[0].toInt()));
   }
   /**
-   * The code whose row is nearest to each vector by L2, the lower one of equals. [n, C] -> [n], int32; the caller owns the result.
-   * Differences are formed as they stand, not as |x|² + |e|² - 2xe, so that equal rows are equally far on every backend.
+   * The code whose row is nearest to each vector by L2, the lower one of equals. [n, C] -> [n], int32; the caller owns
+   * the result. Differences are formed as they stand, not as |x|² + |e|² - 2xe, so that equal rows are equally far on
+   * every backend.
    */
   nearest(vectors: tf.Tensor): tf.Tensor1D {
     return tf.tidy(() => {

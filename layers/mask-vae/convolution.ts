@@ -50,8 +50,9 @@ abstract class AnyConvolution extends CheckpointLayer {
 }
 
 /**
- * A convolution with bias; every edge gets (kernelSize - stride) / 2 zeros. [B, height, width, C], sides that the stride divides ->
- * [B, height/stride, width/stride, filters]. Checkpoint tensors: `weight` [filters, C, k, k], `bias` [filters].
+ * A convolution with bias; every edge gets (kernelSize - stride) / 2 zeros. [B, height, width, C], sides that the
+ * stride divides -> [B, height/stride, width/stride, filters]. Checkpoint tensors: `weight` [filters, C, k, k], `bias`
+ * [filters].
  */
 export class Convolution extends AnyConvolution {
   static readonly className = "Convolution";
@@ -69,9 +70,9 @@ export class Convolution extends AnyConvolution {
 tf.serialization.registerClass(Convolution);
 
 /**
- * A transposed convolution with bias: each input is spread over a kernel, `stride` apart, and (kernelSize - stride) / 2 are cut off every
- * edge. [B, height, width, C] -> [B, height·stride, width·stride, filters]. Checkpoint tensors, the input's channels first:
- * `weight` [C, filters, k, k], `bias` [filters].
+ * A transposed convolution with bias: each input is spread over a kernel, `stride` apart, and (kernelSize - stride) / 2
+ * are cut off every edge. [B, height, width, C] -> [B, height·stride, width·stride, filters]. Checkpoint tensors, the
+ * input's channels first: `weight` [C, filters, k, k], `bias` [filters].
  */
 export class TransposedConvolution extends AnyConvolution {
   static readonly className = "TransposedConvolution";

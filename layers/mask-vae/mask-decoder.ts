@@ -5,14 +5,17 @@ import { CheckpointSequence } from "../checkpoint-sequence.js";
 import { Convolution, TransposedConvolution } from "./convolution.js";
 import { ResidualConvolutions } from "./residual-convolutions.js";
 
-/** Channels behind the first convolution, then behind each of the four that double the sides; published: 128, 128, 64, 32, 16. */
+/**
+ * Channels behind the first convolution, then behind each of the four that double the sides; published: 128, 128, 64,
+ * 32, 16.
+ */
 export type MaskDecoderArgs = CheckpointLayerArgs & { widths: readonly number[] };
 
 /**
- * Rows of the codebook to a mask: two residual blocks, then four transposed convolutions that double the sides. [B, 4, 4, C] ->
- * [B, 64, 64, 1], about -1 outside and 1 inside. Checkpoint tensors: `{0,4,6,8,10,12}.{weight,bias}`,
- * `{2,3}.net.{0,2,4}.{weight,bias}`. Taps: these places.
- * Source: google-research/big_vision, evaluators/proj/paligemma/transfers/segmentation.py, `Decoder`.
+ * Rows of the codebook to a mask: two residual blocks, then four transposed convolutions that double the sides. [B, 4,
+ * 4, C] -> [B, 64, 64, 1], about -1 outside and 1 inside. Checkpoint tensors: `{0,4,6,8,10,12}.{weight,bias}`,
+ * `{2,3}.net.{0,2,4}.{weight,bias}`. Taps: these places. Source: google-research/big_vision,
+ * evaluators/proj/paligemma/transfers/segmentation.py, `Decoder`.
  */
 export class MaskDecoder extends CheckpointSequence {
   static readonly className = "MaskDecoder";

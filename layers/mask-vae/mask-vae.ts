@@ -24,9 +24,9 @@ export type MaskVaeConfig = {
 };
 
 /**
- * The vector-quantised autoencoder of masks. Sixteen codes are the 4 x 4 cells of a mask, row by row. `apply` decodes: codes [B, 16]
- * (integers) -> [B, 64, 64, 1], about -1 outside and 1 inside; `encode` is the way back. Checkpoint tensors:
- * `_vq_vae._embedding` [codes, C], `decoder.*`, `encoder.*`. Taps: rows [B, 4, 4, C], decoder.*, encoder.*.
+ * The vector-quantised autoencoder of masks. Sixteen codes are the 4 x 4 cells of a mask, row by row. `apply` decodes:
+ * codes [B, 16] (integers) -> [B, 64, 64, 1], about -1 outside and 1 inside; `encode` is the way back. Checkpoint
+ * tensors: `_vq_vae._embedding` [codes, C], `decoder.*`, `encoder.*`. Taps: rows [B, 4, 4, C], decoder.*, encoder.*.
  * Source: "All in Tokens" (arXiv 2301.02229), as google-research/big_vision uses it.
  */
 export class MaskVae extends CheckpointLayer {

@@ -13,8 +13,8 @@ export type ActiveAdapter = { adapter: LoadedAdapter; weight: number };
 type Change = { standIn: tf.Tensor | null; parts: LowRank[] };
 
 /**
- * What a choice of adapters makes of a model's weights. It owns what it has computed: factors with their scale, DoRA's gains, and small
- * tables. Nothing changes before `apply`.
+ * What a choice of adapters makes of a model's weights. It owns what it has computed: factors with their scale, DoRA's
+ * gains, and small tables. Nothing changes before `apply`.
  */
 export class Activation {
   private readonly changes = new Map<string, Change>();

@@ -10,8 +10,8 @@ import { InputError } from "../base/errors.js";
 export type AdaptedPlace = { place: string; adapters: string[] };
 
 /**
- * What a path or URL stands for: a model, or an adapter, whose base is then looked for where its config says. Throws `InputError` where that
- * is no folder here: a file from elsewhere does not decide what is fetched.
+ * What a path or URL stands for: a model, or an adapter, whose base is then looked for where its config says. Throws
+ * `InputError` where that is no folder here: a file from elsewhere does not decide what is fetched.
  */
 export async function adaptedPlace(place: string, signal?: AbortSignal): Promise<AdaptedPlace> {
   const folder = await openFolder(place, signal);

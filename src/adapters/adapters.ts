@@ -19,8 +19,9 @@ export type AdapterChoice = string | readonly string[] | Readonly<Record<string,
 type Merged = { matrix: Matrix; tensor: tf.Tensor };
 
 /**
- * LoRA adapters of a network: any number loaded, any of them active, changed without touching the base's weights. Several add their
- * low-rank parts up in the order given (DoRA scales what stands before it). Source of the rules: peft 0.21, tuners/lora.
+ * LoRA adapters of a network: any number loaded, any of them active, changed without touching the base's weights.
+ * Several add their low-rank parts up in the order given (DoRA scales what stands before it). Source of the rules: peft
+ * 0.21, tuners/lora.
  */
 export class Adapters {
   private readonly loaded = new Map<string, LoadedAdapter>();
@@ -42,8 +43,9 @@ export class Adapters {
   }
 
   /**
-   * Reads an adapter that PEFT has saved, under a name of the caller's; it is not active yet. Throws `InputError` for a name that is taken,
-   * `WeightsError` for files that are not supported or do not fit, and the signal's reason when aborted.
+   * Reads an adapter that PEFT has saved, under a name of the caller's; it is not active yet. Throws `InputError` for a
+   * name that is taken, `WeightsError` for files that are not supported or do not fit, and the signal's reason when
+   * aborted.
    */
   async load(
     name: string,
@@ -64,8 +66,9 @@ export class Adapters {
   }
 
   /**
-   * Makes these the active adapters and no others. A factor scales the low-rank parts, as PEFT's `set_scale`; whole tensors it does not.
-   * Throws `InputError` for unknown names, while adapters are merged, and where two want to replace one tensor; then nothing has changed.
+   * Makes these the active adapters and no others. A factor scales the low-rank parts, as PEFT's `set_scale`; whole
+   * tensors it does not. Throws `InputError` for unknown names, while adapters are merged, and where two want to
+   * replace one tensor; then nothing has changed.
    */
   set(choice: AdapterChoice): void {
     this.requireUnmerged("choosing others");
@@ -73,7 +76,10 @@ export class Adapters {
     this.replaceActivation(this.chosen(this.resolved(choice)));
   }
 
-  /** Frees an adapter; one that is active is made inactive first. Throws `InputError` for an unknown name, and while it is merged. */
+  /**
+   * Frees an adapter; one that is active is made inactive first. Throws `InputError` for an unknown name, and while it
+   * is merged.
+   */
   unload(name: string): void {
     const adapter = this.named(name);
     const { active } = this.activation;
@@ -86,7 +92,10 @@ export class Adapters {
     adapter.dispose();
   }
 
-  /** Folds the active adapters into the weights: products then cost what they cost without. Takes as much memory as the matrices changed. */
+  /**
+   * Folds the active adapters into the weights: products then cost what they cost without. Takes as much memory as the
+   * matrices changed.
+   */
   async merge(): Promise<void> {
     this.requireUnmerged("merging again");
     const { activation } = this;
@@ -111,7 +120,10 @@ export class Adapters {
     this.network.weightsChanged([]); // but for rounding they mean the same
   }
 
-  /** Takes the adapters out of the weights again, which then have the very bits that they had before; they stay active beside them. */
+  /**
+   * Takes the adapters out of the weights again, which then have the very bits that they had before; they stay active
+   * beside them.
+   */
   unmerge(): void {
     if (this.merged === null) throw new InputError("adapters: none is merged");
     this.activation.apply();

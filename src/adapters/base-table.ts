@@ -11,8 +11,8 @@ import { isPackedForm, STORED } from "../backends/dtypes.js";
 const ROWS_AT_ONCE = 4096;
 
 /**
- * The base model's tensor `weight`, a table, that PEFT has put into an adapter's file, where it has and where it is not `stored` [V, D], the one
- * at hand; mostly it is. Throws `WeightsError` when the file has two that differ.
+ * The base model's tensor `weight`, a table, that PEFT has put into an adapter's file, where it has and where it is not
+ * `stored` [V, D], the one at hand; mostly it is. Throws `WeightsError` when the file has two that differ.
  */
 export async function otherBaseTable(
   file: AdapterFile,
@@ -55,7 +55,10 @@ async function everyPiece(
   return true;
 }
 
-/** Whether the rows from `at` on are these, once they have the type that the table is held in; of a packed one, as near as its codes can be. */
+/**
+ * Whether the rows from `at` on are these, once they have the type that the table is held in; of a packed one, as near
+ * as its codes can be.
+ */
 function holds(stored: tf.Tensor, rows: Float32Array, at: number): boolean {
   const dtype = heldDtype(stored);
   const width = stored.shape[1]!;

@@ -5,8 +5,9 @@ import { fromFloat32 } from "../../weights/dtype.js";
 import { holdsSixteenBit, isPackedForm, STORED, weightHolder } from "../backends/dtypes.js";
 
 /**
- * A tensor of the shape of `weight`, in the type and form that this is held in on the current backend; the caller owns it. In the place
- * of a packed weight it is bfloat16, or float32 where the backend has none: an adapter's numbers are not packed.
+ * A tensor of the shape of `weight`, in the type and form that this is held in on the current backend; the caller owns
+ * it. In the place of a packed weight it is bfloat16, or float32 where the backend has none: an adapter's numbers are
+ * not packed.
  */
 export function heldLike(weight: tf.Tensor, values: Float32Array): tf.Tensor {
   const held = heldDtype(weight);

@@ -4,7 +4,10 @@ import type { GainAxis } from "../../layers/low-rank.js";
 import type { Matrix } from "../../layers/matrix.js";
 import type { AdapterCounts } from "./adapter-info.js";
 
-/** The low-rank part of one matrix as it is stored: ΔW = scale · B·A, `a` [r, in], `b` [out, r]; DoRA's magnitudes along `axis`. */
+/**
+ * The low-rank part of one matrix as it is stored: ΔW = scale · B·A, `a` [r, in], `b` [out, r]; DoRA's magnitudes along
+ * `axis`.
+ */
 export type Factors = { a: Matrix; b: tf.Tensor2D; magnitude: tf.Tensor1D | null; axis: GainAxis; scale: number };
 
 /** An adapter in memory. It owns its tensors. */

@@ -7,9 +7,9 @@ import { heldLike } from "./held-like.js";
 const ROWS_AT_ONCE = 4096;
 
 /**
- * A matrix with its low-rank parts folded into one tensor, which the caller owns: of the shape, type and form of the stored one, so that
- * products cost what they cost without adapters, and 16-bit weights are rounded to 16 bit (packed ones become bfloat16). `activate` is
- * called before each computation.
+ * A matrix with its low-rank parts folded into one tensor, which the caller owns: of the shape, type and form of the
+ * stored one, so that products cost what they cost without adapters, and 16-bit weights are rounded to 16 bit (packed
+ * ones become bfloat16). `activate` is called before each computation.
  */
 export async function mergedTensor(matrix: Matrix, activate: () => void): Promise<tf.Tensor> {
   const stored = matrix.stored();

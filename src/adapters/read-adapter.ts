@@ -17,8 +17,9 @@ import { heldLike } from "./held-like.js";
 import { disposeFactors, type Factors, LoadedAdapter } from "./loaded-adapter.js";
 
 /**
- * Reads an adapter for a network into memory: low-rank parts in float32, whole tensors in the type that the network holds theirs in.
- * The caller owns it. Throws `WeightsError` for files that lie, are not supported or do not fit, and the signal's reason when aborted.
+ * Reads an adapter for a network into memory: low-rank parts in float32, whole tensors in the type that the network
+ * holds theirs in. The caller owns it. Throws `WeightsError` for files that lie, are not supported or do not fit, and
+ * the signal's reason when aborted.
  */
 export async function readAdapter(
   name: string,
@@ -102,7 +103,10 @@ class AdapterReader {
     return heldLike(this.weights.get(tensor.weight)!.stored(), values);
   }
 
-  /** Where the file brings the base's table and it is not this base's, it takes the place of all that this base uses its own for, as in PEFT. */
+  /**
+   * Where the file brings the base's table and it is not this base's, it takes the place of all that this base uses its
+   * own for, as in PEFT.
+   */
   private async readBaseTable(uses: readonly string[]): Promise<void> {
     const [weight] = uses;
     const stored = this.weights.get(weight)!.stored();

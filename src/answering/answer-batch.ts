@@ -31,9 +31,10 @@ export type BareAnswer = Omit<Answer, "backend" | "dtype">;
 export const DEFAULT_BATCH_SIZE = 8;
 
 /**
- * Answers questions, or a single one, in their order, `batchSize` at a time; each answer is the one that its question gets alone. A picture that is the
- * same object, or the same path, in several questions is encoded once, unless `edits` may want to change what the vision tower does.
- * Throws `InputError` where one of the questions cannot be asked, and the signal's reason when aborted.
+ * Answers questions, or a single one, in their order, `batchSize` at a time; each answer is the one that its question
+ * gets alone. A picture that is the same object, or the same path, in several questions is encoded once, unless `edits`
+ * may want to change what the vision tower does. Throws `InputError` where one of the questions cannot be asked, and
+ * the signal's reason when aborted.
  */
 export async function answerQuestions(
   asked: Question | readonly Question[],

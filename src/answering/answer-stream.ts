@@ -2,8 +2,8 @@ import { listed } from "../base/options.js";
 import { createStreamDecoder, type StreamDecoder, type Tokenizer } from "../input/tokenizer/tokenizer.js";
 
 /**
- * Decodes an answer as it is generated, without its stop strings: what may be the beginning of one is held back until that is
- * decided, and nothing comes behind one. All texts joined are the answer's text.
+ * Decodes an answer as it is generated, without its stop strings: what may be the beginning of one is held back until
+ * that is decided, and nothing comes behind one. All texts joined are the answer's text.
  */
 export function createAnswerStream(tokenizer: Tokenizer, stops: string | readonly string[] = []): StreamDecoder {
   const stopStrings = listed(stops);

@@ -13,11 +13,16 @@ export type Timings = { preprocess: number; prefill: number; decode: number; tot
 /** One of several answers to a question. */
 export type RankedAnswer = Hypothesis & {
   text: string;
-  /** Beams: sum of log-probabilities / length^lengthPenalty. Best of several: mean log-probability of a token, in nats. */
+  /**
+   * Beams: sum of log-probabilities / length^lengthPenalty. Best of several: mean log-probability of a token, in nats.
+   */
   score: number;
 };
 
-/** One answer. `tokens` are the new ids, the end-of-sequence id included; `text` is without special tokens and stop strings. */
+/**
+ * One answer. `tokens` are the new ids, the end-of-sequence id included; `text` is without special tokens and stop
+ * strings.
+ */
 export type Answer = {
   text: string;
   tokens: number[];

@@ -10,8 +10,9 @@ import { onlyPicture, partsOf, type Picture, type Question, readable } from "./q
 export type OwnedInputs = ModelInputs & { dispose: () => void };
 
 /**
- * Questions as one batch, prompts padded on the left, pictures in reading order. Once one of the pictures is encoded, all of them enter
- * as rows, and the others are encoded here. `suffixes`: what follows each prompt. Throws `InputError` for what cannot be asked.
+ * Questions as one batch, prompts padded on the left, pictures in reading order. Once one of the pictures is encoded,
+ * all of them enter as rows, and the others are encoded here. `suffixes`: what follows each prompt. Throws `InputError`
+ * for what cannot be asked.
  */
 export async function batchInputs(
   questions: readonly Question[],
@@ -31,7 +32,10 @@ export async function batchInputs(
   return { ...both, ...processor.pad(rows, suffixes !== undefined), dispose: () => tensor.dispose() };
 }
 
-/** A picture through the vision tower and the projector, as one of its own; one that is encoded already is returned as it is. */
+/**
+ * A picture through the vision tower and the projector, as one of its own; one that is encoded already is returned as
+ * it is.
+ */
 export async function encodePicture(
   picture: Picture,
   { processor, model }: { processor: Processor; model: PaliGemmaModel },

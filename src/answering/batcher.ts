@@ -32,10 +32,10 @@ type Call = {
 };
 
 /**
- * Groups concurrent `generate` calls: those that wait while a batch runs make up the next one, oldest first, as far as they decode in the
- * same way. Nobody waits for others to come: a call on an idle model starts at once, together with those of the same turn. Each
- * call gets the answer, or the error, that it would get alone. An aborted call rejects at once; where it runs already,
- * its row ends with its batch, or at once where all calls of the batch are aborted.
+ * Groups concurrent `generate` calls: those that wait while a batch runs make up the next one, oldest first, as far as
+ * they decode in the same way. Nobody waits for others to come: a call on an idle model starts at once, together with
+ * those of the same turn. Each call gets the answer, or the error, that it would get alone. An aborted call rejects at
+ * once; where it runs already, its row ends with its batch, or at once where all calls of the batch are aborted.
  */
 export class Batcher {
   private readonly waiting: Call[] = [];

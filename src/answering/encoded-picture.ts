@@ -6,8 +6,8 @@ import { InputError } from "../base/errors.js";
 export type PictureEncoder = { readonly pictureRevision: number };
 
 /**
- * A picture after the vision tower and the projector, for several questions about it: they skip both. (Keys and values of its rows
- * cannot be shared: under the prefix mask the picture sees the question.) It owns its rows until `dispose`.
+ * A picture after the vision tower and the projector, for several questions about it: they skip both. (Keys and values
+ * of its rows cannot be shared: under the prefix mask the picture sees the question.) It owns its rows until `dispose`.
  */
 export class EncodedPicture {
   private held: tf.Tensor | null;

@@ -29,7 +29,10 @@ export const QUESTION_KINDS: OptionKinds<Question> = {
 /** A question with its pictures as a list. */
 export type QuestionParts = Omit<Question, "image"> & { pictures: Picture[] };
 
-/** The pictures of a question, and what else it has. Throws `InputError` without a picture, and for a prompt that is no text. */
+/**
+ * The pictures of a question, and what else it has. Throws `InputError` without a picture, and for a prompt that is no
+ * text.
+ */
 export function partsOf(question: Question): QuestionParts {
   const { image, prompt, specialTokens } = checkOptions("question", question, QUESTION_KINDS);
   if (typeof prompt !== "string") throw new InputError(`prompt: expected text, received ${described(prompt)}`);
@@ -45,7 +48,10 @@ export function onlyPicture(image: Picture | readonly Picture[]): Picture {
   throw new InputError(`image: expected one picture, received a list of ${pictures.length}`);
 }
 
-/** A picture that is not encoded yet, in a form that the processor reads. Throws `InputError` for a tensor of another shape. */
+/**
+ * A picture that is not encoded yet, in a form that the processor reads. Throws `InputError` for a tensor of another
+ * shape.
+ */
 export async function readable(picture: Exclude<Picture, EncodedPicture>): Promise<ImageInput> {
   if (!(picture instanceof tf.Tensor)) return picture;
   requireTensor("image", picture);
@@ -56,7 +62,10 @@ export async function readable(picture: Exclude<Picture, EncodedPicture>): Promi
   return { pixels: Float32Array.from(await picture.data()), width, height };
 }
 
-/** A picture decoded once for all that is done with it, and its size as it is seen upright, in pixels. Throws as `decodeImage` does. */
+/**
+ * A picture decoded once for all that is done with it, and its size as it is seen upright, in pixels. Throws as
+ * `decodeImage` does.
+ */
 export async function decodedPicture(
   image: Picture,
   processor: Processor,

@@ -19,10 +19,10 @@ export type Video = PictureFile | readonly (PictureFile | RawImage)[];
 const MAX_FRAMES = 1024;
 
 /**
- * `count` frames of a video, in order, to be asked about together as `image`: evenly spaced, from the first, frame floor(i · n / count) of n;
- * a video of fewer frames is repeated as a whole until they suffice. Each costs P image tokens. Only checkpoints that were
- * trained on several pictures make sense of them. Throws `InputError` for files that cannot be read, frames that are not read (of AVIF
- * sequences all but the first) and counts below 1 or above 1024.
+ * `count` frames of a video, in order, to be asked about together as `image`: evenly spaced, from the first, frame
+ * floor(i · n / count) of n; a video of fewer frames is repeated as a whole until they suffice. Each costs P image
+ * tokens. Only checkpoints that were trained on several pictures make sense of them. Throws `InputError` for files that
+ * cannot be read, frames that are not read (of AVIF sequences all but the first) and counts below 1 or above 1024.
  * Source: google-research/big_vision, pp/proj/paligemma/video.py (video_replicate_img).
  */
 export async function videoFrames(video: Video, count: number, options: PictureOptions = {}): Promise<RawImage[]> {

@@ -17,9 +17,8 @@ export type BackendChoice = BackendName | "auto";
 export const BACKENDS: readonly BackendChoice[] = ["auto", "tensorflow", "wasm", "cpu"];
 
 /**
- * Makes `choice` TensorFlow.js's current backend and returns which one that is.
- * Throws `BackendError` for an unknown name, for a variable `PALIGEMMA_*` of a wrong value, and for a backend that is absent or does
- * not start here.
+ * Makes `choice` TensorFlow.js's current backend and returns which one that is. Throws `BackendError` for an unknown
+ * name, for a variable `PALIGEMMA_*` of a wrong value, and for a backend that is absent or does not start here.
  */
 export async function useBackend(choice: BackendChoice = "auto"): Promise<BackendName> {
   if (!BACKENDS.includes(choice)) {

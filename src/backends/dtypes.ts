@@ -31,9 +31,9 @@ export const isPackedForm = (dtype: Dtype): dtype is PackedForm => !Object.hasOw
 export const isPacked = (dtype: DtypeChoice): dtype is "int8" | "nf4" => dtype === "int8" || dtype === "nf4";
 
 /**
- * The form that a tensor is packed into: matrices of the decoder's layers into the chosen one, other matrices into 8 bit, for 4 bit of the
- * token table or the vision tower cost more than they save; vectors and the position table not at all (null).
- * Source: ggml-org/llama.cpp PR #5650 (perplexity by the table's bits).
+ * The form that a tensor is packed into: matrices of the decoder's layers into the chosen one, other matrices into 8
+ * bit, for 4 bit of the token table or the vision tower cost more than they save; vectors and the position table not at
+ * all (null). Source: ggml-org/llama.cpp PR #5650 (perplexity by the table's bits).
  */
 export function packedForm(choice: DtypeChoice, name: string, shape: readonly number[]): PackedForm | null {
   if (!isPacked(choice) || shape.length < 2 || name.endsWith("position_embedding.weight")) return null;

@@ -18,7 +18,10 @@ const BYTES_PACKED = { int8: 1.01, nf4: 0.8 };
 /** Bytes that a model's matrices and tables take by the type that they are held in, without activations. */
 export type MemoryByDtype = Record<"float32" | "bfloat16" | "float16" | "int8" | "nf4", number>;
 
-/** Bytes of a checkpoint's weights in each type, about: of packed ones the most that scales and what stays in 8 bit can come to. */
+/**
+ * Bytes of a checkpoint's weights in each type, about: of packed ones the most that scales and what stays in 8 bit can
+ * come to.
+ */
 export const memoryByDtype = ({ numbers }: Pick<Checkpoint, "numbers">): MemoryByDtype => ({
   float32: bytesAs("float32", numbers),
   bfloat16: bytesAs("bfloat16", numbers),
@@ -34,8 +37,9 @@ const bytesAs = (dtype: keyof MemoryByDtype, numbers: number): number =>
 export type Destination = { backend: string; dtype: DtypeChoice; folder: string };
 
 /**
- * Throws `BackendError` when the weights cannot fit, before a byte of them is read: with what is needed, what is available and
- * what would fit. Weights that are mapped as stored always fit: the system reads them from the file as they are used.
+ * Throws `BackendError` when the weights cannot fit, before a byte of them is read: with what is needed, what is
+ * available and what would fit. Weights that are mapped as stored always fit: the system reads them from the file as
+ * they are used.
  */
 export function requireMemory(checkpoint: Checkpoint, { backend, dtype, folder }: Destination): void {
   const { needed, inHeap = 0, why } = demand(checkpoint, backend, dtype);

@@ -1,4 +1,7 @@
-/** A config.json (or a tokenizer or processor file beside it) cannot describe a model we know; the message names the field. */
+/**
+ * A config.json (or a tokenizer or processor file beside it) cannot describe a model we know; the message names the
+ * field.
+ */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }

@@ -18,8 +18,8 @@ export {
 } from "../../weights/options.js";
 
 /**
- * Checks the options of a public call, `where`: each is known, and of its kind. Throws `InputError` that names an unknown one with the
- * nearest known one, or the value that is of another kind.
+ * Checks the options of a public call, `where`: each is known, and of its kind. Throws `InputError` that names an
+ * unknown one with the nearest known one, or the value that is of another kind.
  */
 export function checkOptions<Options extends object>(
   where: string,
@@ -46,7 +46,10 @@ export function ignoreRejection(result: unknown): void {
   if (result instanceof Promise) result.catch(() => {});
 }
 
-/** What a callback has returned, where it is no promise. Throws `InputError` naming `where` for one, which would count as any value. */
+/**
+ * What a callback has returned, where it is no promise. Throws `InputError` naming `where` for one, which would count
+ * as any value.
+ */
 export function atOnce<Result>(where: string, result: Result): Result {
   if (!(result instanceof Promise)) return result;
   ignoreRejection(result);

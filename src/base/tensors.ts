@@ -3,7 +3,10 @@ import * as tf from "@tensorflow/tfjs";
 import { InputError } from "./errors.js";
 import { described } from "./options.js";
 
-/** What is wrong with a value that has to be a tensor of this type with numbers in it, in words ("received ..."), or null. */
+/**
+ * What is wrong with a value that has to be a tensor of this type with numbers in it, in words ("received ..."), or
+ * null.
+ */
 export function faultOfTensor(value: unknown, dtype: tf.DataType = "float32"): string | null {
   if (value instanceof Promise) return "received a promise";
   if (!(value instanceof tf.Tensor)) return `received ${described(value)}`;
@@ -22,5 +25,6 @@ export function requireTensor(
   if (fault !== null) throw new InputError(`${where}: expected a ${dtype} tensor, ${fault}`);
 }
 
-// Copies of the library in one process share their engine; one of another realm, such as a worker or a vm context, has its own.
+// Copies of the library in one process share their engine; one of another realm, such as a worker or a vm context, has
+// its own.
 const isKnown = ({ dataId }: tf.Tensor): boolean => tf.engine().state.tensorInfo.has(dataId);

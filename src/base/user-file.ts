@@ -12,8 +12,8 @@ export type Wanted = {
 };
 
 /**
- * All bytes of a regular file that a user named. Throws `InputError` for one that is absent, not to be read, a folder, a pipe or a
- * device, which may have no end, or longer than `limit`; its cause is the system's error.
+ * All bytes of a regular file that a user named. Throws `InputError` for one that is absent, not to be read, a folder,
+ * a pipe or a device, which may have no end, or longer than `limit`; its cause is the system's error.
  */
 export async function readUserFile(
   path: string,

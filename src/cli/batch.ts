@@ -18,7 +18,10 @@ type Flags = LoadFlags & {
   json?: boolean;
 };
 
-/** `batch --input FILE --out FILE [--shard i/N]`: answers a file of questions, goes on where it was stopped, and takes one part of N. */
+/**
+ * `batch --input FILE --out FILE [--shard i/N]`: answers a file of questions, goes on where it was stopped, and takes
+ * one part of N.
+ */
 export function addBatch(program: Command): void {
   addLoadOptions(program.command("batch"))
     .description("answer a file of questions, one JSON object a line; run again, it goes on where it was stopped")

@@ -17,7 +17,10 @@ type Flags = {
   json?: boolean;
 };
 
-/** `convert IN OUT [--dtype] [--layout] [--max-shard-size] [--tokenizer] [--overwrite]`: any checkpoint as a Hugging Face folder. */
+/**
+ * `convert IN OUT [--dtype] [--layout] [--max-shard-size] [--tokenizer] [--overwrite]`: any checkpoint as a Hugging
+ * Face folder.
+ */
 export function addConvert(program: Command): void {
   program
     .command("convert")

@@ -15,7 +15,10 @@ import { numberFor } from "./options.js";
 
 type Flags = { json?: boolean; limit?: number };
 
-/** `diff A B [--json] [--limit X]`: two runs, activation by activation; with a limit, exit code 1 where they differ by more. */
+/**
+ * `diff A B [--json] [--limit X]`: two runs, activation by activation; with a limit, exit code 1 where they differ by
+ * more.
+ */
 export function addDiff(program: Command): void {
   program
     .command("diff")

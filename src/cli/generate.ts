@@ -22,8 +22,8 @@ type Flags = LoadFlags &
   };
 
 /**
- * `generate IMAGE... --prompt TEXT`: the answer as text, streamed, or with everything known about it as one JSON line. With
- * `--prompts FILE` one line for each prompt, and the pictures are encoded once.
+ * `generate IMAGE... --prompt TEXT`: the answer as text, streamed, or with everything known about it as one JSON line.
+ * With `--prompts FILE` one line for each prompt, and the pictures are encoded once.
  */
 export function addGenerate(program: Command): void {
   const command = addLoadOptions(program.command("generate"))

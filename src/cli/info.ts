@@ -16,7 +16,10 @@ type Flags = {
   json?: boolean;
 };
 
-/** `info [--model DIR]`: all that config, headers and tokenizer tell of a checkpoint or an adapter; `--tensors` and `--check` read weights. */
+/**
+ * `info [--model DIR]`: all that config, headers and tokenizer tell of a checkpoint or an adapter; `--tensors` and
+ * `--check` read weights.
+ */
 export function addInfo(program: Command): void {
   program
     .command("info")

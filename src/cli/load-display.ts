@@ -6,7 +6,10 @@ import { controlsOf } from "./terminal.js";
 /** Without a terminal, a line about a download is written this often at most, in milliseconds. */
 const EVERY = 10_000;
 
-/** Shows on stderr how a model arrives: a bar for each phase on a terminal, else a line now and then while it is downloaded. */
+/**
+ * Shows on stderr how a model arrives: a bar for each phase on a terminal, else a line now and then while it is
+ * downloaded.
+ */
 export class LoadDisplay {
   private bar: SingleBar | null = null;
   /** Where the phase began, and when. */

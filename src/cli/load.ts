@@ -4,7 +4,10 @@ import { adapterLine } from "./adapter-line.js";
 import { LoadDisplay } from "./load-display.js";
 import type { LoadFlags } from "./options.js";
 
-/** Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to `load`. */
+/**
+ * Loads the model that the flags name, with a progress bar on stderr where that is a terminal; `more` is handed on to
+ * `load`.
+ */
 export async function loadWithProgress(
   { model, revision, tokenizer, adapter, fetchPictures, dtype, backend }: LoadFlags,
   more: Pick<LoadOptions, "maskWeights" | "signal"> = {},

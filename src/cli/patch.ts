@@ -23,7 +23,9 @@ type Flags = LoadFlags & {
   json?: boolean;
 };
 
-/** `patch IMAGE --prompt TEXT --corrupt-image FILE | --corrupt-prompt TEXT`: puts activations of one run into another. */
+/**
+ * `patch IMAGE --prompt TEXT --corrupt-image FILE | --corrupt-prompt TEXT`: puts activations of one run into another.
+ */
 export function addPatch(program: Command): void {
   addLoadOptions(program.command("patch"))
     .description("activation patching: where the clean run's activations bring its answer back into the corrupted run")

@@ -44,8 +44,8 @@ const COMMANDS = [
 ];
 
 /**
- * Runs the command line and returns the exit code: 0, 1 after one sentence on stderr, or 128 + n where signal n has ended a batch.
- * Results go to stdout, progress to stderr. `--debug` shows the stack of an error.
+ * Runs the command line and returns the exit code: 0, 1 after one sentence on stderr, or 128 + n where signal n has
+ * ended a batch. Results go to stdout, progress to stderr. `--debug` shows the stack of an error.
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   try {
@@ -58,7 +58,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The program with all its commands; what they have declared to read and write is checked before any of them does anything. */
+/**
+ * The program with all its commands; what they have declared to read and write is checked before any of them does
+ * anything.
+ */
 export function commandLine(): Command {
   const program = new Command("paligemma")
     .description("PaliGemma 1 and 2 on TensorFlow.js: ask about pictures, and look inside the model")

@@ -6,8 +6,8 @@ import { readUserFile } from "../base/user-file.js";
 const MAX_BYTES = 64e6;
 
 /**
- * Prompts of a text file, UTF-8 or UTF-16 with its byte order mark, one on each line; empty lines are passed over. Throws `InputError` for a file
- * without any, and for bytes that are no such text.
+ * Prompts of a text file, UTF-8 or UTF-16 with its byte order mark, one on each line; empty lines are passed over.
+ * Throws `InputError` for a file without any, and for bytes that are no such text.
  */
 export async function readPrompts(file: string): Promise<string[]> {
   const bytes = await readUserFile(file, { what: "a text file with one prompt on each line", limit: MAX_BYTES });

@@ -11,7 +11,9 @@ import { isMaskFile, writeMasks } from "./write-masks.js";
 
 type Flags = FindFlags & { format: "table" | "json" | "coco"; soft?: boolean; masks?: string; maskWeights?: string };
 
-/** `segment IMAGE THING...`: boxes and masks in the picture's pixels, as a table, JSON or COCO, drawn, and as PNG files. */
+/**
+ * `segment IMAGE THING...`: boxes and masks in the picture's pixels, as a table, JSON or COCO, drawn, and as PNG files.
+ */
 export function addSegment(program: Command): void {
   addFindCommand(program, {
     name: "segment",

@@ -21,8 +21,8 @@ export type Decoded = {
 };
 
 /**
- * Whole answers to a batch: by beams where `numBeams` is above 1, the best of `copies` where that is, else one for each prompt.
- * `onFirst` is called when the pass over the prompts is done. Throws as `decode` and `beamSearch` do.
+ * Whole answers to a batch: by beams where `numBeams` is above 1, the best of `copies` where that is, else one for each
+ * prompt. `onFirst` is called when the pass over the prompts is done. Throws as `decode` and `beamSearch` do.
  */
 export async function decodeAnswers(
   model: PaliGemmaModel,

@@ -12,8 +12,9 @@ export type BeamOptions = {
   /** p in score = sum of log-probabilities / length^p, `<eos>` counted: above 0 favours long answers. Default 1. */
   lengthPenalty?: number | undefined;
   /**
-   * When a prompt has as many finished answers as beams: true ends it at once; false (default) ends it when the best running beam,
-   * scored at its present length, is behind the worst of them; "never" asks for the best that it could still reach.
+   * When a prompt has as many finished answers as beams: true ends it at once; false (default) ends it when the best
+   * running beam, scored at its present length, is behind the worst of them; "never" asks for the best that it could
+   * still reach.
    */
   earlyStopping?: boolean | "never" | undefined;
 };
@@ -42,10 +43,10 @@ type Candidate = Running & { beam: number; finished: FinishReason | null };
 export type Continuation = { beam: number; token: number };
 
 /**
- * Beam search for one prompt, apart from the model: takes the log-probabilities of each running beam's next token and says how the
- * beams go on. Of the (number of end ids + 1, at least 2) · numBeams best continuations, the best numBeams that do not end run on;
- * those among the first numBeams that do end are answers.
- * Source: huggingface/transformers 5.18, generation/utils.py (_beam_search and its helpers).
+ * Beam search for one prompt, apart from the model: takes the log-probabilities of each running beam's next token and
+ * says how the beams go on. Of the (number of end ids + 1, at least 2) · numBeams best continuations, the best numBeams
+ * that do not end run on; those among the first numBeams that do end are answers. Source: huggingface/transformers
+ * 5.18, generation/utils.py (_beam_search and its helpers).
  */
 export class BeamRow {
   private readonly numBeams: number;

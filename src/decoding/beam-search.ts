@@ -16,10 +16,11 @@ import { rulesOf, tokenRule } from "./rules.js";
 import type { TokenRule } from "./token-rule.js";
 
 /**
- * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded on the left; a
- * row that is decided leaves the batch. Rules change log-probabilities, which are not normalised again. The inputs stay the caller's.
- * `onFirst` is called when the pass over the prompts is done. Throws `InputError` for options out of range or that mean nothing here
- * (sampling, copies, edits, other likely tokens), `WeightsError` where the largest logit is not finite, and the signal's reason when aborted.
+ * The best answers to each prompt by beam search, at most `numBeams`, best first. Rows may be of unequal length, padded
+ * on the left; a row that is decided leaves the batch. Rules change log-probabilities, which are not normalised again.
+ * The inputs stay the caller's. `onFirst` is called when the pass over the prompts is done. Throws `InputError` for
+ * options out of range or that mean nothing here (sampling, copies, edits, other likely tokens), `WeightsError` where
+ * the largest logit is not finite, and the signal's reason when aborted.
  */
 export async function beamSearch(
   model: PaliGemmaModel,

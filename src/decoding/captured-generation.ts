@@ -18,7 +18,9 @@ export type CapturedPiece = {
   cache: ActivationCache;
 };
 
-/** Decodes one answer and yields each token with the activations of its pass. Throws as `decode` and `runWithCache` do. */
+/**
+ * Decodes one answer and yields each token with the activations of its pass. Throws as `decode` and `runWithCache` do.
+ */
 export async function* decodeAndKeep(
   model: PaliGemmaModel,
   inputs: ModelInputs,

@@ -23,8 +23,9 @@ export type Chooser = {
 };
 
 /**
- * The next token of each row of logits [B, V], which stay the caller's. Only where all V numbers of a row are needed do they leave
- * the backend; a greedy choice reads 2 · B numbers. Throws `WeightsError` where the largest logit of a row that goes on is not finite.
+ * The next token of each row of logits [B, V], which stay the caller's. Only where all V numbers of a row are needed do
+ * they leave the backend; a greedy choice reads 2 · B numbers. Throws `WeightsError` where the largest logit of a row
+ * that goes on is not finite.
  */
 export async function choose(logits: tf.Tensor2D, rows: readonly Row[], chooser: Chooser): Promise<Chosen[]> {
   const { rule, top } = chooser;

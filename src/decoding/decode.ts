@@ -14,7 +14,10 @@ import { extendRow, followUp, type Row, startRows } from "./rows.js";
 import { rulesOf, type RuleVocabulary, tokenRule } from "./rules.js";
 import { requireWhole } from "../base/whole-number.js";
 
-/** One decoding step of every row; rows that ended before have the pad id, no log-probability (NaN) and no likeliest tokens. */
+/**
+ * One decoding step of every row; rows that ended before have the pad id, no log-probability (NaN) and no likeliest
+ * tokens.
+ */
 export type Step = {
   tokens: number[];
   finished: (FinishReason | null)[];
@@ -25,12 +28,12 @@ export type Step = {
 };
 
 /**
- * Decodes token by token with a cache, yielding each step, until every row has ended. The end-of-sequence id is yielded too.
- * Rows may be of unequal length, padded on the left; each decodes as it would alone, and one that has ended leaves the batch,
- * unless somebody watches: `observe` gives a tap for each pass, which sees what `edits` have made, of all rows. A row ends with
- * "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
- * Throws `InputError` for options out of range or a prompt that leaves no room, `WeightsError` where the largest logit is not finite, and
- * the signal's reason when aborted.
+ * Decodes token by token with a cache, yielding each step, until every row has ended. The end-of-sequence id is yielded
+ * too. Rows may be of unequal length, padded on the left; each decodes as it would alone, and one that has ended leaves
+ * the batch, unless somebody watches: `observe` gives a tap for each pass, which sees what `edits` have made, of all
+ * rows. A row ends with "length" at `maxNewTokens` or at the model's last position. The inputs stay the caller's.
+ * Throws `InputError` for options out of range or a prompt that leaves no room, `WeightsError` where the largest logit
+ * is not finite, and the signal's reason when aborted.
  */
 export async function* decode(
   model: PaliGemmaModel,
@@ -84,7 +87,10 @@ function keepUnfinished(state: DecoderState, present: Row[]): Row[] {
   return going.map((i) => present[i]);
 }
 
-/** Logits [B · copies, V] of the last position, each row's `copies` one after another; the state then has as many rows. The caller owns them. */
+/**
+ * Logits [B · copies, V] of the last position, each row's `copies` one after another; the state then has as many rows.
+ * The caller owns them.
+ */
 export async function lastLogits(
   model: PaliGemmaModel,
   inputs: ModelInputs,

@@ -18,18 +18,23 @@ export type GenerationDefaults = {
 /** Of a model that says nothing. */
 export const NO_DEFAULTS: GenerationDefaults = { options: {}, sampling: {}, doSample: false, unsupportedSampling: [] };
 
-/** How many of the likeliest tokens are drawn from where a file asks for sampling and not for a number. Source: transformers 5.18, configuration_utils.py. */
+/**
+ * How many of the likeliest tokens are drawn from where a file asks for sampling and not for a number. Source:
+ * transformers 5.18, configuration_utils.py.
+ */
 const SAMPLED = { temperature: 1, topK: 50 };
 
-/** Options of which the one in a call makes the other one of the file mean nothing: new tokens, and the prompt counted. */
+/**
+ * Options of which the one in a call makes the other one of the file mean nothing: new tokens, and the prompt counted.
+ */
 const COUNTERPARTS = [
   ["maxNewTokens", "maxLength"],
   ["minNewTokens", "minLength"],
 ] as const;
 
 /**
- * The options of a call with what the model's defaults add; an option that the call gives wins. Throws `InputError` for a call that samples where
- * the model's file has a word about it that is not supported.
+ * The options of a call with what the model's defaults add; an option that the call gives wins. Throws `InputError` for
+ * a call that samples where the model's file has a word about it that is not supported.
  */
 export function withDefaults<Options extends GenerationOptions>(call: Options, defaults: GenerationDefaults): Options {
   const given = Object.fromEntries(Object.entries(call).filter(([, value]) => value !== undefined));

@@ -4,8 +4,9 @@ import { WeightsError } from "../../weights/errors.js";
 export type LogitsPlace = { prompt: number; token: number };
 
 /**
- * Throws `WeightsError` that says at which token, and how to look for the cause, where the largest logit of a row is not finite or one of them
- * is not a number: a token chosen among them would say nothing. Single tokens may be at -Infinity.
+ * Throws `WeightsError` that says at which token, and how to look for the cause, where the largest logit of a row is
+ * not finite or one of them is not a number: a token chosen among them would say nothing. Single tokens may be at
+ * -Infinity.
  */
 export function requireFiniteLogits(logits: Float32Array, { prompt, token }: LogitsPlace): void {
   const largest = largestOf(logits);

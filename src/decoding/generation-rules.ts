@@ -42,7 +42,9 @@ export const notFirst =
     if (generated.length === 0) for (const id of ids) scores[id] = -Infinity;
   };
 
-/** Leaves only these tokens at the last place that an answer has. Source: the same file, ForcedEOSTokenLogitsProcessor. */
+/**
+ * Leaves only these tokens at the last place that an answer has. Source: the same file, ForcedEOSTokenLogitsProcessor.
+ */
 export const lastAmong =
   (ids: readonly number[]): TokenRule =>
   (scores, { generated, limit }) => {

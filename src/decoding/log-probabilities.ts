@@ -10,7 +10,10 @@ export function logSumExp(logits: Float32Array): number {
   return peak + Math.log(sum);
 }
 
-/** The k >= 1 largest of a row of scores [V] with their ids, largest first; of equal ones the lower id first. Leaves out -Infinity. */
+/**
+ * The k >= 1 largest of a row of scores [V] with their ids, largest first; of equal ones the lower id first. Leaves out
+ * -Infinity.
+ */
 export function largest(scores: Float32Array, k: number): { id: number; score: number }[] {
   const best: { id: number; score: number }[] = [];
   scores.forEach((score, id) => {

@@ -8,7 +8,9 @@ import { requireWhole } from "../base/whole-number.js";
 /** Says of one answer, after each of its tokens, whether it ends there. */
 export type StopRule = (generated: readonly number[]) => boolean;
 
-/** How far and how to decode, in token ids. Log-probabilities are the model's own: before temperature, cuts and rules. */
+/**
+ * How far and how to decode, in token ids. Log-probabilities are the model's own: before temperature, cuts and rules.
+ */
 export type DecodingOptions = SamplingOptions &
   TokenRules & {
     /** Stop after this many new tokens. Default 256; transformers' own default of 20 cuts captions short. */
@@ -50,9 +52,10 @@ export type FinishReason = "eos" | "stop" | "length";
 export const DEFAULT_MAX_NEW_TOKENS = 256;
 
 /**
- * How many tokens each answer may have: `maxNewTokens` (without it and `maxLength` the default), or fewer where prompt and answer have
- * `maxLength` tokens, or the model's context of `maxPositionEmbeddings` ends, before. A prompt that leaves no room in the context gets
- * 1: the first pass refuses it with everything else that does not fit. Throws `InputError` for limits that are no whole numbers >= 1, and for a prompt that has `maxLength` tokens already.
+ * How many tokens each answer may have: `maxNewTokens` (without it and `maxLength` the default), or fewer where prompt
+ * and answer have `maxLength` tokens, or the model's context of `maxPositionEmbeddings` ends, before. A prompt that
+ * leaves no room in the context gets 1: the first pass refuses it with everything else that does not fit. Throws
+ * `InputError` for limits that are no whole numbers >= 1, and for a prompt that has `maxLength` tokens already.
  */
 export function tokenLimits(
   promptLengths: readonly number[],

@@ -9,8 +9,8 @@ export type RowsAsked = { name: string; prompts: number; each: number; positions
 const COPIES_OF_LOGITS = 3;
 
 /**
- * Throws `InputError` naming the option where the keys, values and logits of so many rows need more memory than is available
- * (`available` bytes): keys and values are float32, and are there twice while rows are chosen.
+ * Throws `InputError` naming the option where the keys, values and logits of so many rows need more memory than is
+ * available (`available` bytes): keys and values are float32, and are there twice while rows are chosen.
  */
 export function requireRowMemory(
   { text }: PaliGemmaConfig,

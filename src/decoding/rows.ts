@@ -18,9 +18,9 @@ export type Row = History & {
 };
 
 /**
- * The rows of a run, `copies` for each prompt, one after another. Every prompt draws as if it were alone: with a seed, copy 0 of each
- * has the same draws, and copy c those of the seed "{seed}/{c}". Throws `InputError` for options out of range, and for more rows than
- * there is memory for.
+ * The rows of a run, `copies` for each prompt, one after another. Every prompt draws as if it were alone: with a seed,
+ * copy 0 of each has the same draws, and copy c those of the seed "{seed}/{c}". Throws `InputError` for options out of
+ * range, and for more rows than there is memory for.
  */
 export function startRows(
   config: PaliGemmaConfig,

@@ -5,14 +5,17 @@ import { requireWhole } from "../base/whole-number.js";
 import { lastAmong, never, noEarlyEnd, noRepeatedRuns, notFirst } from "./generation-rules.js";
 import type { TokenRule } from "./token-rule.js";
 
-/** Tokens that an answer may go on with: a list for every step, or a function of what has been generated (null: anything). */
+/**
+ * Tokens that an answer may go on with: a list for every step, or a function of what has been generated (null:
+ * anything).
+ */
 export type AllowedTokens = readonly number[] | ((generated: readonly number[]) => readonly number[] | null);
 
 /** What changes the scores of the next token before it is chosen. */
 export type TokenRules = {
   /**
-   * Makes tokens less likely that the prompt or the answer already holds: a score s becomes s / penalty above zero and s · penalty
-   * below. Above 1 against repetition; 1 (default) changes nothing. PaliGemma was not trained with any.
+   * Makes tokens less likely that the prompt or the answer already holds: a score s becomes s / penalty above zero and
+   * s · penalty below. Above 1 against repetition; 1 (default) changes nothing. PaliGemma was not trained with any.
    */
   repetitionPenalty?: number | undefined;
   /** Runs of ids that never appear in an answer. */
@@ -56,9 +59,9 @@ export const rulesOf = (options: TokenRules): TokenRules =>
 export type RuleVocabulary = { vocabSize: number; eosTokenIds: readonly number[] };
 
 /**
- * The rules of the options as one, applied in the order of transformers; null without any. The rule throws `InputError` where nothing is
- * left to choose from. Throws it here for values out of range.
- * Source: huggingface/transformers, generation/utils.py `_get_logits_processor` (order), generation/logits_process.py.
+ * The rules of the options as one, applied in the order of transformers; null without any. The rule throws `InputError`
+ * where nothing is left to choose from. Throws it here for values out of range. Source: huggingface/transformers,
+ * generation/utils.py `_get_logits_processor` (order), generation/logits_process.py.
  */
 export function tokenRule(options: TokenRules, vocabulary: RuleVocabulary): TokenRule | null {
   const checked = checkedRules(options, vocabulary.vocabSize);

@@ -5,7 +5,10 @@ import { checkOptions, either, number, type OptionKinds, text } from "../base/op
 
 /** How the next token is chosen. Everything left out: the most likely one. */
 export type SamplingOptions = {
-  /** Divides the logits; 0 takes the most likely token, whatever else is given. Giving it, or `topK` or `topP`, turns sampling on (default then 1). */
+  /**
+   * Divides the logits; 0 takes the most likely token, whatever else is given. Giving it, or `topK` or `topP`, turns
+   * sampling on (default then 1).
+   */
   temperature?: number | undefined;
   /** Only the k most likely tokens, a whole number; 0 is no limit, as if it were left out. */
   topK?: number | undefined;
@@ -30,7 +33,9 @@ export const isSampling = ({ temperature, topK, topP }: SamplingOptions): boolea
 /** Chooses a token id from one row of logits [V]. */
 export type Sampler = (logits: Float32Array) => number;
 
-/** A sampler for the options, or null when the most likely token is wanted. Throws `InputError` for values out of range. */
+/**
+ * A sampler for the options, or null when the most likely token is wanted. Throws `InputError` for values out of range.
+ */
 export function createSampler(options: SamplingOptions): Sampler | null {
   const { temperature, topK, topP, seed } = checkOptions("sampling", options, SAMPLING_KINDS);
   const require = (ok: boolean, name: string, expected: string, value: unknown) => {
@@ -51,9 +56,9 @@ export function createSampler(options: SamplingOptions): Sampler | null {
 export type Candidate = { id: number; probability: number };
 
 /**
- * The candidates left after temperature, then top-k, then top-p, renormalised to sum 1; most likely first where `topK` or
- * `topP` cuts, else by id. `logits` [V]. Ties at the k-th place all stay; of ties at the p-th, those with the lower id.
- * Source: huggingface/transformers, generation/logits_process.py (order and tie rule of its warpers).
+ * The candidates left after temperature, then top-k, then top-p, renormalised to sum 1; most likely first where `topK`
+ * or `topP` cuts, else by id. `logits` [V]. Ties at the k-th place all stay; of ties at the p-th, those with the lower
+ * id. Source: huggingface/transformers, generation/logits_process.py (order and tie rule of its warpers).
  */
 export function warpedProbabilities(logits: Float32Array, temperature = 1, topK?: number, topP?: number): Candidate[] {
   const peak = logits.reduce((a, b) => Math.max(a, b));
@@ -63,7 +68,8 @@ export function warpedProbabilities(logits: Float32Array, temperature = 1, topK?
   return kept.map((id) => ({ id, probability: weight(logits[id]) / total }));
 }
 
-// Sorting numbers is ten times faster than sorting ids by their numbers, so the cut is found first and few ids are sorted.
+// Sorting numbers is ten times faster than sorting ids by their numbers, so the cut is found first and few ids are
+// sorted.
 function likely(logits: Float32Array, weight: (logit: number) => number, topK?: number, topP?: number): number[] {
   const ascending = logits.slice().sort();
   const V = ascending.length;

@@ -26,15 +26,24 @@ export type GenerationOptions = Omit<
   "badWords" | "allowedTokens" | "forcedPrefix" | "stopRules" | "copies"
 > &
   BeamOptions & {
-    /** What never appears in an answer: runs of ids, or text, which is meant at the beginning of a word and inside of one. */
+    /**
+     * What never appears in an answer: runs of ids, or text, which is meant at the beginning of a word and inside of
+     * one.
+     */
     badWords?: string | readonly (string | readonly number[])[] | undefined;
-    /** What an answer may hold: whole `choices`, "locations" (`<loc>` tokens) until it ends, ids, or ids by what has been generated. */
+    /**
+     * What an answer may hold: whole `choices`, "locations" (`<loc>` tokens) until it ends, ids, or ids by what has
+     * been generated.
+     */
     allowedTokens?: AllowedTokens | "locations" | { choices: string | readonly string[] } | undefined;
     /** What the answer begins with. */
     forcedPrefix?: string | readonly number[] | undefined;
     /** End the answer where one of these texts is complete; it is not part of the answer's text. */
     stopStrings?: string | readonly string[] | undefined;
-    /** End the answer when a box with its label comes a second time: pretrained checkpoints repeat the last one up to the limit. */
+    /**
+     * End the answer when a box with its label comes a second time: pretrained checkpoints repeat the last one up to
+     * the limit.
+     */
     stopAtRepeatedBox?: boolean | undefined;
     /** Draw so many answers and rank them by their mean log-probability; needs sampling. Default 1. */
     bestOf?: number | undefined;

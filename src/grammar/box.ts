@@ -8,8 +8,9 @@ export type Box = readonly [y0: number, x0: number, y1: number, x1: number];
 export type PixelBox = { left: number; top: number; right: number; bottom: number };
 
 /**
- * A box in pixels of the picture that was squashed, upright as it is seen: (location / divisor) · side. The divisor is 1024, as
- * in the model's demonstrations, or 1023, as in big_vision's evaluator of masks, with which the last location is the picture's edge.
+ * A box in pixels of the picture that was squashed, upright as it is seen: (location / divisor) · side. The divisor is
+ * 1024, as in the model's demonstrations, or 1023, as in big_vision's evaluator of masks, with which the last location
+ * is the picture's edge.
  */
 export function toPixels(
   [y0, x0, y1, x1]: Box,

@@ -20,10 +20,10 @@ export type ParsedObject = {
 export type ParsedAnswer = { objects: ParsedObject[]; texts: string[]; warnings: string[] };
 
 /**
- * Takes a detection or segmentation apart, `loc loc loc loc [seg x 16] label` joined by " ; ", whatever the model has written: it
- * never throws. An object is valid with four locations below 1024 that span an area and, where there are mask codes, sixteen of
- * them below 128. All else is kept as an invalid object with the reason, or as text.
- * Source of the grammar: google-research/big_vision, evaluators/proj/paligemma (detection and segmentation).
+ * Takes a detection or segmentation apart, `loc loc loc loc [seg x 16] label` joined by " ; ", whatever the model has
+ * written: it never throws. An object is valid with four locations below 1024 that span an area and, where there are
+ * mask codes, sixteen of them below 128. All else is kept as an invalid object with the reason, or as text. Source of
+ * the grammar: google-research/big_vision, evaluators/proj/paligemma (detection and segmentation).
  */
 export function parseObjects(text: string): ParsedAnswer {
   const parsed: ParsedAnswer = { objects: [], texts: [], warnings: [] };

@@ -83,8 +83,9 @@ export function taskOf(prompt: string): TaskName | null {
 }
 
 /**
- * What a reader may have meant by a prompt that looks like a misspelt task: a sentence, or null. Free text is no mistake, so this
- * only hints: a first word one letter off a task's name or in capitals, and a code that is no language where one is expected.
+ * What a reader may have meant by a prompt that looks like a misspelt task: a sentence, or null. Free text is no
+ * mistake, so this only hints: a first word one letter off a task's name or in capitals, and a code that is no language
+ * where one is expected.
  */
 export function promptHint(prompt: string): string | null {
   const [word = "", second = ""] = prompt.trim().split(/\s+/);

@@ -59,8 +59,8 @@ export class ActivationCache {
   }
 
   /**
-   * The activation called `name`, or by its leaf in one block: `get("pattern", 5)` is language.blocks.5.attn.hook_pattern. It
-   * stays the cache's. Throws `InputError` when it was not captured.
+   * The activation called `name`, or by its leaf in one block: `get("pattern", 5)` is
+   * language.blocks.5.attn.hook_pattern. It stays the cache's. Throws `InputError` when it was not captured.
    */
   get(name: string, layer?: number, tower: "language" | "vision" = "language"): tf.Tensor {
     const entry = this.entry(layer === undefined ? name : this.fullName(name, layer, tower));

@@ -9,8 +9,9 @@ import type { Pass } from "./pass.js";
 import { type AxisIndices, select } from "./selection.js";
 
 /**
- * The activation after one edit, or the same tensor where the edit means nothing of this pass. What is not selected keeps its
- * bits. Belongs to the caller's tidy. Throws `InputError` where the value does not fit the part, or a query loses its last key.
+ * The activation after one edit, or the same tensor where the edit means nothing of this pass. What is not selected
+ * keeps its bits. Belongs to the caller's tidy. Throws `InputError` where the value does not fit the part, or a query
+ * loses its last key.
  */
 export function applyEdit(x: tf.Tensor, edit: Edit, point: HookPoint, pass: Pass): tf.Tensor {
   const selection = select(point, edit, pass);
@@ -85,7 +86,8 @@ function tensorOf(value: Exclude<EditValue, tf.Tensor>, name: string): tf.Tensor
   throw new InputError(`value: expected a finite number or nested arrays of such, of even lengths, for ${name}`);
 }
 
-// A row without any open key would be uniform over closed ones. Rows that never had one, those of pads, stay as they are.
+// A row without any open key would be uniform over closed ones. Rows that never had one, those of pads, stay as they
+// are.
 function requireOpenKeys(before: tf.Tensor, after: tf.Tensor, name: string): void {
   const open = (scores: tf.Tensor) => scores.max(-1).greater(tf.scalar(MASKED / 2));
   const lost = open(before).logicalAnd(open(after).logicalNot());

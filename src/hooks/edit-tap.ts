@@ -26,20 +26,24 @@ export type HookContext = {
 };
 
 /**
- * Sees an activation, and may return another tensor of its shape to put in its place. It runs inside the forward pass's tidy:
- * what is to survive must be kept.
+ * Sees an activation, and may return another tensor of its shape to put in its place. It runs inside the forward pass's
+ * tidy: what is to survive must be kept.
  */
 export type HookCallback = (value: tf.Tensor, context: HookContext) => tf.Tensor | void;
 
-/** A change of activations: declared, done by a callback for each name that the filter selects, or a tap such as `spliceSae` gives. */
+/**
+ * A change of activations: declared, done by a callback for each name that the filter selects, or a tap such as
+ * `spliceSae` gives.
+ */
 export type Intervention = Edit | readonly [HookFilter, HookCallback] | Tap;
 
 /** Interventions ready for a run: the tap that makes them in a pass. */
 export type Interventions = (pass: Pass) => Tap | null;
 
 /**
- * Checks interventions once, for every pass of a run that reaches as far as `reach` says. Throws `InputError` for what is wrong with one, and
- * for a hook that cannot fire in such a run; what it returns does for a declared edit whose positions or keys mean nothing of the run's prompts.
+ * Checks interventions once, for every pass of a run that reaches as far as `reach` says. Throws `InputError` for what
+ * is wrong with one, and for a hook that cannot fire in such a run; what it returns does for a declared edit whose
+ * positions or keys mean nothing of the run's prompts.
  */
 export function prepareInterventions(
   given: readonly Intervention[],
@@ -69,7 +73,10 @@ export function prepareInterventions(
   };
 }
 
-/** The activations that interventions name; of taps that listen to whatever comes, none. Throws as `prepareInterventions` does. */
+/**
+ * The activations that interventions name; of taps that listen to whatever comes, none. Throws as
+ * `prepareInterventions` does.
+ */
 export function namesOfInterventions(given: readonly Intervention[], config: PaliGemmaConfig): string[] {
   requireList(given);
   const catalogue = given.length === 0 ? [] : hookCatalogue(config);
@@ -87,7 +94,9 @@ type Prepared = {
   changeOf: (name: string) => Change;
   /** Which hooks it names; null of a tap that listens to whatever comes. */
   named: NamedHooks | null;
-  /** Throws `InputError` where it means no part of any activation in a run of so many passes that begins with this one. */
+  /**
+   * Throws `InputError` where it means no part of any activation in a run of so many passes that begins with this one.
+   */
   requirePart?: (prompt: Pass, passes: number) => void;
 };
 

@@ -17,8 +17,8 @@ export type EditValue = number | NestedNumbers | tf.Tensor;
 export type NestedNumbers = readonly (number | NestedNumbers)[];
 
 /**
- * A change of activations, as JSON: which (`hook`, a glob, and the `Selector`'s parts of each), what (`op`, with `factor` or
- * `value`), and in which passes (`steps`: 0 the prompt, then one for each generated token; default all).
+ * A change of activations, as JSON: which (`hook`, a glob, and the `Selector`'s parts of each), what (`op`, with
+ * `factor` or `value`), and in which passes (`steps`: 0 the prompt, then one for each generated token; default all).
  */
 export type Edit = Selector & {
   hook: string;
@@ -50,7 +50,10 @@ const EDIT_KINDS: OptionKinds<Edit> = {
   steps: anything,
 };
 
-/** Checks an edit as it comes from outside; `where` names it in errors. Throws `InputError` that says what is wrong with it. */
+/**
+ * Checks an edit as it comes from outside; `where` names it in errors. Throws `InputError` that says what is wrong with
+ * it.
+ */
 export function checkEdit(received: unknown, where: string, catalogue: readonly HookPoint[]): CheckedEdit {
   const edit = checkOptions(where, received as Edit, EDIT_KINDS);
   if (typeof edit.hook !== "string")
@@ -91,7 +94,10 @@ function checkOperands({ op, factor, value }: Edit, where: string): void {
   checkValue(value, `${where}.value`);
 }
 
-/** Refuses what would be taken for a number: "3", true, or the null that JSON makes of NaN. Tensors are checked where they are used. */
+/**
+ * Refuses what would be taken for a number: "3", true, or the null that JSON makes of NaN. Tensors are checked where
+ * they are used.
+ */
 function checkValue(value: unknown, where: string): void {
   if (value === undefined || value instanceof tf.Tensor) return;
   if (Array.isArray(value)) return value.forEach((one) => checkValue(one, where));

@@ -4,12 +4,15 @@ import { InputError } from "../base/errors.js";
 import { atOnce, described, listed } from "../base/options.js";
 
 /**
- * Which activations are wanted: a glob, several, or a predicate over names. `*` matches within one dotted part, `**` any
- * number of parts, `{a,b}` alternatives: `language.blocks.*.attn.hook_pattern`, `vision.**`.
+ * Which activations are wanted: a glob, several, or a predicate over names. `*` matches within one dotted part, `**`
+ * any number of parts, `{a,b}` alternatives: `language.blocks.*.attn.hook_pattern`, `vision.**`.
  */
 export type HookFilter = string | readonly string[] | ((name: string) => boolean);
 
-/** The names that the filter selects, in catalogue order. Throws `InputError` for a glob or a predicate that matches nothing. */
+/**
+ * The names that the filter selects, in catalogue order. Throws `InputError` for a glob or a predicate that matches
+ * nothing.
+ */
 export function selectHooks(filter: HookFilter, names: readonly string[]): string[] {
   const chosen = new Set(selectEach(filter, names).flat());
   return names.filter((name) => chosen.has(name));

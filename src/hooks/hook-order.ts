@@ -24,8 +24,8 @@ const PARTS = [
 ];
 
 /**
- * Hook names in the order of computation, which files do not keep: towers, blocks by number, and in each what comes first. Names that
- * are no hooks come last, as they came.
+ * Hook names in the order of computation, which files do not keep: towers, blocks by number, and in each what comes
+ * first. Names that are no hooks come last, as they came.
  */
 export function inOrderOfComputation(names: Iterable<string>): string[] {
   const places = [...names].map((name) => ({ name, place: placeOf(name) }));

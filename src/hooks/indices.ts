@@ -1,7 +1,10 @@
 import { InputError } from "../base/errors.js";
 import { described } from "../base/options.js";
 
-/** The indices themselves; `what` names them and `kind` says what they count. Throws `InputError` for one outside [0, count), and no list. */
+/**
+ * The indices themselves; `what` names them and `kind` says what they count. Throws `InputError` for one outside [0,
+ * count), and no list.
+ */
 export function checkIndices(
   what: string,
   indices: readonly number[],

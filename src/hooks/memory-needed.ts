@@ -30,7 +30,10 @@ export function bytesNeeded(
   return shape.reduce((product, size) => product * size, bytes);
 }
 
-/** Throws `InputError` where the activations would take more than `budget` bytes together, naming the largest and what would help. */
+/**
+ * Throws `InputError` where the activations would take more than `budget` bytes together, naming the largest and what
+ * would help.
+ */
 export function requireBudget(needed: ReadonlyMap<string, number>, budget: number): void {
   const total = [...needed.values()].reduce((sum, bytes) => sum + bytes, 0);
   if (total <= budget) return;

@@ -2,18 +2,22 @@ import { InputError } from "../base/errors.js";
 import type { Segment } from "../model/segments.js";
 
 /**
- * Which positions are meant: an index (negative from the end), a half-open range such as "3:7", ":4" or "-2:", the name of a
- * segment ("image", "bos", "prefix", "newline", "suffix", "pad"), "last" (the query whose logits count), "generated"
- * (everything behind the prompt), or a list of these.
+ * Which positions are meant: an index (negative from the end), a half-open range such as "3:7", ":4" or "-2:", the name
+ * of a segment ("image", "bos", "prefix", "newline", "suffix", "pad"), "last" (the query whose logits count),
+ * "generated" (everything behind the prompt), or a list of these.
  */
 export type Positions = number | string | readonly (number | string)[];
 
-/** What positions are counted in: `length` of them so far, of which `prompt` came with the first pass, and their segments. */
+/**
+ * What positions are counted in: `length` of them so far, of which `prompt` came with the first pass, and their
+ * segments.
+ */
 export type Row = { length: number; prompt: number; segments: readonly Segment[] };
 
 /**
- * The indices that a selector means in one row, rising and each once. A segment may be absent: then it means none of its own.
- * `what` names the selector in errors. Throws `InputError` for an index or range outside the row, or a name that is none.
+ * The indices that a selector means in one row, rising and each once. A segment may be absent: then it means none of
+ * its own. `what` names the selector in errors. Throws `InputError` for an index or range outside the row, or a name
+ * that is none.
  */
 export function resolvePositions(positions: Positions, row: Row, what = "positions"): number[] {
   const list: readonly unknown[] = Array.isArray(positions) ? positions : [positions];

@@ -25,9 +25,9 @@ export type NamedHooks = {
 };
 
 /**
- * The one law for every hook that cannot fire in a call: throws `InputError` that names it. Hooks of the vision tower and the projector
- * fire where pixels go through them, in the pass over the prompt alone; nothing fires behind the activation where a call stops, nor in a
- * pass that the call cannot have.
+ * The one law for every hook that cannot fire in a call: throws `InputError` that names it. Hooks of the vision tower
+ * and the projector fire where pixels go through them, in the pass over the prompt alone; nothing fires behind the
+ * activation where a call stops, nor in a pass that the call cannot have.
  */
 export function requireReach(
   asked: readonly NamedHooks[],

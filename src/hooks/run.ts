@@ -24,7 +24,10 @@ export type CaptureRequest = KeptPart &
 
 /** What a run that keeps activations may be asked for. */
 export type RunRequest = CaptureRequest & {
-  /** Ends the run behind that activation, or with "needed" behind the last one that is kept or that `edits` name; there are no logits then. */
+  /**
+   * Ends the run behind that activation, or with "needed" behind the last one that is kept or that `edits` name; there
+   * are no logits then.
+   */
   stopAt?: string | undefined;
   /** Changes made on the way; what is kept is what they have made. */
   edits?: readonly Intervention[] | undefined;
@@ -47,8 +50,8 @@ export const RUN_KINDS: OptionKinds<RunRequest> = {
 };
 
 /**
- * The activations that a request names. Throws `InputError` where it names none, one that a run which reaches as far as `reach` says does not
- * show, or keys of none that has any.
+ * The activations that a request names. Throws `InputError` where it names none, one that a run which reaches as far as
+ * `reach` says does not show, or keys of none that has any.
  */
 export function capturePoints(model: PaliGemmaModel, request: CaptureRequest, reach?: Reach): HookPoint[] {
   const catalogue = hookCatalogue(model.config);

@@ -25,8 +25,9 @@ export type AxisIndices = { axis: number; rows: number[][] };
 const QUERY_AXES: readonly AxisLetter[] = ["T", "P", "T_text"];
 
 /**
- * The indices that a selector means on the axes of an activation of this pass, axes meant whole left out. Null where the pass
- * has none of the positions. Throws `InputError` for what the activation has not got: keys, heads, a segment of text among patches.
+ * The indices that a selector means on the axes of an activation of this pass, axes meant whole left out. Null where
+ * the pass has none of the positions. Throws `InputError` for what the activation has not got: keys, heads, a segment
+ * of text among patches.
  */
 export function select(point: HookPoint, selector: Selector, pass: Pass): AxisIndices[] | null {
   const { positions, keys, heads, units } = selector;
@@ -52,7 +53,10 @@ export function select(point: HookPoint, selector: Selector, pass: Pass): AxisIn
 /** What a capture keeps of each activation. */
 export type KeptPart = Pick<Selector, "positions" | "keys">;
 
-/** As `select`, for a part that is kept of activations of several kinds: keys are cut where there are keys, a shared table is kept whole. */
+/**
+ * As `select`, for a part that is kept of activations of several kinds: keys are cut where there are keys, a shared
+ * table is kept whole.
+ */
 export function selectKept(point: HookPoint, { positions, keys }: KeptPart, pass: Pass): AxisIndices[] | null {
   const shared = point.axes[0] === "1";
   return select(
@@ -104,7 +108,10 @@ function distinct(indices: readonly number[], size: number, what: string): numbe
   return [...new Set(checkIndices(what, indices, size))].sort((a, b) => a - b);
 }
 
-/** The part of a tensor at the given indices; the caller owns it. Throws `InputError` where rows mean unequal numbers of positions. */
+/**
+ * The part of a tensor at the given indices; the caller owns it. Throws `InputError` where rows mean unequal numbers of
+ * positions.
+ */
 export function cut(x: tf.Tensor, selection: readonly AxisIndices[], name: string): tf.Tensor {
   return tf.tidy(() => selection.reduce((part, { axis, rows }) => cutAxis(part, axis, rows, name), x).clone());
 }

@@ -2,8 +2,8 @@ import "../../weights/node-memory.js";
 import { availableBytes, gigabytes } from "../../weights/available-memory.js";
 
 /**
- * Bytes that a decoder takes for a pixel, RGB in the end among them: measured as 8 with libvips 8.17 for WebP, whose frames are laid
- * over each other, and 3 to 4 for the other formats.
+ * Bytes that a decoder takes for a pixel, RGB in the end among them: measured as 8 with libvips 8.17 for WebP, whose
+ * frames are laid over each other, and 3 to 4 for the other formats.
  */
 const BYTES_PER_PIXEL = 9;
 
@@ -23,8 +23,8 @@ export class DecodingRoom {
   constructor(private readonly available: () => number = availableBytes) {}
 
   /**
-   * Does `work`, which decodes so many pixels, once there is memory for it beside what is being decoded. Throws `NoRoomError` where there
-   * is none for it alone.
+   * Does `work`, which decodes so many pixels, once there is memory for it beside what is being decoded. Throws
+   * `NoRoomError` where there is none for it alone.
    */
   async decode<Result>(pixels: number, work: () => Promise<Result>): Promise<Result> {
     const bytes = pixels * BYTES_PER_PIXEL;

@@ -28,8 +28,8 @@ export const DEFAULT_IMAGE_CONFIG: ImageProcessorConfig = {
 const RESAMPLE: Readonly<Record<number, ImageProcessorConfig["resample"]>> = { 2: "bilinear", 3: "bicubic" };
 
 /**
- * Reads an `image_processor` object; fields that are left out are PaliGemma's. Throws `ConfigError` that begins with `where`
- * and names the field.
+ * Reads an `image_processor` object; fields that are left out are PaliGemma's. Throws `ConfigError` that begins with
+ * `where` and names the field.
  */
 export function parseImageProcessorConfig(json: unknown, where: string): ImageProcessorConfig {
   const fields = ConfigFields.of(json, where);

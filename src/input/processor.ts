@@ -24,8 +24,8 @@ export type ProcessorOptions = {
   bosTokenId: number;
   padTokenId: number;
   /**
-   * "pillow-bicubic" (default): the filter of the checkpoint as Pillow applies it. "bilinear-antialias": as in training, cut to bytes.
-   * "bilinear-antialias-float": as in big_vision's notebook, not rounded.
+   * "pillow-bicubic" (default): the filter of the checkpoint as Pillow applies it. "bilinear-antialias": as in
+   * training, cut to bytes. "bilinear-antialias-float": as in big_vision's notebook, not rounded.
    */
   resize?: Resize | undefined;
   /** Default: PaliGemma's. */
@@ -58,7 +58,9 @@ export type ProcessedInputs = {
 /** Ids of one prompt with the places of its pictures, and of what follows it (empty where nothing does). */
 export type PromptRow = { prefix: number[]; suffix: number[] };
 
-/** How one prompt is laid out: what follows it, what errors call it, and what becomes of special tokens typed into it. */
+/**
+ * How one prompt is laid out: what follows it, what errors call it, and what becomes of special tokens typed into it.
+ */
 export type LayOutOptions = {
   suffix?: string | undefined;
   label?: string | undefined;
@@ -122,9 +124,10 @@ export class Processor {
   }
 
   /**
-   * One picture for each prompt, or a list of pictures for each. A single prompt takes a flat list as its pictures only when
-   * it holds as many `<image>` marks. Marks in a prompt say where its pictures stand; without marks they come first.
-   * `suffix`: the wanted answers, one for each prompt. Throws `InputError` where counts do not fit or a picture cannot be read.
+   * One picture for each prompt, or a list of pictures for each. A single prompt takes a flat list as its pictures only
+   * when it holds as many `<image>` marks. Marks in a prompt say where its pictures stand; without marks they come
+   * first. `suffix`: the wanted answers, one for each prompt. Throws `InputError` where counts do not fit or a picture
+   * cannot be read.
    */
   async process(
     images: ImageInput | ImageInput[] | ImageInput[][],
@@ -147,7 +150,10 @@ export class Processor {
     return { ...this.stack(pictures), ...this.pad(rows, suffixes !== undefined) };
   }
 
-  /** One prompt about `pictures` pictures in ids, and what is to follow it. Throws `InputError` where they do not fit together. */
+  /**
+   * One prompt about `pictures` pictures in ids, and what is to follow it. Throws `InputError` where they do not fit
+   * together.
+   */
   layOut(prompt: string, pictures: number, options: LayOutOptions = {}): PromptRow {
     const { suffix, label = "prompt", specialTokens } = checkOptions("layOut", options, LAYING_OUT);
     const prefix = this.prefix(prompt, pictures, { label, specialTokens: specialTokens ?? this.specialTokens });
@@ -159,8 +165,8 @@ export class Processor {
   }
 
   /**
-   * Ids of pictures and prompt. transformers joins one string and tokenises that; cutting it at special tokens gives the
-   * same ids, since no piece reaches across one, and keeps them apart from special tokens that are to be text.
+   * Ids of pictures and prompt. transformers joins one string and tokenises that; cutting it at special tokens gives
+   * the same ids, since no piece reaches across one, and keeps them apart from special tokens that are to be text.
    */
   private prefix(
     prompt: string,

@@ -51,8 +51,8 @@ const ATTENTION_KINDS: OptionKinds<AttentionRequest> = {
 };
 
 /**
- * The rows of every attention pattern of the decoder for some queries of the first batch row: 4 · layers · heads · keys bytes
- * each, and never whole patterns. Throws as `generateWithCache`.
+ * The rows of every attention pattern of the decoder for some queries of the first batch row: 4 · layers · heads · keys
+ * bytes each, and never whole patterns. Throws as `generateWithCache`.
  */
 export async function attentionRows(
   model: PaliGemma,
@@ -129,8 +129,8 @@ function assemble(rows: readonly QueryRows[], cells: number, keys: number): Floa
 }
 
 /**
- * The attention of one query, given by its index in `rows.queries`, on average over layers and heads (default all): [keys].
- * Throws `InputError` for a query, layer or head that is not there.
+ * The attention of one query, given by its index in `rows.queries`, on average over layers and heads (default all):
+ * [keys]. Throws `InputError` for a query, layer or head that is not there.
  */
 export function meanRow(
   rows: AttentionRows,

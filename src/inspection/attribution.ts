@@ -43,7 +43,10 @@ const ATTRIBUTION_KINDS: OptionKinds<AttributionRequest> = { ...WHERE_KINDS, tok
 export type Decomposition = {
   position: number;
   components: Component[];
-  /** What each component adds, [components, D]; heads stand beside their block's attention and are not to be counted again. */
+  /**
+   * What each component adds, [components, D]; heads stand beside their block's attention and are not to be counted
+   * again.
+   */
   rows: tf.Tensor2D;
   /** The stream behind the last block, [1, D]: the sum of all rows but those of heads. */
   stream: tf.Tensor2D;
@@ -52,8 +55,8 @@ export type Decomposition = {
 };
 
 /**
- * Decomposes the residual stream behind the last block at one position of the first row: what enters the first block, and what
- * each block's attention (and each head of it, if asked) and MLP add. The caller disposes the tensors.
+ * Decomposes the residual stream behind the last block at one position of the first row: what enters the first block,
+ * and what each block's attention (and each head of it, if asked) and MLP add. The caller disposes the tensors.
  */
 export async function residualDecomposition(
   model: PaliGemma,
@@ -82,9 +85,9 @@ export async function residualDecomposition(
 }
 
 /**
- * Direct logit attribution: a component c adds (c / scale) · (1 + w) · E[token] to a token's logit, with the final norm's own
- * scale and weight; the shares sum to the logit before the cap. Throws `InputError` for tokens outside the vocabulary or more
- * than one position.
+ * Direct logit attribution: a component c adds (c / scale) · (1 + w) · E[token] to a token's logit, with the final
+ * norm's own scale and weight; the shares sum to the logit before the cap. Throws `InputError` for tokens outside the
+ * vocabulary or more than one position.
  */
 export async function directLogitAttribution(
   model: PaliGemma,

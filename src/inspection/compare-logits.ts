@@ -9,8 +9,8 @@ export type LogitComparison = {
 };
 
 /**
- * Compares logits [positions, V] row by row in double precision: what rounding, packing or an edit does to the answers. Throws
- * `RangeError` unless both are whole rows and equally many.
+ * Compares logits [positions, V] row by row in double precision: what rounding, packing or an edit does to the answers.
+ * Throws `RangeError` unless both are whole rows and equally many.
  */
 export function compareLogits(
   ours: ArrayLike<number>,

@@ -14,8 +14,8 @@ export type TensorDifference = {
   /** a·b / (|a||b|): 1 for two of zeros, 0 where one of them is. */
   cosine: number;
   /**
-   * Numbers that cannot be told how far they are apart: a closed cell of attention scores against an open one, NaN or an infinity against
-   * something else. They count in no other figure, nor do cells that are closed on both sides.
+   * Numbers that cannot be told how far they are apart: a closed cell of attention scores against an open one, NaN or
+   * an infinity against something else. They count in no other figure, nor do cells that are closed on both sides.
    */
   apart: number;
 };
@@ -32,8 +32,8 @@ export type RunDifference = TensorDifference | Unmatched;
 const CLOSED = -1e30;
 
 /**
- * Compares two runs by name, in the order of `a`, then what only `b` has. Differences are formed in double precision. Names on one side
- * only and unequal shapes are entries of their own; nothing is thrown.
+ * Compares two runs by name, in the order of `a`, then what only `b` has. Differences are formed in double precision.
+ * Names on one side only and unequal shapes are entries of their own; nothing is thrown.
  */
 export function compareRuns(
   a: ReadonlyMap<string, StoredTensor>,
@@ -77,7 +77,10 @@ const isOpen = (value: number): boolean => Number.isFinite(value) && value >= CL
 /** The same special value, or two closed cells. */
 const isAlike = (x: number, y: number): boolean => Object.is(x, y) || (x < CLOSED && y < CLOSED);
 
-/** The comparison with the largest relative difference, numbers that are apart before all; null where nothing was compared. */
+/**
+ * The comparison with the largest relative difference, numbers that are apart before all; null where nothing was
+ * compared.
+ */
 export function worstOf(differences: readonly RunDifference[]): TensorDifference | null {
   const compared = differences.filter((one) => one.kind === "compared");
   return compared.reduce<TensorDifference | null>((worst, one) => (isWorse(one, worst) ? one : worst), null);
@@ -88,7 +91,10 @@ function isWorse(one: TensorDifference, than: TensorDifference | null): boolean 
   return one.apart === than.apart ? one.relative > than.relative : one.apart > than.apart;
 }
 
-/** Whether two runs differ in an activation by more than `limit` (relative), or it cannot be said by how much. A name on one side is no difference. */
+/**
+ * Whether two runs differ in an activation by more than `limit` (relative), or it cannot be said by how much. A name on
+ * one side is no difference.
+ */
 export function exceeds(difference: RunDifference, limit: number): boolean {
   if (difference.kind === "compared") return difference.apart > 0 || difference.relative > limit;
   return difference.kind === "shapes";

@@ -4,8 +4,9 @@ import { InputError } from "../base/errors.js";
 import { type Metric, valueOf } from "./metric.js";
 
 /**
- * d metric(forward(x_0, x_1, ...)) / d x_i for each x_i, of its shape; zeros where the logits do not depend on it. The caller disposes them. Throws
- * `InputError` for a metric whose value does not come from the logits by differentiable operations, and leaves no tensor behind when anything throws.
+ * d metric(forward(x_0, x_1, ...)) / d x_i for each x_i, of its shape; zeros where the logits do not depend on it. The
+ * caller disposes them. Throws `InputError` for a metric whose value does not come from the logits by differentiable
+ * operations, and leaves no tensor behind when anything throws.
  */
 export function derivatives(
   metric: Metric,

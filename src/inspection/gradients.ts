@@ -28,8 +28,9 @@ const QUESTIONS_KINDS: OptionKinds<Questions> = { clean: anything, corrupted: an
 type Questions = { clean: Question | ModelInputs; corrupted: Question | ModelInputs };
 
 /**
- * d metric / d activation of every hook that the filter selects: zeros are added at each hook, and the metric is differentiated
- * with respect to them. While the gradient is recorded every product is the plain one in float32, and JavaScript waits for it.
+ * d metric / d activation of every hook that the filter selects: zeros are added at each hook, and the metric is
+ * differentiated with respect to them. While the gradient is recorded every product is the plain one in float32, and
+ * JavaScript waits for it.
  */
 export async function gradientsOf(
   model: PaliGemma,
@@ -87,9 +88,9 @@ function adding(names: readonly string[], deltas: readonly tf.Tensor[]): Tap {
 }
 
 /**
- * Attribution patching: what putting the clean activation into the corrupted run would change the metric by, to first order,
- * Σ (clean - corrupted) · d metric / d corrupted, summed over the last axis: [B, T] of a stream, [B, T, N] of a head's values.
- * The caller disposes the tensors.
+ * Attribution patching: what putting the clean activation into the corrupted run would change the metric by, to first
+ * order, Σ (clean - corrupted) · d metric / d corrupted, summed over the last axis: [B, T] of a stream, [B, T, N] of a
+ * head's values. The caller disposes the tensors.
  */
 export async function attributionPatching(
   model: PaliGemma,
@@ -159,9 +160,9 @@ function requireBaseline(baseline: tf.Tensor, { shape }: tf.Tensor): void {
 }
 
 /**
- * Integrated gradients of a metric along the straight way from a baseline to an activation, (x - baseline) · mean of the
- * gradients at the midpoints of `steps` pieces; its sum approaches metric(x) - metric(baseline). Shape of the activation; the
- * caller disposes it. Default baseline: zero.
+ * Integrated gradients of a metric along the straight way from a baseline to an activation, (x - baseline) · mean of
+ * the gradients at the midpoints of `steps` pieces; its sum approaches metric(x) - metric(baseline). Shape of the
+ * activation; the caller disposes it. Default baseline: zero.
  */
 export async function integratedGradients(
   model: PaliGemma,
@@ -208,9 +209,9 @@ export type GradientMapRequest = { hook?: string | undefined; metric: Metric };
 const MAP_KINDS: OptionKinds<GradientMapRequest> = { hook: text, metric: callback };
 
 /**
- * A map over patches in the manner of Grad-CAM, relu(Σ activation · gradient) over the last axis of `projector.hook_out` or of
- * a stream of the vision tower: [I, P]. The caller disposes it.
- * Source: Selvaraju et al. 2017, arXiv 1610.02391, with a sum over each patch's own gradient in place of a mean over the map.
+ * A map over patches in the manner of Grad-CAM, relu(Σ activation · gradient) over the last axis of
+ * `projector.hook_out` or of a stream of the vision tower: [I, P]. The caller disposes it. Source: Selvaraju et al.
+ * 2017, arXiv 1610.02391, with a sum over each patch's own gradient in place of a mean over the map.
  */
 export async function gradientMap(
   model: PaliGemma,

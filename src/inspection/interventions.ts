@@ -11,14 +11,20 @@ import type { Positions } from "../hooks/positions.js";
 /** A half-open range of blocks; default all. */
 export type LayerRange = readonly [from: number, to: number];
 
-/** A glob over the names of blocks in a range. Throws nothing: a range that holds no block matches nothing, which running says. */
+/**
+ * A glob over the names of blocks in a range. Throws nothing: a range that holds no block matches nothing, which
+ * running says.
+ */
 const blocks = (layers: LayerRange | undefined): string => {
   if (layers === undefined) return "*";
   const numbers = Array.from({ length: Math.max(0, layers[1] - layers[0]) }, (_, i) => layers[0] + i);
   return numbers.length === 1 ? String(numbers[0]) : `{${numbers.join(",")}}`;
 };
 
-/** The keys and the queries between which attention is closed, in a range of the decoder's blocks (default all), for all heads or some. */
+/**
+ * The keys and the queries between which attention is closed, in a range of the decoder's blocks (default all), for all
+ * heads or some.
+ */
 export type Edge = {
   from: Positions;
   to: Positions;
@@ -33,7 +39,9 @@ export type AblationOptions = { tower?: "language" | "vision" | undefined; mean?
 
 const ABLATION_KINDS: OptionKinds<AblationOptions> = { tower: oneOf("language", "vision"), mean: anything };
 
-/** Closes the way from the keys `from` to the queries `to` in a range of the decoder's blocks, for all heads or some. */
+/**
+ * Closes the way from the keys `from` to the queries `to` in a range of the decoder's blocks, for all heads or some.
+ */
 export function knockOut(edge: Edge): Edit {
   const { from, to, layers, heads } = checkOptions("knockOut", edge, EDGE_KINDS);
   return {
@@ -61,8 +69,9 @@ const replaced = (hook: string, part: Pick<Edit, "heads" | "units">, mean: Edit[
   mean === undefined ? { hook, op: "suppress", ...part } : { hook, op: "set", value: mean, ...part };
 
 /**
- * The mean of activations over the rows and positions of a set of questions, or of one, by name: what stands in for them in a mean
- * ablation. Shapes lose their first two axes ([N, H] of hook_z, [D] of a stream). The caller disposes the tensors.
+ * The mean of activations over the rows and positions of a set of questions, or of one, by name: what stands in for
+ * them in a mean ablation. Shapes lose their first two axes ([N, H] of hook_z, [D] of a stream). The caller disposes
+ * the tensors.
  */
 export async function meanActivations(
   model: PaliGemma,

@@ -49,7 +49,9 @@ export type LensCell = {
   finalProbability: number;
   /** KL(final ‖ this), in nats. */
   klToFinal: number;
-  /** Whether the stream was never made to be read so: blocks of the vision tower are not aligned with the vocabulary. */
+  /**
+   * Whether the stream was never made to be read so: blocks of the vision tower are not aligned with the vocabulary.
+   */
   extrapolated: boolean;
 };
 
@@ -57,10 +59,10 @@ export type LensCell = {
 const CHUNK = 2 ** 26;
 
 /**
- * The logit lens: unembed(ln_final(hook_resid_post)) of each block, with the model's own final norm and cap, as tokens and as
- * statistics of the way to the answer. For the vision tower unembed(ln_final(project(vision.ln_final(x)))), an extrapolation, and
- * compared with the decoder's answer at the same image row. Only what is named leaves the backend, never whole logits. Throws
- * `WeightsError` where a probability is not a number.
+ * The logit lens: unembed(ln_final(hook_resid_post)) of each block, with the model's own final norm and cap, as tokens
+ * and as statistics of the way to the answer. For the vision tower unembed(ln_final(project(vision.ln_final(x)))), an
+ * extrapolation, and compared with the decoder's answer at the same image row. Only what is named leaves the backend,
+ * never whole logits. Throws `WeightsError` where a probability is not a number.
  */
 export async function logitLens(
   model: PaliGemma,

@@ -6,7 +6,10 @@ import { faultOfTensor } from "../base/tensors.js";
 import { requireFiniteNumbers } from "./finite-numbers.js";
 import { checkIndices } from "../hooks/indices.js";
 
-/** A number that says how a run answers, as a scalar tensor of its logits [B, T, V]; differentiable where it is built of such operations. */
+/**
+ * A number that says how a run answers, as a scalar tensor of its logits [B, T, V]; differentiable where it is built of
+ * such operations.
+ */
 export type Metric = (logits: tf.Tensor) => tf.Scalar;
 
 // The logits behind the last position of the first row.
@@ -28,8 +31,8 @@ function requireToken(name: string, id: number): void {
 }
 
 /**
- * The logit of one token at the last position less that of another. Throws `InputError` for what is no token id, and its metric for ids outside of
- * the vocabulary.
+ * The logit of one token at the last position less that of another. Throws `InputError` for what is no token id, and
+ * its metric for ids outside of the vocabulary.
  */
 export function logitDifference(token: number, against: number): Metric {
   requireToken("token", token);
@@ -44,15 +47,18 @@ export function logitDifference(token: number, against: number): Metric {
 }
 
 /**
- * The log-probability of one token at the last position, in nats. Throws `InputError` for what is no token id, and its metric for an id outside of
- * the vocabulary.
+ * The log-probability of one token at the last position, in nats. Throws `InputError` for what is no token id, and its
+ * metric for an id outside of the vocabulary.
  */
 export function logProbability(token: number): Metric {
   requireToken("token", token);
   return (logits) => tf.tidy(() => at(last(logits).logSoftmax(), token).sum() as tf.Scalar);
 }
 
-/** What a metric says of logits. Throws `InputError` for a metric that is no function, or does not return a scalar tensor. */
+/**
+ * What a metric says of logits. Throws `InputError` for a metric that is no function, or does not return a scalar
+ * tensor.
+ */
 export function valueOf(metric: Metric, logits: tf.Tensor): tf.Scalar {
   if (typeof metric !== "function") {
     throw new InputError(`metric: expected a function of logits, received ${described(metric)}`);
@@ -69,8 +75,8 @@ const faultOfSize = ({ size, shape }: tf.Tensor): string | null =>
   size === 1 ? null : `received a tensor [${shape.join(", ")}]`;
 
 /**
- * The value of a metric; the logits stay the caller's. Throws as `valueOf` does, `WeightsError` where it is not finite because a logit is not,
- * and `InputError` where finite logits give one that is not.
+ * The value of a metric; the logits stay the caller's. Throws as `valueOf` does, `WeightsError` where it is not finite
+ * because a logit is not, and `InputError` where finite logits give one that is not.
  */
 export async function measure(metric: Metric, logits: tf.Tensor): Promise<number> {
   const tensor = valueOf(metric, logits);

@@ -7,7 +7,10 @@ export type ModuleTensor = {
   side: "input" | "output";
 };
 
-/** How transformers' tensor lies beside ours: the same, heads flat in one axis, channels before the patches, or image rows included. */
+/**
+ * How transformers' tensor lies beside ours: the same, heads flat in one axis, channels before the patches, or image
+ * rows included.
+ */
 export type Layout = "same" | "flat heads" | "channels first" | "all rows";
 
 /** The hook that a module's tensor is. */
@@ -18,7 +21,10 @@ export type HookOfModule = {
   note?: string;
 };
 
-/** What the names of a model's modules mean by: whether there are norms behind attention and MLP, and how many blocks there are. */
+/**
+ * What the names of a model's modules mean by: whether there are norms behind attention and MLP, and how many blocks
+ * there are.
+ */
 export type ModuleContext = { postNorms: boolean; blocks: { vision: number; language: number } };
 
 type Row = readonly [side: "in" | "out", module: string, hook: string, layout?: Layout, note?: string];
@@ -102,8 +108,9 @@ export function blockOf(canonical: string): { tower: "vision" | "language"; bloc
 }
 
 /**
- * The hooks that a module's tensor is, none for one that has no hook. A block's input is also what the block before it returns.
- * Source of the modules: transformers 5.18 `modeling_siglip.py`, `modeling_gemma.py`, `modeling_gemma2.py`, `modeling_paligemma.py`.
+ * The hooks that a module's tensor is, none for one that has no hook. A block's input is also what the block before it
+ * returns. Source of the modules: transformers 5.18 `modeling_siglip.py`, `modeling_gemma.py`, `modeling_gemma2.py`,
+ * `modeling_paligemma.py`.
  */
 export function hooksOfModule({ module, side }: ModuleTensor, { postNorms, blocks }: ModuleContext): HookOfModule[] {
   const canonical = canonicalModule(module);

@@ -20,7 +20,10 @@ export type PatchingSweep = {
   leaf: string;
   /** Blocks of the decoder. Default: all. */
   layers?: readonly number[] | undefined;
-  /** A column for each selector ("image", 5, "3:7"). Default: a column for each position. With `by: "head"` they limit every patch. */
+  /**
+   * A column for each selector ("image", 5, "3:7"). Default: a column for each position. With `by: "head"` they limit
+   * every patch.
+   */
   positions?: readonly Positions[] | undefined;
   /** A column for each position (default), or for each head of hook_z, hook_q, hook_k, hook_v or hook_pattern. */
   by?: "position" | "head" | undefined;
@@ -51,9 +54,9 @@ export type PatchingResult = {
 };
 
 /**
- * Activation patching: runs the corrupted question with one activation of the clean run put in its place, for each block and
- * position or head, and reports the metric. Both must have as many positions. A picture's rows are computed once and not again for
- * each patch. Throws `InputError` for unequal lengths or what cannot be swept.
+ * Activation patching: runs the corrupted question with one activation of the clean run put in its place, for each
+ * block and position or head, and reports the metric. Both must have as many positions. A picture's rows are computed
+ * once and not again for each patch. Throws `InputError` for unequal lengths or what cannot be swept.
  */
 export async function activationPatching(
   model: PaliGemma,

@@ -20,7 +20,10 @@ const FEATURE_EDIT_KINDS: OptionKinds<AnyFeatureEdit> = {
 /** Edits in one step: each feature once, its activation becoming factor · activation + value. */
 export type FeatureEdits = { features: number[]; factors: number[]; values: number[] };
 
-/** Edits, applied in order, as one affine map for each feature; null when there is none. Throws `InputError` naming the edit that is wrong. */
+/**
+ * Edits, applied in order, as one affine map for each feature; null when there is none. Throws `InputError` naming the
+ * edit that is wrong.
+ */
 export function compileFeatureEdits(edits: readonly FeatureEdit[], sae: JumpReluSae): FeatureEdits | null {
   const maps = new Map<number, [factor: number, value: number]>();
   edits.forEach((edit, i) => {

@@ -7,7 +7,10 @@ export type ReconstructionError = {
   rows: number;
   /** mean((x̂ - x)²) over all numbers. */
   meanSquaredError: number;
-  /** mean((x̂ - x)²) / mean((x - mean over rows)²): 0 is perfect, 1 no better than the mean row. Null where all rows are one. */
+  /**
+   * mean((x̂ - x)²) / mean((x - mean over rows)²): 0 is perfect, 1 no better than the mean row. Null where all rows are
+   * one.
+   */
   varianceUnexplained: number | null;
   /** L0: the mean number of features that are not 0 in a row. */
   meanActive: number;
@@ -19,8 +22,8 @@ export type ReconstructionError = {
 const TINY = 1e-30;
 
 /**
- * [mean squared error, variance, L0, cosine] as a tensor [4], for `readMeasured`: reading numbers inside a pass would stop it.
- * `x` and `reconstruction` [rows, D], `acts` [rows, M]. The caller owns the result.
+ * [mean squared error, variance, L0, cosine] as a tensor [4], for `readMeasured`: reading numbers inside a pass would
+ * stop it. `x` and `reconstruction` [rows, D], `acts` [rows, M]. The caller owns the result.
  */
 export function measure(x: tf.Tensor2D, acts: tf.Tensor, reconstruction: tf.Tensor): tf.Tensor1D {
   return tf.tidy(() => {

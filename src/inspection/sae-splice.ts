@@ -9,7 +9,10 @@ import type { JumpReluSae } from "./sae.js";
 
 /** How a sparse autoencoder is put in the place of an activation. */
 export type SpliceOptions = {
-  /** Positions that are replaced, negative ones from the end; all by default. They are those of the pass: 0 in decoding steps. */
+  /**
+   * Positions that are replaced, negative ones from the end; all by default. They are those of the pass: 0 in decoding
+   * steps.
+   */
   positions?: readonly number[] | undefined;
   /** Adds what the reconstruction misses: then only the edits change the run. */
   keepError?: boolean | undefined;
@@ -23,8 +26,8 @@ const SPLICE_KINDS: OptionKinds<SpliceOptions> = { positions: list, keepError: f
 export type SaeSplice = Tap & {
   readonly wants: (name: string) => boolean;
   /**
-   * The error of the reconstruction, without edits, for each time that the hook fired since the last report. Throws `InputError` when
-   * it did not fire.
+   * The error of the reconstruction, without edits, for each time that the hook fired since the last report. Throws
+   * `InputError` when it did not fire.
    */
   report(): Promise<ReconstructionError[]>;
   /** Frees what was measured and not reported. The autoencoder stays the caller's. */
@@ -32,9 +35,10 @@ export type SaeSplice = Tap & {
 };
 
 /**
- * A tap that replaces the activation `hook` ([B, T, D], or attn.hook_z [B, T, N, H] with N·H = D) by decode(edited acts), or with
- * `keepError` by x + (edited acts - acts)·w_dec, which is decode(edited acts) + (x - decode(acts)). Other hooks pass untouched.
- * Throws `InputError` for an edit of a feature that is not there; its tap throws one where hook and autoencoder differ in width.
+ * A tap that replaces the activation `hook` ([B, T, D], or attn.hook_z [B, T, N, H] with N·H = D) by decode(edited
+ * acts), or with `keepError` by x + (edited acts - acts)·w_dec, which is decode(edited acts) + (x - decode(acts)).
+ * Other hooks pass untouched. Throws `InputError` for an edit of a feature that is not there; its tap throws one where
+ * hook and autoencoder differ in width.
  */
 export function spliceSae(sae: JumpReluSae, hook: string, options: SpliceOptions = {}): SaeSplice {
   checkOptions("spliceSae", options, SPLICE_KINDS);
@@ -97,7 +101,9 @@ function chosenPositions(value: tf.Tensor, hook: string, positions: readonly num
   return [...new Set(indices)];
 }
 
-/** `x` with `change` applied to its rows at the given positions. `x` [B, T, ...], `change` [rows, width] -> the same. */
+/**
+ * `x` with `change` applied to its rows at the given positions. `x` [B, T, ...], `change` [rows, width] -> the same.
+ */
 function replaceRows(
   x: tf.Tensor,
   positions: number[] | null,

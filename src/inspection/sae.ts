@@ -17,9 +17,9 @@ export type SaeWeights = {
 };
 
 /**
- * A JumpReLU sparse autoencoder: pre = x·w_enc + b_enc; acts = relu(pre) where pre > threshold, else 0; x̂ = acts·w_dec + b_dec. The
- * decoder's bias is not taken off the input. It owns its tensors until `dispose`.
- * Source: Gemma Scope (arXiv 2408.05147), section 2.2, in the form of its tutorial.
+ * A JumpReLU sparse autoencoder: pre = x·w_enc + b_enc; acts = relu(pre) where pre > threshold, else 0; x̂ = acts·w_dec
+ * + b_dec. The decoder's bias is not taken off the input. It owns its tensors until `dispose`. Source: Gemma Scope
+ * (arXiv 2408.05147), section 2.2, in the form of its tutorial.
  */
 export class JumpReluSae {
   /** D, the width of what it encodes. */
@@ -35,7 +35,10 @@ export class JumpReluSae {
     [this.width, this.features] = weights.wEnc.shape;
   }
 
-  /** The features' activations: `x` [..., D] -> [..., M]. The caller owns the result. Throws `InputError` for another width. */
+  /**
+   * The features' activations: `x` [..., D] -> [..., M]. The caller owns the result. Throws `InputError` for another
+   * width.
+   */
   encode(x: tf.Tensor): tf.Tensor {
     const { wEnc, bEnc, threshold } = this.weights;
     return tf.tidy(() => {
@@ -45,7 +48,10 @@ export class JumpReluSae {
     });
   }
 
-  /** What the features stand for: `acts` [..., M] -> [..., D]. The caller owns the result. Throws `InputError` for another width. */
+  /**
+   * What the features stand for: `acts` [..., M] -> [..., D]. The caller owns the result. Throws `InputError` for
+   * another width.
+   */
   decode(acts: tf.Tensor): tf.Tensor {
     const { wDec, bDec } = this.weights;
     return tf.tidy(() => {

@@ -17,8 +17,8 @@ export type StoredRun = {
 const EXACT_BELOW = 2 ** 24;
 
 /**
- * Numbers of any type as f32: F16 and BF16 exactly, F64 rounded, integers up to 2^24. Throws `WeightsError` naming `where` for a larger
- * integer and for 8-bit floats.
+ * Numbers of any type as f32: F16 and BF16 exactly, F64 rounded, integers up to 2^24. Throws `WeightsError` naming
+ * `where` for a larger integer and for 8-bit floats.
  */
 export function toNumbers(bytes: Uint8Array, dtype: DType, where: string): Float32Array {
   try {

@@ -11,8 +11,8 @@ export type BatchModel = Pick<PaliGemma, "generateBatch" | "processor" | "tokeni
 export type AskOptions = { maxNewTokens: number | undefined; signal: AbortSignal | undefined };
 
 /**
- * The answers to a group, and the failures of what is refused. Where the model refuses the group, its lines are asked one by one,
- * so that only the wrong ones fail. Throws what is no `InputError`, and the signal's reason when aborted.
+ * The answers to a group, and the failures of what is refused. Where the model refuses the group, its lines are asked
+ * one by one, so that only the wrong ones fail. Throws what is no `InputError`, and the signal's reason when aborted.
  */
 export async function askGroup(
   model: BatchModel,

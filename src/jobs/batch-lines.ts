@@ -19,9 +19,9 @@ export const isAsked = (line: BatchLine): line is AskedLine => !("error" in line
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Reads `{"id"?, "image": path | [paths], "prompt": text}`; other fields are passed over. The id is text or a whole number, which
- * becomes text; without one it is the number of the line. Null for a line of white space. Never throws: what is wrong with
- * a line is its own affair.
+ * Reads `{"id"?, "image": path | [paths], "prompt": text}`; other fields are passed over. The id is text or a whole
+ * number, which becomes text; without one it is the number of the line. Null for a line of white space. Never throws:
+ * what is wrong with a line is its own affair.
  */
 export function parseLine(line: FileLine): BatchLine | null {
   const { number } = line;

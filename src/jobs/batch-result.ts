@@ -13,7 +13,9 @@ export type BatchAnswer = {
   promptTokens: number;
   /** The new ids. */
   tokens: number[];
-  /** Where the answer holds locations and the question one picture: with several it is not said whose pixels they are. */
+  /**
+   * Where the answer holds locations and the question one picture: with several it is not said whose pixels they are.
+   */
   objects?: Detection[];
   /** What was odd about the objects. */
   warnings?: string[];

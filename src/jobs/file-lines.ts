@@ -21,8 +21,8 @@ export type FileLine = {
 const LINE_FEED = 0x0a;
 
 /**
- * The lines of a file, or of its first `size` bytes, one at a time; what is held is one line and one block of the file. `recoded` may change
- * the file's blocks before they are parted. Throws `InputError` where it cannot be read.
+ * The lines of a file, or of its first `size` bytes, one at a time; what is held is one line and one block of the file.
+ * `recoded` may change the file's blocks before they are parted. Throws `InputError` where it cannot be read.
  */
 export async function* readLines(
   file: string,

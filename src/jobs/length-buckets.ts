@@ -11,8 +11,9 @@ const WINDOW = 4;
 const ALIKE = 16;
 
 /**
- * Lines in groups of `size`. Within a window of four groups those of like length come together, since the longest pads the others; the
- * order of the file is kept else. `lengthOf`: tokens of a line with its pictures; a line for which it throws `InputError` is refused.
+ * Lines in groups of `size`. Within a window of four groups those of like length come together, since the longest pads
+ * the others; the order of the file is kept else. `lengthOf`: tokens of a line with its pictures; a line for which it
+ * throws `InputError` is refused.
  */
 export async function* groupsOf(
   lines: AsyncIterable<BatchLine>,

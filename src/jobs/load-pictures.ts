@@ -7,7 +7,10 @@ import type { ProcessedPicture, Processor } from "../input/processor.js";
 import type { AskedLine, RefusedLine } from "./batch-lines.js";
 import type { Group } from "./length-buckets.js";
 
-/** A picture that is decoded and squashed: a group's pictures take the memory of the model's inputs, however large they were. */
+/**
+ * A picture that is decoded and squashed: a group's pictures take the memory of the model's inputs, however large they
+ * were.
+ */
 type ReadyPicture = { image: ImageInput; size: { width: number; height: number } };
 
 /** A line with its pictures. */
@@ -20,8 +23,9 @@ const AT_ONCE = 4;
 const OUT_OF_ORDER = new Set(["EIO", "ESTALE", "EMFILE", "ENFILE", "ENOMEM", "ENOTCONN", "ETIMEDOUT"]);
 
 /**
- * Reads the pictures of a group, each file once; paths are relative to `folder`, addresses are what they are. A line whose pictures cannot be read is refused, with
- * the path as it is written. Throws where the file system is out of order: what it holds may be right.
+ * Reads the pictures of a group, each file once; paths are relative to `folder`, addresses are what they are. A line
+ * whose pictures cannot be read is refused, with the path as it is written. Throws where the file system is out of
+ * order: what it holds may be right.
  */
 export async function readyGroup(
   { asked, refused }: Group,
@@ -55,7 +59,8 @@ async function readPicture(file: string, processor: Processor): Promise<ReadyPic
   }
 }
 
-// Ready pixels are not normalised again, but must lie in [-1, 1], where a checkpoint may put others; its bytes then do as well.
+// Ready pixels are not normalised again, but must lie in [-1, 1], where a checkpoint may put others; its bytes then do
+// as well.
 function squashed({ values, bytes, size }: ProcessedPicture): ReadyPicture {
   const side = Math.sqrt(values.length / 3);
   const ready = bytes === null || values.every((value) => value >= -1 && value <= 1);

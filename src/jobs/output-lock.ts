@@ -15,10 +15,10 @@ export type OutputLockOptions = {
 };
 
 /**
- * Runs `body` while no other process writes to `file`: a lock file beside it, `{file}.lock`, names the process that does, which keeps
- * touching it. One whose process is gone, or that has been silent for a minute, is taken over. One that is touched while
- * it is watched is alive: `InputError`. `body` gets a check that throws `InputError` once another process has taken the lock
- * from this one, which must have been stopped for that long.
+ * Runs `body` while no other process writes to `file`: a lock file beside it, `{file}.lock`, names the process that
+ * does, which keeps touching it. One whose process is gone, or that has been silent for a minute, is taken over. One
+ * that is touched while it is watched is alive: `InputError`. `body` gets a check that throws `InputError` once another
+ * process has taken the lock from this one, which must have been stopped for that long.
  */
 export async function withOutputLock<T>(
   file: string,

@@ -64,11 +64,11 @@ export type BatchSummary = BatchProgress & { out: string };
 const DEFAULT_BATCH_SIZE = 8;
 
 /**
- * Answers the lines of a file that belong to a shard and have no answer yet, and adds the answers to the shard's file, in any order. A
- * line that cannot be asked gives an error as its line. Run again after whatever has ended it, it goes on with the lines that are left;
- * all shards together give the lines of one run. A function as `model` is called when there is something to answer. Throws
- * `InputError` where the files cannot be used, what the model throws but `InputError` (`WeightsError` where its logits are not finite), and the
- * signal's reason.
+ * Answers the lines of a file that belong to a shard and have no answer yet, and adds the answers to the shard's file,
+ * in any order. A line that cannot be asked gives an error as its line. Run again after whatever has ended it, it goes
+ * on with the lines that are left; all shards together give the lines of one run. A function as `model` is called when
+ * there is something to answer. Throws `InputError` where the files cannot be used, what the model throws but
+ * `InputError` (`WeightsError` where its logits are not finite), and the signal's reason.
  */
 export async function runBatch(
   model: BatchModel | (() => Promise<BatchModel>),

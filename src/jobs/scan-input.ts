@@ -19,9 +19,9 @@ export type Survey = {
 const MAX_LINES = 2 ** 24 - 1;
 
 /**
- * Reads the whole input before anything is asked: counts the lines of the shard, and compares the ids of all lines (about 100 bytes of
- * memory each). Throws `InputError` for an id that two lines have, for a line that was done with another prompt, and where the
- * file cannot be read.
+ * Reads the whole input before anything is asked: counts the lines of the shard, and compares the ids of all lines
+ * (about 100 bytes of memory each). Throws `InputError` for an id that two lines have, for a line that was done with
+ * another prompt, and where the file cannot be read.
  */
 export async function surveyInput(input: string, shard: Shard, done: DoneLines): Promise<Survey> {
   const survey: Survey = { bytes: await sizeOfFile(input), lines: 0, skipped: 0 };

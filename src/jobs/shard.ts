@@ -29,14 +29,17 @@ export function checkedShard(shard: Shard, text?: string): Shard {
 }
 
 /**
- * Which of `count` shards the line with this id belongs to: CRC-32 of the id in UTF-8, modulo `count`. It depends on nothing else, so
- * that a line stays in its shard whatever is added to the file. In Python: `zlib.crc32(id.encode()) % count`.
+ * Which of `count` shards the line with this id belongs to: CRC-32 of the id in UTF-8, modulo `count`. It depends on
+ * nothing else, so that a line stays in its shard whatever is added to the file. In Python: `zlib.crc32(id.encode()) %
+ * count`.
  */
 export function shardOf(id: string, count: number): number {
   return crc32(Buffer.from(id)) % count;
 }
 
-/** The file of one shard's answers: `out.jsonl` itself where there is one, else `out.00000-of-00002.jsonl` beside it. */
+/**
+ * The file of one shard's answers: `out.jsonl` itself where there is one, else `out.00000-of-00002.jsonl` beside it.
+ */
 export function shardFile(out: string, { index, count }: Shard): string {
   if (count === 1) return out;
   const { dir, name, ext } = path.parse(out);

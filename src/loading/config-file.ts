@@ -10,14 +10,17 @@ import { configOfShapes } from "./known-variants.js";
 
 const CONFIG = "config.json";
 
-/** A model's config in the words of Hugging Face's config.json, unchecked, what errors call it, and the text that it was read from. */
+/**
+ * A model's config in the words of Hugging Face's config.json, unchecked, what errors call it, and the text that it was
+ * read from.
+ */
 export type ConfigFile = { json: unknown; where: string; text: string };
 
 /**
- * The config of a model folder. For an archive of big_vision, which has none, it is that of the variant that its shapes are, or
- * config.json beside it with the vocabulary that the archive has: published ones end before `<image>`, and no row is made up. A
- * preset of keras-hub has its own, which is put into Hugging Face's words.
- * Throws `ConfigError` where there is none, and `WeightsError` as opening the archive does.
+ * The config of a model folder. For an archive of big_vision, which has none, it is that of the variant that its shapes
+ * are, or config.json beside it with the vocabulary that the archive has: published ones end before `<image>`, and no
+ * row is made up. A preset of keras-hub has its own, which is put into Hugging Face's words. Throws `ConfigError` where
+ * there is none, and `WeightsError` as opening the archive does.
  */
 export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
   const where = `${folder.name}/${CONFIG}`;

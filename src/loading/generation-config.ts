@@ -26,7 +26,10 @@ const UNSUPPORTED_IN_SAMPLING: readonly Unsupported[] = [
   ["eta_cutoff", 0],
 ];
 
-/** Fields that change answers and are not supported, with the values that change nothing. Source: transformers 5.18, generation/utils.py. */
+/**
+ * Fields that change answers and are not supported, with the values that change nothing. Source: transformers 5.18,
+ * generation/utils.py.
+ */
 const UNSUPPORTED: readonly Unsupported[] = [
   ["encoder_repetition_penalty", 1],
   ["encoder_no_repeat_ngram_size", 0],
@@ -47,9 +50,10 @@ const UNSUPPORTED: readonly Unsupported[] = [
 ];
 
 /**
- * What steers generation in a folder, for a vocabulary of V: its generation_config.json, or without one the words of its config.json, and of the
- * text_config in it where the outer ones are silent. Throws `ConfigError` for a value out of range, and for a field that changes answers and is
- * not supported. Source: transformers 5.18, `GenerationConfig.from_model_config`.
+ * What steers generation in a folder, for a vocabulary of V: its generation_config.json, or without one the words of
+ * its config.json, and of the text_config in it where the outer ones are silent. Throws `ConfigError` for a value out
+ * of range, and for a field that changes answers and is not supported. Source: transformers 5.18,
+ * `GenerationConfig.from_model_config`.
  */
 export async function loadGenerationConfig(folder: Folder, vocabSize: number): Promise<GenerationConfig> {
   const isThere = await folder.has(GENERATION_CONFIG);
@@ -98,7 +102,8 @@ function refuseUnsupported(fields: ConfigFields, unsupported: readonly Unsupport
 const optional = <T>(fields: ConfigFields, name: string, read: () => T): T | undefined =>
   fields.raw(name) === undefined ? undefined : read();
 
-// A number of new tokens counts before one that counts the prompt. Source: generation/utils.py `_prepare_generated_length`.
+// A number of new tokens counts before one that counts the prompt. Source: generation/utils.py
+// `_prepare_generated_length`.
 function lengths(fields: ConfigFields): GenerationOptions {
   const whole = (name: string, least: number) => optional(fields, name, () => fields.integer(name, undefined, least));
   const [maxNewTokens, minNewTokens] = [whole("max_new_tokens", 1), whole("min_new_tokens", 0)];

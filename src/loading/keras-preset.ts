@@ -10,9 +10,9 @@ export const isKerasConfig = (json: unknown): boolean =>
   typeof json === "object" && json !== null && (json as { class_name?: unknown }).class_name === "PaliGemmaBackbone";
 
 /**
- * A preset's config.json in the words of Hugging Face's. `<image>` is the first id behind its vocabulary: Keras has no token for
- * pictures. Throws `ConfigError` that begins with `where` for values that no PaliGemma has.
- * Source: keras-hub 0.32, models/pali_gemma/pali_gemma_backbone.py and models/gemma/gemma_attention.py.
+ * A preset's config.json in the words of Hugging Face's. `<image>` is the first id behind its vocabulary: Keras has no
+ * token for pictures. Throws `ConfigError` that begins with `where` for values that no PaliGemma has. Source: keras-hub
+ * 0.32, models/pali_gemma/pali_gemma_backbone.py and models/gemma/gemma_attention.py.
  */
 export function configOfPreset(json: unknown, where: string): Record<string, unknown> {
   const fields = ConfigFields.of(json, where).object("config");
@@ -91,8 +91,8 @@ function generation(fields: ConfigFields): Record<string, unknown> {
 const MODEL = "tokenizer.model";
 
 /**
- * The folder as a tokenizer is read from it: of a preset only its vocabulary, as `tokenizer.model`, for its tokenizer.json is a
- * layer's description; any other folder as it is.
+ * The folder as a tokenizer is read from it: of a preset only its vocabulary, as `tokenizer.model`, for its
+ * tokenizer.json is a layer's description; any other folder as it is.
  */
 export async function tokenizerFolder(folder: TokenizerFolder): Promise<TokenizerFolder> {
   if ((await folder.has(MODEL)) || !(await folder.has(KERAS_VOCABULARY))) return folder;

@@ -25,8 +25,9 @@ const IMAGE_TOKEN_ID = 257152;
 type Shapes = ReadonlyMap<string, readonly number[]>;
 
 /**
- * config.json of a published variant, recognised by the shapes of its tensors (by canonical name): for weights that come
- * without one. Throws `ConfigError` naming `where`, with the shapes that were found and what to do, for any other model.
+ * config.json of a published variant, recognised by the shapes of its tensors (by canonical name): for weights that
+ * come without one. Throws `ConfigError` naming `where`, with the shapes that were found and what to do, for any other
+ * model.
  */
 export function configOfShapes(shapes: Shapes, where: string): Record<string, unknown> {
   const axis = (name: string, at: number): number => shapes.get(name)?.[at] ?? 0;

@@ -44,10 +44,9 @@ export async function loadConfig(folder: Folder): Promise<PaliGemmaConfig> {
 }
 
 /**
- * The network of a model folder. Names and shapes are compared before a byte of weights is read;
- * then it goes part by part, so that one part at most is held twice. The caller disposes the network, whose config says what the
- * output head is in these files.
- * Throws `WeightsError` for files that lie or do not fit, and the signal's reason when aborted.
+ * The network of a model folder. Names and shapes are compared before a byte of weights is read; then it goes part by
+ * part, so that one part at most is held twice. The caller disposes the network, whose config says what the output head
+ * is in these files. Throws `WeightsError` for files that lie or do not fit, and the signal's reason when aborted.
  */
 export async function loadNetwork(
   folder: Folder,

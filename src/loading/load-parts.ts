@@ -26,15 +26,26 @@ export type LoadOptions = HubOptions & {
   dtype?: DtypeChoice | undefined;
   /** Where implementations disagree; default: what transformers 5.x computes. */
   settings?: Partial<Settings> | undefined;
-  /** What becomes of special tokens typed into a prompt: "text" or "plain" for prompts from strangers. Default "ids". */
+  /**
+   * What becomes of special tokens typed into a prompt: "text" or "plain" for prompts from strangers. Default "ids".
+   */
   specialTokens?: SpecialTokens | undefined;
-  /** Whether pictures given as http(s) addresses are fetched, each at most 64 MiB within 30 s. Default: they are refused. */
+  /**
+   * Whether pictures given as http(s) addresses are fetched, each at most 64 MiB within 30 s. Default: they are
+   * refused.
+   */
   fetchPictures?: boolean | undefined;
   /** Folder (path or URL) of the tokenizer, for weights that come without one. Default: that of the weights. */
   tokenizer?: string | undefined;
-  /** LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last part of its path. */
+  /**
+   * LoRA adapters that PEFT has saved (path, URL, or `owner/name` on the Hub): all are active, each named by the last
+   * part of its path.
+   */
   adapter?: string | readonly string[] | undefined;
-  /** Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in the folder. */
+  /**
+   * Path or URL of the weights of masks, which `segment` loads at its first call. Default: the first of `MASK_FILES` in
+   * the folder.
+   */
   maskWeights?: string | undefined;
   onProgress?: ((progress: ModelProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -72,8 +83,8 @@ export type ModelParts = {
 };
 
 /**
- * Everything of a model, as `PaliGemma.load` describes it, and the places of the adapters that are to go onto it. The caller disposes
- * `network` and `masks`.
+ * Everything of a model, as `PaliGemma.load` describes it, and the places of the adapters that are to go onto it. The
+ * caller disposes `network` and `masks`.
  */
 export async function loadParts(
   name: string | undefined,

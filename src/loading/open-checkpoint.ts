@@ -5,8 +5,9 @@ import type { Folder } from "../../weights/byte-source.js";
 import type { PaliGemmaConfig } from "../model/config.js";
 
 /**
- * Opens the weights of a folder for a config, and says in the config what their output head is: where both tensors are there and differ the
- * model has a head of its own, whatever `written` says. The caller closes the checkpoint. Throws as `Checkpoint.open` does.
+ * Opens the weights of a folder for a config, and says in the config what their output head is: where both tensors are
+ * there and differ the model has a head of its own, whatever `written` says. The caller closes the checkpoint. Throws
+ * as `Checkpoint.open` does.
  */
 export async function openCheckpoint(
   folder: Folder,

@@ -14,13 +14,19 @@ import type { LoadProgress } from "./load-network.js";
 import { warn } from "../base/notice.js";
 import { callback, described, either, oneOf, type OptionKinds, text } from "../base/options.js";
 
-/** Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as `google/paligemma2-3b-mix-224`. */
+/**
+ * Which version of a model on the Hugging Face Hub is meant, and who asks for it. Only for names such as
+ * `google/paligemma2-3b-mix-224`.
+ */
 export type HubOptions = {
   /** A branch, a tag or a commit. Default "main". */
   revision?: string | undefined;
   /** An access token; false sends none. Default: HF_TOKEN, or the file that `hf auth login` writes. */
   token?: string | false | undefined;
-  /** Hears what does not stop the call: retries, a cached copy in place of the Hub, what of the files is not used. Default: a warning of the process. */
+  /**
+   * Hears what does not stop the call: retries, a cached copy in place of the Hub, what of the files is not used.
+   * Default: a warning of the process.
+   */
   onNotice?: ((text: string) => void) | undefined;
 };
 
@@ -40,9 +46,10 @@ type PlaceOptions = HubOptions & {
 };
 
 /**
- * The path or URL of a model: `name` itself, or, where it has the form `owner/name` and nothing of that name lies here, the folder of
- * that repository on the Hub, which is downloaded into the cache as far as it is not there. Throws `InputError` for a revision or token
- * of what is no repository, what `downloadModel` throws, and the signal's reason when aborted.
+ * The path or URL of a model: `name` itself, or, where it has the form `owner/name` and nothing of that name lies here,
+ * the folder of that repository on the Hub, which is downloaded into the cache as far as it is not there. Throws
+ * `InputError` for a revision or token of what is no repository, what `downloadModel` throws, and the signal's reason
+ * when aborted.
  */
 export async function placeOf(name: string, options: PlaceOptions = {}, tools: HubTools = {}): Promise<string> {
   if (!(await isOnHub(name, options))) return name;
@@ -53,8 +60,8 @@ export async function placeOf(name: string, options: PlaceOptions = {}, tools: H
 }
 
 /**
- * Opens a model as `placeOf` finds it, for its config and its headers: what is on the Hub alone is read there, by ranges, and not
- * downloaded. Throws as `placeOf` does.
+ * Opens a model as `placeOf` finds it, for its config and its headers: what is on the Hub alone is read there, by
+ * ranges, and not downloaded. Throws as `placeOf` does.
  */
 export async function openPlace(name: string, options: PlaceOptions = {}, tools: HubTools = {}): Promise<Folder> {
   if (!(await isOnHub(name, options))) return openFolder(name, options.signal);

@@ -11,11 +11,11 @@ import { roundHalfToEven } from "./paste.js";
 export type MaskedObject = { mask: Mask; label: string; box?: PixelBox | undefined };
 
 /**
- * The answer to `segment` that a model learns from masks: `<loc....>` x 4, `<seg...>` x 16 and the label of each object, joined by " ; ". A
- * location is round(corner / side · 1023), halves to the even one, at most 1023 (`divisor` 1024: · 1024); the mask is cut to whole pixels, resized to
- * 64 x 64 (bilinear, antialiased) and encoded as 2 (m / 255 - 0.5).
- * Throws `InputError` for an empty mask, a box without area or outside of the picture, and a label that could not be read back.
- * Source: google-research/big_vision, pp/proj/paligemma/segmentation.py, `get_refcoco_mask2str`.
+ * The answer to `segment` that a model learns from masks: `<loc....>` x 4, `<seg...>` x 16 and the label of each
+ * object, joined by " ; ". A location is round(corner / side · 1023), halves to the even one, at most 1023 (`divisor`
+ * 1024: · 1024); the mask is cut to whole pixels, resized to 64 x 64 (bilinear, antialiased) and encoded as 2 (m / 255
+ * - 0.5). Throws `InputError` for an empty mask, a box without area or outside of the picture, and a label that could
+ * not be read back. Source: google-research/big_vision, pp/proj/paligemma/segmentation.py, `get_refcoco_mask2str`.
  */
 export async function maskAnswer(
   codec: MaskCodec,

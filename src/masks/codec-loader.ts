@@ -20,8 +20,8 @@ export class MaskCodecLoader {
   constructor(private readonly from: { open: () => Promise<Folder>; weights?: string | undefined; backend: string }) {}
 
   /**
-   * The codec, which stays the loader's. Throws `InputError` that says what to fetch where there is no file, and `WeightsError` for
-   * one that is not what it should be.
+   * The codec, which stays the loader's. Throws `InputError` that says what to fetch where there is no file, and
+   * `WeightsError` for one that is not what it should be.
    */
   async codec(): Promise<MaskCodec> {
     this.loading ??= this.load();

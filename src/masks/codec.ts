@@ -19,7 +19,10 @@ export class MaskCodec {
     private readonly backend: string,
   ) {}
 
-  /** Loads the weights that `readMaskWeights` reads onto a backend that runs; the source stays the caller's. Throws `WeightsError`. */
+  /**
+   * Loads the weights that `readMaskWeights` reads onto a backend that runs; the source stays the caller's. Throws
+   * `WeightsError`.
+   */
   static async load(source: ByteSource, backend: string = tf.getBackend()): Promise<MaskCodec> {
     const { config, tensors } = await readMaskWeights(source);
     switchBackend(backend);
@@ -28,7 +31,10 @@ export class MaskCodec {
     return new MaskCodec(vae, backend);
   }
 
-  /** Sixteen codes below 128 for each mask -> maps [64, 64], about -1 outside and 1 inside. Throws `InputError` for other codes. */
+  /**
+   * Sixteen codes below 128 for each mask -> maps [64, 64], about -1 outside and 1 inside. Throws `InputError` for
+   * other codes.
+   */
   async decode(codes: readonly (readonly number[])[]): Promise<Float32Array[]> {
     codes.forEach((one, i) => checkCodes(one, `codes[${i}]`));
     const decoded = (some: readonly (readonly number[])[]) =>

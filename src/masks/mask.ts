@@ -3,15 +3,17 @@ import { described } from "../base/options.js";
 import type { Plane } from "../input/resize/resize-plane.js";
 
 /**
- * A mask over a picture, row by row in the picture's pixels, upright as it is seen: 0 outside, 255 inside. A soft mask has the values
- * between as well, and is inside above 127.
+ * A mask over a picture, row by row in the picture's pixels, upright as it is seen: 0 outside, 255 inside. A soft mask
+ * has the values between as well, and is inside above 127.
  */
 export type Mask = Plane;
 
 /** Whether a mask's value is inside. */
 export const isInside = (value: number): boolean => value > 127;
 
-/** Throws `InputError` that begins with `label` unless there is one value for each pixel, of `size` where one is given. */
+/**
+ * Throws `InputError` that begins with `label` unless there is one value for each pixel, of `size` where one is given.
+ */
 export function checkMask(mask: Mask, label: string, size?: { width: number; height: number }): void {
   if (typeof mask !== "object" || mask === null) {
     throw new InputError(`${label}: expected a mask, received ${described(mask)}`);
@@ -28,7 +30,10 @@ export function checkMask(mask: Mask, label: string, size?: { width: number; hei
 /** Pixels that are inside. */
 export const maskArea = ({ data }: Mask): number => data.reduce((sum, value) => sum + (isInside(value) ? 1 : 0), 0);
 
-/** Intersection over union of two masks, in [0, 1]; 0 where both are empty. Throws `InputError` for masks of different sizes. */
+/**
+ * Intersection over union of two masks, in [0, 1]; 0 where both are empty. Throws `InputError` for masks of different
+ * sizes.
+ */
 export function maskIou(a: Mask, b: Mask): number {
   for (const mask of [a, b]) checkMask(mask, "maskIou");
   if (a.width !== b.width || a.height !== b.height) {
@@ -47,8 +52,8 @@ export function maskIou(a: Mask, b: Mask): number {
 export const MAX_LABELS = 255;
 
 /**
- * One picture of several masks: 0 where none is inside, else the number of the last mask that is, counted from 1 (null counts and
- * is nowhere). Masks are of one size, at most `MAX_LABELS` of them. Throws `InputError` otherwise.
+ * One picture of several masks: 0 where none is inside, else the number of the last mask that is, counted from 1 (null
+ * counts and is nowhere). Masks are of one size, at most `MAX_LABELS` of them. Throws `InputError` otherwise.
  */
 export function labelMap(masks: readonly (Mask | null)[], { width, height }: { width: number; height: number }): Mask {
   if (masks.length > MAX_LABELS) {

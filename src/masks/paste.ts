@@ -7,9 +7,10 @@ type Size = { width: number; height: number };
 type WholeBox = { left: number; top: number; width: number; height: number };
 
 /**
- * A decoded mask in its picture: the box's corners cut off to whole pixels, the map [64, 64] resized to it as floats (Pillow's bilinear,
- * antialiased where it shrinks), inside above 0. A box without a whole pixel gives an empty mask.
- * Source: google-research/big_vision, evaluators/proj/paligemma/transfers/segmentation.py, `run`; there the divisor is 1023.
+ * A decoded mask in its picture: the box's corners cut off to whole pixels, the map [64, 64] resized to it as floats
+ * (Pillow's bilinear, antialiased where it shrinks), inside above 0. A box without a whole pixel gives an empty mask.
+ * Source: google-research/big_vision, evaluators/proj/paligemma/transfers/segmentation.py, `run`; there the divisor is
+ * 1023.
  */
 export function pasteHard(map: Float32Array, box: Box, size: Size, divisor: 1024 | 1023 = LOCATIONS): Mask {
   return pasted(wholeBox(box, size, divisor, Math.trunc), size, (width, height) => {
@@ -19,9 +20,9 @@ export function pasteHard(map: Float32Array, box: Box, size: Size, divisor: 1024
 }
 
 /**
- * The same with soft edges, 0 to 255: the box's corners rounded to whole pixels (halves to the even one), the map as bytes,
- * clip(map / 2 + 0.5, 0, 1) · 255 cut off, resized by Pillow's bicubic.
- * Source: the demonstration of PaliGemma on Hugging Face (space paligemma-hf, `extract_objs`).
+ * The same with soft edges, 0 to 255: the box's corners rounded to whole pixels (halves to the even one), the map as
+ * bytes, clip(map / 2 + 0.5, 0, 1) · 255 cut off, resized by Pillow's bicubic. Source: the demonstration of PaliGemma
+ * on Hugging Face (space paligemma-hf, `extract_objs`).
  */
 export function pasteSoft(map: Float32Array, box: Box, size: Size, divisor: 1024 | 1023 = LOCATIONS): Mask {
   return pasted(wholeBox(box, size, divisor, roundHalfToEven), size, (width, height) => {

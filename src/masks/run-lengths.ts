@@ -3,7 +3,10 @@ import { checkOptions, flag } from "../base/options.js";
 import { MAX_IMAGE_PIXELS } from "../input/image/decode.js";
 import { isInside, type Mask } from "./mask.js";
 
-/** A mask as COCO writes it: [height, width], and lengths of runs of pixels column by column, outside first, as numbers or as text. */
+/**
+ * A mask as COCO writes it: [height, width], and lengths of runs of pixels column by column, outside first, as numbers
+ * or as text.
+ */
 export type RunLengths = { size: [height: number, width: number]; counts: number[] | string };
 
 /** A mask as run lengths: `counts` as numbers, or, where `compressed`, as the text that COCO's results hold. */
@@ -13,7 +16,10 @@ export function encodeRunLengths(mask: Mask, options: { compressed?: boolean | u
   return { size: [mask.height, mask.width], counts: compressed ? textOf(counts) : counts };
 }
 
-/** The mask of run lengths, 0 and 255. Throws `InputError` for lengths that do not fill the size, and text that is damaged. */
+/**
+ * The mask of run lengths, 0 and 255. Throws `InputError` for lengths that do not fill the size, and text that is
+ * damaged.
+ */
 export function decodeRunLengths({ size, counts }: RunLengths): Mask {
   const [height, width] = Array.isArray(size) ? size : [0, 0];
   if (![height, width].every((side) => Number.isInteger(side) && side > 0) || height * width > MAX_IMAGE_PIXELS) {
@@ -54,8 +60,8 @@ function countsOf({ data, width, height }: Mask): number[] {
 const [BITS, MORE, ZERO] = [5, 32, 48];
 
 /**
- * Lengths as text: each less the one two before it (from the fourth on), in pieces of five bits, lowest first, sign and all.
- * Source: cocodataset/cocoapi, common/maskApi.c, `rleToString`.
+ * Lengths as text: each less the one two before it (from the fourth on), in pieces of five bits, lowest first, sign and
+ * all. Source: cocodataset/cocoapi, common/maskApi.c, `rleToString`.
  */
 function textOf(counts: readonly number[]): string {
   let text = "";

@@ -21,7 +21,10 @@ type Contents = {
   read: (name: string) => Promise<{ dtype: DType; shape: readonly number[]; data: Uint8Array }>;
 };
 
-/** Running sums that training keeps beside the codebook. Source: SwinTransformer/AiT, vae/models/VQVAE.py, `VectorQuantizerEMA`. */
+/**
+ * Running sums that training keeps beside the codebook. Source: SwinTransformer/AiT, vae/models/VQVAE.py,
+ * `VectorQuantizerEMA`.
+ */
 const TRAINING_STATE = ["_vq_vae._ema_cluster_size", "_vq_vae._ema_w"];
 const EMBEDDING = "_vq_vae._embedding";
 
@@ -31,9 +34,10 @@ const HALVING = [0, 2, 4, 6].map((place) => `encoder.${place}`);
 const DOUBLING = [4, 6, 8, 10].map((place) => `decoder.${place}`);
 
 /**
- * Reads big_vision's `vae-oid.npz`, or the same names in a safetensors file: F32, F16 or bfloat16 (two bytes without a meaning in a .npz).
- * Widths are the file's. The training state of the codebook is passed over. Throws one `WeightsError` that lists what is missing,
- * unexpected or of another shape, and as the readers of these files do. The source stays the caller's.
+ * Reads big_vision's `vae-oid.npz`, or the same names in a safetensors file: F32, F16 or bfloat16 (two bytes without a
+ * meaning in a .npz). Widths are the file's. The training state of the codebook is passed over. Throws one
+ * `WeightsError` that lists what is missing, unexpected or of another shape, and as the readers of these files do. The
+ * source stays the caller's.
  */
 export async function readMaskWeights(source: ByteSource): Promise<MaskWeights> {
   const contents = await contentsOf(source);

@@ -39,7 +39,10 @@ export type TextConfig = {
   tieWordEmbeddings: boolean;
 };
 
-/** More layers than this are a mistake in the file: layers are made before weights are compared, and the largest model has 46. */
+/**
+ * More layers than this are a mistake in the file: layers are made before weights are compared, and the largest model
+ * has 46.
+ */
 const MAX_LAYERS = 1024;
 
 /** A whole model: both towers and the ids that tie text to pictures. Every field is read by something. */
@@ -186,7 +189,8 @@ function parseLayerTypes(fields: ConfigFields, layers: number): LayerType[] {
 }
 
 function refuseWhatIsNotGemma(fields: ConfigFields, modelType: "gemma" | "gemma2"): void {
-  // Each class reads one of the two names. "gelu" means the tanh form in the first files of Gemma, and the exact one in Gemma 2.
+  // Each class reads one of the two names. "gelu" means the tanh form in the first files of Gemma, and the exact one in
+  // Gemma 2.
   if (modelType === "gemma") fields.word("hidden_act", ["gelu_pytorch_tanh", "gelu"], "gelu_pytorch_tanh");
   else fields.word("hidden_activation", ["gelu_pytorch_tanh"], "gelu_pytorch_tanh");
   if (modelType === "gemma" && fields.raw("sliding_window") !== undefined) {

@@ -33,7 +33,10 @@ export class DecoderState {
     this.tokenTypes = tokenTypes.map((row, b) => [...(this.tokenTypes[b] ?? []), ...row]);
   }
 
-  /** Goes on with these rows, in this order; a row may come more than once. Nothing is copied where they are those that are there. */
+  /**
+   * Goes on with these rows, in this order; a row may come more than once. Nothing is copied where they are those that
+   * are there.
+   */
   selectRows(rows: readonly number[]): void {
     if (rows.length === this.attentionMask.length && rows.every((row, i) => row === i)) return;
     for (const cache of this.layers) cache.selectRows(rows);

@@ -113,7 +113,10 @@ export class GemmaDecoder {
     return tf.tidy(() => this.unembed.apply(this.lnFinal.apply(residual) as tf.Tensor) as tf.Tensor);
   }
 
-  /** Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · W[id], ids [n] -> [n, D]. The caller owns them. */
+  /**
+   * Directions of tokens in the residual stream once it is divided by its final scale: (1 + w) · W[id], ids [n] -> [n,
+   * D]. The caller owns them.
+   */
   directions(ids: readonly number[]): tf.Tensor {
     return tf.tidy(() => this.unembed.table(ids).mul(this.lnFinal.gain()));
   }

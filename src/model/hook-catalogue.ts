@@ -7,8 +7,9 @@ import { numImageTokens, type PaliGemmaConfig } from "./config.js";
 export type AxisLetter = "I" | "B" | "T" | "T_text" | "S" | "P" | "N" | "K" | "H" | "D" | "F" | "V" | "1";
 
 /**
- * The name, axes and shape of one activation. Sizes that depend on the inputs are letters: I pictures, B rows, T positions,
- * S keys, T_text text positions. Rows with unequal numbers of text positions show them one after another: B is then 1.
+ * The name, axes and shape of one activation. Sizes that depend on the inputs are letters: I pictures, B rows, T
+ * positions, S keys, T_text text positions. Rows with unequal numbers of text positions show them one after another: B
+ * is then 1.
  */
 export type HookPoint = { name: string; axes: AxisLetter[]; shape: (number | AxisLetter)[] };
 

@@ -4,8 +4,9 @@ import type { ModelInputs } from "./inputs.js";
 const isOfPictures = (name: string): boolean => /^(vision|projector)\./.test(name);
 
 /**
- * Throws `InputError` where one of the hooks named cannot fire in a pass over a prompt with these inputs: those of the vision tower and
- * the projector fire where pixels go through them, and neither for encoded pictures nor without pictures. `who` asks for them.
+ * Throws `InputError` where one of the hooks named cannot fire in a pass over a prompt with these inputs: those of the
+ * vision tower and the projector fire where pixels go through them, and neither for encoded pictures nor without
+ * pictures. `who` asks for them.
  */
 export function requireFiring(
   who: string,

@@ -5,8 +5,9 @@ import { ignoreRejection } from "../base/options.js";
 import { faultOfTensor } from "../base/tensors.js";
 
 /**
- * What a tap or a callback has returned for an activation, where it can take the activation's place: a tensor of its shape and type that
- * is alive. Throws `InputError` that names the hook for anything else, and where the activation itself was disposed.
+ * What a tap or a callback has returned for an activation, where it can take the activation's place: a tensor of its
+ * shape and type that is alive. Throws `InputError` that names the hook for anything else, and where the activation
+ * itself was disposed.
  */
 export function checkedReplacement(who: string, name: string, value: tf.Tensor, result: unknown): tf.Tensor {
   ignoreRejection(result);

@@ -11,7 +11,10 @@ type Rows = readonly (readonly number[])[];
 export type ModelInputs = {
   /** Pixels [I, S, S, 3] in [-1, 1] of all pictures of the batch in reading order, or null without pictures. */
   pixelValues: tf.Tensor | null;
-  /** Rows [I, P, D] of the pictures as `encodeImages` gives them, in place of pixels: the vision tower then does not run. */
+  /**
+   * Rows [I, P, D] of the pictures as `encodeImages` gives them, in place of pixels: the vision tower then does not
+   * run.
+   */
   imageRows?: tf.Tensor | null;
   /** Token ids [B, T]; each picture stands as P image tokens. */
   inputIds: Rows;
@@ -23,7 +26,10 @@ export type ModelInputs = {
   positionIds?: Rows;
 };
 
-/** Of each; `completeInputs` checks them further. What `Processor.process` gives besides may stand there too, and is not read. */
+/**
+ * Of each; `completeInputs` checks them further. What `Processor.process` gives besides may stand there too, and is not
+ * read.
+ */
 const INPUT_KINDS: OptionKinds<ModelInputs> & Readonly<Record<string, typeof anything>> = {
   pixelValues: anything,
   imageRows: anything,
@@ -45,9 +51,9 @@ export const checkedInputs = (inputs: ModelInputs): ModelInputs => checkOptions(
 export type CompleteInputs = Required<ModelInputs>;
 
 /**
- * Fills in the defaults and checks that everything fits together. `cached` positions came before, of each row `seen` real ones.
- * Throws `InputError` for ragged rows, ids outside the vocabulary, wrong pixels, inconsistent types, image tokens that do
- * not fit the pictures, more rows than were cached, or more positions than the model's context.
+ * Fills in the defaults and checks that everything fits together. `cached` positions came before, of each row `seen`
+ * real ones. Throws `InputError` for ragged rows, ids outside the vocabulary, wrong pixels, inconsistent types, image
+ * tokens that do not fit the pictures, more rows than were cached, or more positions than the model's context.
  */
 export function completeInputs(
   config: PaliGemmaConfig,
@@ -64,7 +70,8 @@ export function completeInputs(
   const { attentionMask, tokenTypeIds } = layoutOf(inputs);
   const positionIds = inputs.positionIds ?? countedPositions(attentionMask, positionOffset, seen);
   sameShape({ inputIds, attentionMask, tokenTypeIds, positionIds });
-  // Behind the prompt the model itself may choose the image token: a row of the table like any other, as in transformers.
+  // Behind the prompt the model itself may choose the image token: a row of the table like any other, as in
+  // transformers.
   const marked = cached === 0 || pixelValues !== null || imageRows !== null;
   for (const id of inputIds.flat()) {
     if (marked && id === config.imageTokenId) continue; // it may lie behind the vocabulary

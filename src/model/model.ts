@@ -42,13 +42,17 @@ const FORWARD_ASYNC_KINDS = { ...FORWARD_KINDS, signal: abortSignal };
 
 /** The network: SigLIP, the projector and the Gemma decoder. The only place that knows both towers. */
 export class PaliGemmaModel {
-  /** Every layer with the path of its tensors, in the order of computation; `build` or `buildPart` creates the weights. */
+  /**
+   * Every layer with the path of its tensors, in the order of computation; `build` or `buildPart` creates the weights.
+   */
   readonly parts: readonly Part[];
   private readonly vision: SiglipTower;
   private readonly projector: Projector;
   /** The decoder, for those who look into it. */
   readonly language: GemmaDecoder;
-  /** How often the weights have been given another meaning; what was begun before such a change cannot be gone on with. */
+  /**
+   * How often the weights have been given another meaning; what was begun before such a change cannot be gone on with.
+   */
   private revision = 0;
   private picturesChanged = 0;
   /** Throws where the weights are not those that were loaded. */
@@ -86,7 +90,10 @@ export class PaliGemmaModel {
     return new Map([...this.parts.flatMap(namedWeights), [LM_HEAD, this.language.unembed.head]]);
   }
 
-  /** To be called when weights of these names mean something else than before: passes that run, and decoding that has begun, then fail. */
+  /**
+   * To be called when weights of these names mean something else than before: passes that run, and decoding that has
+   * begun, then fail.
+   */
   weightsChanged(names: readonly string[]): void {
     this.revision++;
     if (names.some((name) => !name.startsWith("language_model."))) this.picturesChanged++;
@@ -97,14 +104,18 @@ export class PaliGemmaModel {
     return this.picturesChanged;
   }
 
-  /** An empty memory for decoding with this model; the caller disposes it. `capacity`: positions that will come, if known. */
+  /**
+   * An empty memory for decoding with this model; the caller disposes it. `capacity`: positions that will come, if
+   * known.
+   */
   newState(capacity = 0): DecoderState {
     return new DecoderState(this.config.text.numHiddenLayers, capacity);
   }
 
   /**
-   * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them.
-   * Throws `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties the state.
+   * Logits [B, T, V] of every position, or [B, 1, V] of the last with `rows: "last"`; the caller owns them. Throws
+   * `InputError` when the inputs do not fit together or a tap returns another shape. A run that fails midway empties
+   * the state.
    */
   forward(inputs: ModelInputs, options: ForwardOptions = {}): tf.Tensor {
     checkOptions("forward", options, FORWARD_KINDS);
@@ -113,8 +124,9 @@ export class PaliGemmaModel {
   }
 
   /**
-   * The same without holding the event loop up: between blocks timers, sockets and `signal` have their turn, and on a backend
-   * that computes beside JavaScript also while a block is computed. Rejects with the signal's reason when aborted.
+   * The same without holding the event loop up: between blocks timers, sockets and `signal` have their turn, and on a
+   * backend that computes beside JavaScript also while a block is computed. Rejects with the signal's reason when
+   * aborted.
    */
   async forwardAsync(
     inputs: ModelInputs,
@@ -180,7 +192,9 @@ export class PaliGemmaModel {
     return tf.tidy(() => atOnce(this.imageRows(pixelValues, checkedTap(tap))));
   }
 
-  /** Rows [..., D] that a residual stream of the vision tower [..., Dv] would give as its last; the caller owns them. */
+  /**
+   * Rows [..., D] that a residual stream of the vision tower [..., Dv] would give as its last; the caller owns them.
+   */
   projected(residual: tf.Tensor): tf.Tensor {
     return tf.tidy(() => this.projector.apply(this.vision.featuresOf(residual)) as tf.Tensor);
   }
@@ -207,7 +221,10 @@ export class PaliGemmaModel {
     switchBackend(this.backend);
   }
 
-  /** The same before and after weights are read: throws `WeightsError` naming a mapped file that was cut or written to since it was opened. */
+  /**
+   * The same before and after weights are read: throws `WeightsError` naming a mapped file that was cut or written to
+   * since it was opened.
+   */
   ready(): void {
     this.activate();
     this.requireIntact();

@@ -6,7 +6,8 @@ const FIELDS = ["quantization_config", "quantization"];
 
 /**
  * Refuses a config whose weights are quantised by anything but bitsandbytes, naming the method. Throws `ConfigError`.
- * Source: huggingface/transformers 5.18, quantizers/auto.py (a missing `quant_method` is that of bitsandbytes where a `load_in_` field is).
+ * Source: huggingface/transformers 5.18, quantizers/auto.py (a missing `quant_method` is that of bitsandbytes where a
+ * `load_in_` field is).
  */
 export function refuseOtherQuantisation(config: ConfigFields): void {
   for (const name of FIELDS) {

@@ -4,9 +4,10 @@ import type { ConfigFields } from "./config-fields.js";
 const LAYER_TYPES = ["full_attention", "sliding_attention"];
 
 /**
- * The base θ of the rotary angles, from whichever field of a text config has it: `rope_scaling` (before transformers 5), `rope_parameters` (since), in
- * either the same for every type of layer, then `rope_theta`, else 10000. Throws `ConfigError` for positions that are scaled, and for types of
- * layers that differ. Source: huggingface/transformers 5.18, modeling_rope_utils.py `convert_rope_params_to_dict`.
+ * The base θ of the rotary angles, from whichever field of a text config has it: `rope_scaling` (before transformers
+ * 5), `rope_parameters` (since), in either the same for every type of layer, then `rope_theta`, else 10000. Throws
+ * `ConfigError` for positions that are scaled, and for types of layers that differ. Source: huggingface/transformers
+ * 5.18, modeling_rope_utils.py `convert_rope_params_to_dict`.
  */
 export function parseRopeTheta(fields: ConfigFields): number {
   const plain = fields.positive("rope_theta", 10000);

@@ -11,11 +11,14 @@ export type Settings = {
   slidingWindow: "hf" | "off";
   /** Position of the first token. Rotation is relative: only rounding differs. */
   positionOffset: 0 | 1;
-  /** How pictures are squashed to the model's square: HF inference; big_vision training, cut to bytes; big_vision's notebook, in floats. */
+  /**
+   * How pictures are squashed to the model's square: HF inference; big_vision training, cut to bytes; big_vision's
+   * notebook, in floats.
+   */
   resize: Resize;
   /**
-   * "fast": products with the weights of both towers' blocks may round activations to bfloat16 where a processor multiplies 16-bit
-   * weights faster so. "exact": never.
+   * "fast": products with the weights of both towers' blocks may round activations to bfloat16 where a processor
+   * multiplies 16-bit weights faster so. "exact": never.
    */
   products: "fast" | "exact";
 };

@@ -6,7 +6,10 @@ export type Steps<Result> = Generator<void, Result, void>;
 /** A backend whose kernels run beside JavaScript registers when they are done, beside the kernels themselves. */
 export type IdleBackend = { whenIdle?: () => Promise<unknown> };
 
-/** Resolves when the current backend has computed what was asked of it; at the next turn of the event loop where it computes at once. */
+/**
+ * Resolves when the current backend has computed what was asked of it; at the next turn of the event loop where it
+ * computes at once.
+ */
 export const whenIdle = (): Promise<unknown> => (tf.backend() as IdleBackend).whenIdle?.() ?? nextTurn();
 
 // A browser has no setImmediate.
@@ -35,8 +38,8 @@ export function atOnce<Result>(steps: Steps<Result>): Result {
 }
 
 /**
- * Takes the steps with pauses in which the event loop runs; resolves when the backend has computed the result. JavaScript is one
- * turn ahead of the kernels, so that they need not wait for it.
+ * Takes the steps with pauses in which the event loop runs; resolves when the backend has computed the result.
+ * JavaScript is one turn ahead of the kernels, so that they need not wait for it.
  */
 export async function inTurns<Result>(
   steps: Steps<Result>,
@@ -72,7 +75,9 @@ export async function inTurns<Result>(
   }
 }
 
-/** What `compute` returns, as a tensor of the caller's own; `old` is freed, also where the result shares its numbers. */
+/**
+ * What `compute` returns, as a tensor of the caller's own; `old` is freed, also where the result shares its numbers.
+ */
 export function replace(old: tf.Tensor, compute: () => tf.Tensor): tf.Tensor {
   try {
     return tf.tidy(() => compute().clone()); // a tap may have put in a tensor that is somebody else's

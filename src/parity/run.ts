@@ -6,7 +6,10 @@ import { hf5, type Settings } from "../model/settings.js";
 import { compare, type Difference, isConstant } from "./compare.js";
 import { modelInputs, type Reference } from "./reference.js";
 
-/** The settings that parity is compared with: products that round nothing, as in the float32 runs that the references are. */
+/**
+ * The settings that parity is compared with: products that round nothing, as in the float32 runs that the references
+ * are.
+ */
 export const EXACT: Settings = { ...hf5, products: "exact" };
 
 /** The limit of every hook's scaled error in float32. */

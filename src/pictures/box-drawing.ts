@@ -40,7 +40,10 @@ export function coloursOf(objects: readonly { label: string }[]): string[] {
   return objects.map(({ label }) => COLOURS[labels.indexOf(label) % COLOURS.length]!);
 }
 
-/** Draws boxes, labels and scores over a picture in its own pixels, as SVG. Throws `InputError` for a box that is no box. */
+/**
+ * Draws boxes, labels and scores over a picture in its own pixels, as SVG. Throws `InputError` for a box that is no
+ * box.
+ */
 export function drawBoxes(data: BoxesData): string {
   const { png, objects, title } = checkOptions("drawBoxes", data, KINDS);
   const { width, height } = pngSize(png, "drawBoxes: png");

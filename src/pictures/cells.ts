@@ -1,9 +1,9 @@
 import { element } from "./markup.js";
 
 /**
- * A grid of coloured cells, one path for each colour: neighbours in a row with one colour are one stroke of it, so that a
- * map of thousands of cells stays a few kilobytes. `colourOf` names the fill of a cell, or null where nothing is drawn.
- * Cells are 1 by 1 from (0, 0); the caller scales them.
+ * A grid of coloured cells, one path for each colour: neighbours in a row with one colour are one stroke of it, so that
+ * a map of thousands of cells stays a few kilobytes. `colourOf` names the fill of a cell, or null where nothing is
+ * drawn. Cells are 1 by 1 from (0, 0); the caller scales them.
  */
 export function cellPaths(
   rows: number,

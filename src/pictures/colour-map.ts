@@ -1,6 +1,9 @@
 import { interpolateRdBu, interpolateViridis } from "d3-scale-chromatic";
 
-/** Which colours: "sequential" (viridis) for sizes, "diverging" (blue below, white at, red above the middle) for signed values. */
+/**
+ * Which colours: "sequential" (viridis) for sizes, "diverging" (blue below, white at, red above the middle) for signed
+ * values.
+ */
 export type ColourMap = "sequential" | "diverging";
 
 /** Red, green and blue, each an integer from 0 to 255. */

@@ -48,8 +48,8 @@ const GAP = 6;
 const PER_LINE = 8;
 
 /**
- * Draws small multiples as SVG: a line for each layer and a column for each head, or the heads of one layer in lines of eight.
- * Throws `InputError` where the values do not fit layers, heads and grid.
+ * Draws small multiples as SVG: a line for each layer and a column for each head, or the heads of one layer in lines of
+ * eight. Throws `InputError` where the values do not fit layers, heads and grid.
  */
 export function drawHeadGallery(data: HeadGalleryData): string {
   checkOptions("drawHeadGallery", data, KINDS);

@@ -34,8 +34,8 @@ const CELL = { width: 84, height: 22 };
 const PROBABILITY = { low: 0, high: 1, kind: "linear", colours: "sequential" } as const;
 
 /**
- * Draws the lens as SVG: a row for each layer, a column for each position, the likeliest token in the cell, which is coloured
- * by its probability on a scale from 0 to 1. Throws `InputError` where rows and labels differ in number.
+ * Draws the lens as SVG: a row for each layer, a column for each position, the likeliest token in the cell, which is
+ * coloured by its probability on a scale from 0 to 1. Throws `InputError` where rows and labels differ in number.
  */
 export function drawLogitLens(data: LogitLensData): string {
   const { cells, labels, layers, title } = checkOptions("drawLogitLens", data, KINDS);
@@ -76,7 +76,10 @@ function drawCell({ top: [first] }: LensReading, x: number, y: number): string {
   return element("rect", cell) + textAt(x + CELL.width / 2, y + 15, shortText(first.text, 11), style);
 }
 
-/** Throws `InputError` unless there is a layer, each has `positions` cells, and every cell has a token and finite numbers. */
+/**
+ * Throws `InputError` unless there is a layer, each has `positions` cells, and every cell has a token and finite
+ * numbers.
+ */
 export function checkLens(cells: LogitLensData["cells"], positions: number, label: string): void {
   if (cells.length === 0 || positions === 0)
     throw new InputError(`${label}: expected a layer and a position, got none`);

@@ -34,7 +34,9 @@ const AXIS = 72;
 const OPEN = hexOf(colourAt("sequential", 0.8));
 const CLOSED = hexOf(colourAt("sequential", 0.05));
 
-/** Draws a mask as SVG, one cell for each query and key, with a line at every border of a segment. Throws `InputError`. */
+/**
+ * Draws a mask as SVG, one cell for each query and key, with a line at every border of a segment. Throws `InputError`.
+ */
 export function drawMask(data: MaskData): string {
   const { open, shape, keySegments, title } = checkOptions("drawMask", data, KINDS);
   const [queries, keys] = shape;

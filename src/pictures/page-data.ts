@@ -40,7 +40,9 @@ export function float32Base64(values: Float32Array): string {
   return bytes.toString("base64");
 }
 
-/** JSON that can stand inside of a script element: nothing in it closes the element, opens a comment or turns a line. */
+/**
+ * JSON that can stand inside of a script element: nothing in it closes the element, opens a comment or turns a line.
+ */
 export function scriptJson(value: unknown): string {
   const unsafe = /[<>&\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
   return JSON.stringify(value).replace(unsafe, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);

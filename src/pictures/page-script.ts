@@ -21,8 +21,8 @@ const FILES = [
 ];
 
 /**
- * The page's program as one script: the modules of `page/` one after another, without their imports and exports, which name
- * each other only. It runs where it is written, so that a report needs no file besides itself.
+ * The page's program as one script: the modules of `page/` one after another, without their imports and exports, which
+ * name each other only. It runs where it is written, so that a report needs no file besides itself.
  */
 export function pageScript(): string {
   return FILES.map((name) => withoutModules(readFileSync(new URL(`./page/${name}.js`, import.meta.url), "utf8"))).join(

@@ -31,8 +31,9 @@ const REPORT_KINDS: OptionKinds<ReportRequest> = {
 const TEXT = ["bos", "prefix", "newline"];
 
 /**
- * Runs one question and gathers all that a report shows of it: the answer with its probabilities, the attention of every text and
- * generated position, the logit lens over the prompt's text, and what knock-outs of the picture do to the answer.
+ * Runs one question and gathers all that a report shows of it: the answer with its probabilities, the attention of
+ * every text and generated position, the logit lens over the prompt's text, and what knock-outs of the picture do to
+ * the answer.
  */
 export async function reportRun(model: PaliGemma, request: ReportRequest): Promise<ReportData> {
   const { image, prompt, maxNewTokens, edits = [], signal } = checkOptions("reportRun", request, REPORT_KINDS);

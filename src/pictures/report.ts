@@ -10,9 +10,9 @@ import { REPORT_STYLE } from "./report-style.js";
 export type { ReportData, ReportEdit, ReportLens, ReportStep, ReportToken } from "./report-data.js";
 
 /**
- * One run as a page that stands alone: HTML with its style, program, pictures and numbers inside. It asks for nothing over a
- * network, and its policy forbids it to: only this style and this program run, whatever the texts of the run hold.
- * Throws `InputError` where parts of the report do not fit each other.
+ * One run as a page that stands alone: HTML with its style, program, pictures and numbers inside. It asks for nothing
+ * over a network, and its policy forbids it to: only this style and this program run, whatever the texts of the run
+ * hold. Throws `InputError` where parts of the report do not fit each other.
  */
 export function renderReport(data: ReportData): string {
   checkReport(data);

@@ -5,7 +5,9 @@ export type SeenPicture = { png: Uint8Array; originalSize: { width: number; heig
 
 const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
 
-/** The size that a PNG file states in its header. Throws `InputError` that begins with `label` where the bytes are none. */
+/**
+ * The size that a PNG file states in its header. Throws `InputError` that begins with `label` where the bytes are none.
+ */
 export function pngSize(png: Uint8Array, label: string): { width: number; height: number } {
   const header = Buffer.from(png.buffer, png.byteOffset, Math.min(png.byteLength, 24));
   if (header.length < 24 || !header.subarray(0, 8).equals(SIGNATURE)) {
@@ -26,8 +28,8 @@ export function pictureUri(picture: SeenPicture, label: string): string {
 }
 
 /**
- * The size to draw a picture at, with `side` pixels on its longer side: as the model saw it, or, with `undoSquash`, in the
- * proportions that it had before.
+ * The size to draw a picture at, with `side` pixels on its longer side: as the model saw it, or, with `undoSquash`, in
+ * the proportions that it had before.
  */
 export function drawnSize(picture: SeenPicture, side: number, undoSquash: boolean): { width: number; height: number } {
   const { width, height } = undoSquash ? picture.originalSize : pngSize(picture.png, "picture.png");

@@ -19,8 +19,9 @@ const KINDS: OptionKinds<SegmentationsData> = {
 const VEIL = 120;
 
 /**
- * Draws masks in the colours of their labels, half transparent with a rim, and boxes over a picture in its own pixels, as SVG that
- * needs no other file. Throws `InputError` for a mask of another size than the picture, and as `drawBoxes` does.
+ * Draws masks in the colours of their labels, half transparent with a rim, and boxes over a picture in its own pixels,
+ * as SVG that needs no other file. Throws `InputError` for a mask of another size than the picture, and as `drawBoxes`
+ * does.
  */
 export async function drawSegmentations(data: SegmentationsData): Promise<string> {
   const { png, objects, title } = checkOptions("drawSegmentations", data, KINDS);
@@ -48,7 +49,9 @@ function tinted(mask: Mask, colour: string): Parameters<typeof encodeRgbaPng>[0]
   return { data: pixels, width, height };
 }
 
-/** Whether a pixel is inside and `rim` pixels away, along a row or a column, is outside; beyond the picture is neither. */
+/**
+ * Whether a pixel is inside and `rim` pixels away, along a row or a column, is outside; beyond the picture is neither.
+ */
 function onRim({ data, width, height }: Mask, at: number, rim: number): boolean {
   if (!isInside(data[at])) return false;
   const [x, y] = [at % width, Math.floor(at / width)];

@@ -8,8 +8,8 @@ export type { SegmentMass } from "./page/attention-rows.js";
 export const NAMED_PATCHES = 3;
 
 /**
- * Where the attention went, in words: the mass of every segment and of the three largest patches, counted from 0 row by row:
- * `image 0.61, bos 0.3, newline 0.09; largest patches 5: 0.2, 0: 0.11, 7: 0.05`.
+ * Where the attention went, in words: the mass of every segment and of the three largest patches, counted from 0 row by
+ * row: `image 0.61, bos 0.3, newline 0.09; largest patches 5: 0.2, 0: 0.11, 7: 0.05`.
  */
 export function describeSinks(patches: ArrayLike<number>, masses: readonly SegmentMass[] = []): string {
   const segments = masses.map(({ name, mass }) => `${name} ${numberText(mass)}`).join(", ");

@@ -41,10 +41,11 @@ const DESCRIPTION_KINDS: OptionKinds<RunDescription> = {
 export type KeptPass = { step: number; cache: ActivationCache };
 
 /**
- * Writes the activations of a run, F32, under their hook names; those of a generated token's pass with "@step" behind the name.
- * The form follows the file's ending (`writeRun`). String metadata: `schema`, `model`, `revision`, `dtype`, `backend`, `tokens`,
- * `token_strings`, `prompt`, `segments`, `grid`, `image_size_original`, `pos_slice`, `key_slice`, `step`, `settings`,
- * `interventions`, `git` (structured ones as JSON; unknown ones empty). Nothing is left half written.
+ * Writes the activations of a run, F32, under their hook names; those of a generated token's pass with "@step" behind
+ * the name. The form follows the file's ending (`writeRun`). String metadata: `schema`, `model`, `revision`, `dtype`,
+ * `backend`, `tokens`, `token_strings`, `prompt`, `segments`, `grid`, `image_size_original`, `pos_slice`, `key_slice`,
+ * `step`, `settings`, `interventions`, `git` (structured ones as JSON; unknown ones empty). Nothing is left half
+ * written.
  */
 export async function exportRun(
   path: string,

@@ -10,9 +10,10 @@ import { JumpReluSae, type SaeWeights } from "../inspection/sae.js";
 const NAMES = ["w_enc", "w_dec", "b_enc", "b_dec", "threshold"] as const;
 
 /**
- * Loads a sparse autoencoder of Gemma Scope from its `params.npz` (float32, float16 or bfloat16 saved as two bytes) onto the current
- * backend, as float32. The caller disposes it. Throws `WeightsError` naming file and array when one is missing, of another type or of
- * a shape that does not fit the others, and when there are arrays that this kind of autoencoder does not have.
+ * Loads a sparse autoencoder of Gemma Scope from its `params.npz` (float32, float16 or bfloat16 saved as two bytes)
+ * onto the current backend, as float32. The caller disposes it. Throws `WeightsError` naming file and array when one is
+ * missing, of another type or of a shape that does not fit the others, and when there are arrays that this kind of
+ * autoencoder does not have.
  */
 export async function loadSae(path: string): Promise<JumpReluSae> {
   const source = await openFile(path);

@@ -22,11 +22,12 @@ import { type StoredRun, type StoredTensor, toNumbers } from "../inspection/stor
 type DumpFile = ModuleTensor & { file: string };
 
 /**
- * Reads a folder that transformers' `model_addition_debugger_context(model, folder, use_repr=False)` wrote: a safetensors file for each
- * input of a module and each output of one without children, named after its path, with the key `data`. Modules that are hooks of ours come
- * under the hooks' names; `notes` says where they are not quite ours. Queries, keys, values and z keep their heads flat until `withHeadsOf`.
- * Throws `WeightsError` for a folder without such files, or with damaged ones.
- * Source: transformers 5.18 `model_debugging_utils.py`, `_attach_debugger_logic` and `_serialize_tensor_like_io`.
+ * Reads a folder that transformers' `model_addition_debugger_context(model, folder, use_repr=False)` wrote: a
+ * safetensors file for each input of a module and each output of one without children, named after its path, with the
+ * key `data`. Modules that are hooks of ours come under the hooks' names; `notes` says where they are not quite ours.
+ * Queries, keys, values and z keep their heads flat until `withHeadsOf`. Throws `WeightsError` for a folder without
+ * such files, or with damaged ones. Source: transformers 5.18 `model_debugging_utils.py`, `_attach_debugger_logic` and
+ * `_serialize_tensor_like_io`.
  */
 export async function readModuleDump(folder: string): Promise<StoredRun> {
   const names = await readdir(folder).catch((error: unknown) => {
@@ -53,7 +54,10 @@ export async function readModuleDump(folder: string): Promise<StoredRun> {
   return { tensors, metadata: { layout: "module dump of transformers" }, notes };
 }
 
-/** PaliGemmaForConditionalGeneration.model.language_model.norm_inputs_args_0.safetensors, the class being no part of the path. */
+/**
+ * PaliGemmaForConditionalGeneration.model.language_model.norm_inputs_args_0.safetensors, the class being no part of the
+ * path.
+ */
 function dumpFile(file: string): DumpFile[] {
   const match = /^\w+?\.(.+)_(inputs_args_0|inputs_kwargs_hidden_states|outputs)\.safetensors$/.exec(file);
   return match ? [{ file, module: match[1], side: match[2] === "outputs" ? "output" : "input" }] : [];
@@ -156,8 +160,8 @@ function entersAsItIs(
 const FLAT = /\.attn\.hook_[qkvz]$/;
 
 /**
- * The tensors with heads of their own where they lie flat: [B, T, N·H] takes the shape [B, T, N, H] that `like` has under the same name. The
- * numbers are the same ones in the same order.
+ * The tensors with heads of their own where they lie flat: [B, T, N·H] takes the shape [B, T, N, H] that `like` has
+ * under the same name. The numbers are the same ones in the same order.
  */
 export function withHeadsOf(
   tensors: ReadonlyMap<string, StoredTensor>,

@@ -19,7 +19,10 @@ import { readModuleDump } from "./module-dump.js";
 import { checkedMetadata, decodeRunJson, encodeRunJson } from "./run-json.js";
 import { type StoredRun, type StoredTensor, toNumbers } from "../inspection/stored-run.js";
 
-/** The member of a .npz that holds the metadata: no array, so that `numpy.load(path)[name]` is one line for every activation. */
+/**
+ * The member of a .npz that holds the metadata: no array, so that `numpy.load(path)[name]` is one line for every
+ * activation.
+ */
 const METADATA = "__metadata__.json";
 /** Longest .json that is read, in bytes; the numbers of the largest that is written take a tenth of it. */
 const MAX_JSON_FILE = 64e6;
@@ -34,9 +37,10 @@ type Writer = (
 type Part = Pick<StoredRun, "tensors" | "metadata">;
 
 /**
- * Writes activations and metadata in the form that the file's ending names: `.safetensors`, `.npz`, `.json` (small runs), or `.npy` (one
- * activation, which loses its name and the metadata). The file is there completely or not at all. Throws `InputError` for another ending,
- * several activations in a .npy and too much for JSON; `WeightsError` naming the path where shape and data differ or writing fails.
+ * Writes activations and metadata in the form that the file's ending names: `.safetensors`, `.npz`, `.json` (small
+ * runs), or `.npy` (one activation, which loses its name and the metadata). The file is there completely or not at all.
+ * Throws `InputError` for another ending, several activations in a .npy and too much for JSON; `WeightsError` naming
+ * the path where shape and data differ or writing fails.
  */
 export async function writeRun(
   file: string,
@@ -47,9 +51,9 @@ export async function writeRun(
 }
 
 /**
- * Reads what `writeRun` wrote, what `exportRun` wrote, NumPy's own files (two-byte void as bfloat16), or a folder of transformers' module
- * dumps (`readModuleDump`). All numbers become f32; hooks come in the order of computation, other names behind them. Throws
- * `InputError` for another ending, `WeightsError` for what is missing or damaged.
+ * Reads what `writeRun` wrote, what `exportRun` wrote, NumPy's own files (two-byte void as bfloat16), or a folder of
+ * transformers' module dumps (`readModuleDump`). All numbers become f32; hooks come in the order of computation, other
+ * names behind them. Throws `InputError` for another ending, `WeightsError` for what is missing or damaged.
  */
 export async function readRun(file: string): Promise<StoredRun> {
   if (await isFolder(file)) return readModuleDump(file);

@@ -8,8 +8,9 @@ import type { StoredRun, StoredTensor } from "../inspection/stored-run.js";
 export const MAX_JSON_NUMBERS = 1_000_000;
 
 /**
- * A run as JSON text: {"metadata": {key: text}, "tensors": {name: {"shape": [...], "data": [...]}}}, NaN and infinities as strings. Every
- * number comes back as it was. Throws `InputError` above `MAX_JSON_NUMBERS`, `WeightsError` where shape and data differ.
+ * A run as JSON text: {"metadata": {key: text}, "tensors": {name: {"shape": [...], "data": [...]}}}, NaN and infinities
+ * as strings. Every number comes back as it was. Throws `InputError` above `MAX_JSON_NUMBERS`, `WeightsError` where
+ * shape and data differ.
  */
 export function encodeRunJson(
   tensors: ReadonlyMap<string, StoredTensor>,

@@ -22,9 +22,9 @@ export interface AddonOptions {
 }
 
 /**
- * Tries the install script of the package itself (libtensorflow 2.9.1 and a prebuilt addon, from one server). Returns null
- * when it worked, else why not. It is not started unless the server answers for the addon's file within five seconds, since
- * it knows no time limit and can wait for ever behind a firewall.
+ * Tries the install script of the package itself (libtensorflow 2.9.1 and a prebuilt addon, from one server). Returns
+ * null when it worked, else why not. It is not started unless the server answers for the addon's file within five
+ * seconds, since it knows no time limit and can wait for ever behind a firewall.
  */
 export async function downloadAddon(options: AddonOptions): Promise<string | null> {
   const { layout, gpu, run } = options;
@@ -125,8 +125,8 @@ function requireWorking(result: ProbeResult): void {
 }
 
 /**
- * Lays the unpacked wheel out as the package's `deps`, by links: both folders lie side by side in the cache, so that the
- * relative links stay right when the package's folder is renamed, and the 850 MB exist once.
+ * Lays the unpacked wheel out as the package's `deps`, by links: both folders lie side by side in the cache, so that
+ * the relative links stay right when the package's folder is renamed, and the 850 MB exist once.
  */
 async function linkDeps(folder: string, layout: NativeLayout): Promise<void> {
   for (const { at, to } of depsLinks(nvidiaLibraries(layout.libtensorflow))) {

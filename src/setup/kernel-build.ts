@@ -21,8 +21,8 @@ const COMMON = [
 const AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c", "-mprefer-vector-width=512"];
 
 /**
- * Kernels for instruction sets beyond the least that the compiler assumes. Each is left out, with everything behind it, where
- * the compiler does not know its flags; `define` tells dispatch.cc that it is there.
+ * Kernels for instruction sets beyond the least that the compiler assumes. Each is left out, with everything behind it,
+ * where the compiler does not know its flags; `define` tells dispatch.cc that it is there.
  */
 const INSTRUCTION_SETS = [
   { file: "avx2.cc", define: "PALIGEMMA_HAVE_AVX2", flags: ["-mavx2", "-mfma", "-mf16c"] },
@@ -63,8 +63,8 @@ const isInstructionSet = (file: string): boolean => INSTRUCTION_SETS.some((set) 
 export type SourceRequest = { cxx: string; work: string; flags: string[]; wanted: (file: string) => boolean };
 
 /**
- * Compiles the wanted sources, named by their paths below `native/`, for every instruction set that the compiler knows, and
- * returns the objects. Throws a BackendError with the compiler's words.
+ * Compiles the wanted sources, named by their paths below `native/`, for every instruction set that the compiler knows,
+ * and returns the objects. Throws a BackendError with the compiler's words.
  */
 export async function compileSources({ wanted, ...request }: SourceRequest, run: Run): Promise<string[]> {
   const compile = compiler(request, run);

@@ -18,8 +18,8 @@ module.exports = shared;
 
 /**
  * Installs the npm package (checked by npm against the registry's hashes) into a folder of its own, without running its
- * install script and without its copy of TensorFlow.js: two stand-ins in its place hand on the one that the loader names.
- * Returns whether it had to; false when it was there already and `force` does not ask for it anew.
+ * install script and without its copy of TensorFlow.js: two stand-ins in its place hand on the one that the loader
+ * names. Returns whether it had to; false when it was there already and `force` does not ask for it anew.
  */
 export async function installPackage(
   { layout, gpu, force }: { layout: NativeLayout; gpu: boolean; force?: boolean },

@@ -25,7 +25,10 @@ import { fetchTensorflow, isUnpacked, unpackTensorflow } from "./wheel.js";
 
 /** What setup is asked to do. */
 export interface SetupOptions {
-  /** tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Built and loaded on a CPU; no machine with a GPU has run it. */
+  /**
+   * tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Built and loaded on a CPU; no machine with a
+   * GPU has run it.
+   */
   gpu?: boolean;
   /** Makes everything anew although it works, except that a downloaded wheel is used again. */
   force?: boolean;
@@ -58,9 +61,9 @@ type Context = Required<Omit<SetupOptions, "check">> & { layout: NativeLayout };
  * 6. try the result as in step 1, before it is put where the loader looks;
  * 7. build the project's own kernels (`native/`) beside it; this alone is done for a package that works without them.
  *
- * Everything lies in the user's cache folder and not in `node_modules`: npm removes what it did not install from there, and
- * the work is good for every checkout. A tfjs-node that the user installed in the ordinary way is found before it and left
- * alone. Throws a BackendError that says which step failed and what to do.
+ * Everything lies in the user's cache folder and not in `node_modules`: npm removes what it did not install from there,
+ * and the work is good for every checkout. A tfjs-node that the user installed in the ordinary way is found before it
+ * and left alone. Throws a BackendError that says which step failed and what to do.
  */
 export async function setupNative(options: SetupOptions = {}): Promise<boolean> {
   const context = contextOf(options);

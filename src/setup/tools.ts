@@ -79,8 +79,8 @@ export function nodeGyp(env: NodeJS.ProcessEnv = process.env, execPath = process
 }
 
 /**
- * The folder to give node-gyp as `nodedir`, when the headers of the running node are beside it (`include/node`, as in the
- * official archives, nvm and distribution packages); undefined leaves it to node-gyp, which downloads them.
+ * The folder to give node-gyp as `nodedir`, when the headers of the running node are beside it (`include/node`, as in
+ * the official archives, nvm and distribution packages); undefined leaves it to node-gyp, which downloads them.
  */
 export function nodeHeaders(execPath = process.execPath, version = process.versions.node): string | undefined {
   const folder = path.resolve(realpathSync(execPath), "..", "..");

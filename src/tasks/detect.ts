@@ -32,7 +32,10 @@ export type Detections = {
 export type ReadingOptions = {
   /** What a location is divided by: 1024 (default) or 1023. */
   divisor?: 1024 | 1023 | undefined;
-  /** Whether an object is dropped that another of the same label covers by more than this part (IoU). Default: only exact repetitions, 1. */
+  /**
+   * Whether an object is dropped that another of the same label covers by more than this part (IoU). Default: only
+   * exact repetitions, 1.
+   */
   maxOverlap?: number | undefined;
 };
 
@@ -52,8 +55,8 @@ export type DetectionSource = {
 };
 
 /**
- * Reads the objects of an answer: boxes in pixels, scores, repetitions dropped. `boxesAlone`: an object whose mask codes are at fault is
- * kept without them (default: dropped). Never throws for what a model has written.
+ * Reads the objects of an answer: boxes in pixels, scores, repetitions dropped. `boxesAlone`: an object whose mask
+ * codes are at fault is kept without them (default: dropped). Never throws for what a model has written.
  */
 export function readDetections(
   source: DetectionSource,

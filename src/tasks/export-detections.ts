@@ -2,7 +2,10 @@ import type { Mask } from "../masks/mask.js";
 import { encodeRunLengths, type RunLengths } from "../masks/run-lengths.js";
 import type { Detection } from "./detect.js";
 
-/** One object in COCO's result form; `bbox` is [left, top, width, height] in pixels, `segmentation` the mask where there is one. */
+/**
+ * One object in COCO's result form; `bbox` is [left, top, width, height] in pixels, `segmentation` the mask where there
+ * is one.
+ */
 export type CocoResult = {
   image_id: number | string;
   category_id: number;
@@ -31,7 +34,10 @@ export function toCoco(
     }));
 }
 
-/** Detections as YOLO lines, `class centerX centerY width height` in parts of the picture; labels that `classes` has not are left out. */
+/**
+ * Detections as YOLO lines, `class centerX centerY width height` in parts of the picture; labels that `classes` has not
+ * are left out.
+ */
 export function toYolo(
   objects: readonly Detection[],
   { width, height }: { width: number; height: number },

@@ -30,10 +30,10 @@ export type ScoreOptions = { signal?: AbortSignal | undefined };
 const SCORE_KINDS: OptionKinds<ScoreOptions> = { signal: abortSignal };
 
 /**
- * The log-likelihood of given answers to one question: each is read as what follows the prompt, `<eos>` included, and costs one pass;
- * the pictures are encoded once, and their rows are shared. (Keys and values of the prompt could not be: under the prefix
- * mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws `InputError` without answers, and
- * `WeightsError` where a log-probability is not finite.
+ * The log-likelihood of given answers to one question: each is read as what follows the prompt, `<eos>` included, and
+ * costs one pass; the pictures are encoded once, and their rows are shared. (Keys and values of the prompt could not
+ * be: under the prefix mask they do not depend on the answer, but the cache that holds them belongs to one run.) Throws
+ * `InputError` without answers, and `WeightsError` where a log-probability is not finite.
  */
 export async function scoreAnswers(
   question: Question,

@@ -11,7 +11,10 @@ import {
   readDetections,
 } from "./detect.js";
 
-/** One thing that was found, with its mask over the picture; null where the model wrote no codes of a mask, or wrong ones. */
+/**
+ * One thing that was found, with its mask over the picture; null where the model wrote no codes of a mask, or wrong
+ * ones.
+ */
 export type Segmentation = Detection & { mask: Mask | null };
 
 /** What an answer to `segment` holds. */
@@ -19,7 +22,10 @@ export type Segmentations = Omit<Detections, "objects"> & { objects: Segmentatio
 
 /** How segmentations are read. */
 export type SegmentationOptions = DetectionOptions & {
-  /** Masks with soft edges, 0 to 255, as PaliGemma's demonstration pastes them; default: 0 and 255, as its evaluator does. */
+  /**
+   * Masks with soft edges, 0 to 255, as PaliGemma's demonstration pastes them; default: 0 and 255, as its evaluator
+   * does.
+   */
   soft?: boolean | undefined;
 };
 
@@ -27,8 +33,8 @@ export type SegmentationOptions = DetectionOptions & {
 export const SEGMENTATION_KINDS: OptionKinds<SegmentationOptions> = { ...DETECTION_KINDS, soft: flag };
 
 /**
- * Reads the objects of an answer with their masks, in the picture's own pixels. What the model has written never throws: an object
- * without sixteen codes has no mask, and a warning says so.
+ * Reads the objects of an answer with their masks, in the picture's own pixels. What the model has written never
+ * throws: an object without sixteen codes has no mask, and a warning says so.
  */
 export async function readSegmentations(
   source: DetectionSource,

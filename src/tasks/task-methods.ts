@@ -96,7 +96,10 @@ export abstract class TaskMethods {
     );
   }
 
-  /** Any prompt about one picture, with the objects of an answer that holds locations, and a hint where it looks like a misspelt task. */
+  /**
+   * Any prompt about one picture, with the objects of an answer that holds locations, and a hint where it looks like a
+   * misspelt task.
+   */
   async ask(image: Picture, prompt: string, options: DetectionOptions = {}): Promise<Reply> {
     const { divisor, maxOverlap, ...rest } = checkOptions("ask", options, DETECTION_KINDS);
     const { picture, size } = await decodedPicture(image, this.processor);
@@ -104,7 +107,9 @@ export abstract class TaskMethods {
     return readReply(answer, prompt, { tokenizer: this.tokenizer, size, divisor, maxOverlap });
   }
 
-  /** Where things, or a single one, are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`. */
+  /**
+   * Where things, or a single one, are: `detect {thing} ; {thing}`. What the model writes never throws; see `warnings`.
+   */
   async detect(
     image: Picture,
     things: string | readonly string[],
@@ -116,8 +121,9 @@ export abstract class TaskMethods {
   }
 
   /**
-   * Where things, or a single one, are, and their masks over the picture: `segment {thing} ; {thing}`. What the model writes never throws; see
-   * `warnings`. Throws `InputError` that says what to fetch where there are no weights of masks.
+   * Where things, or a single one, are, and their masks over the picture: `segment {thing} ; {thing}`. What the model
+   * writes never throws; see `warnings`. Throws `InputError` that says what to fetch where there are no weights of
+   * masks.
    */
   async segment(
     image: Picture,

@@ -23,7 +23,10 @@ function filesOf(folder: string): string[] {
   return files.filter((file) => file.endsWith(".ts")).map((file) => `${folder}/${file}`);
 }
 
-/** Bundles files for a browser, as esbuild minifies them. Throws esbuild's error for whatever cannot be resolved there, such as a module of Node. */
+/**
+ * Bundles files for a browser, as esbuild minifies them. Throws esbuild's error for whatever cannot be resolved there,
+ * such as a module of Node.
+ */
 export async function bundleForBrowser(files: readonly string[], root = packageRoot()): Promise<BundleSize> {
   const contents = files.map(
     (file) => `import * as _${file.replaceAll(/\W/g, "_")} from "./${file}"; use(_${file.replaceAll(/\W/g, "_")});`,

@@ -21,7 +21,10 @@ export type Target<Case = unknown> = {
 /** A target without the type of its cases. */
 export const target = <Case>(of: Target<Case>): Target => of as Target;
 
-/** What a reader gives, or null where it refuses with an error of ours that says something. Any other error goes through. */
+/**
+ * What a reader gives, or null where it refuses with an error of ours that says something. Any other error goes
+ * through.
+ */
 export async function readOrRefused<T>(read: () => T | Promise<T>): Promise<T | null> {
   try {
     return await read();
@@ -70,7 +73,10 @@ export function memoryFolder(files: Readonly<Record<string, Uint8Array>>, name =
   };
 }
 
-/** That no object of a JSON text has a key twice: as many keys as are written are there. For texts whose strings hold no `":`. */
+/**
+ * That no object of a JSON text has a key twice: as many keys as are written are there. For texts whose strings hold no
+ * `":`.
+ */
 export function requireEachKeyOnce(text: string): void {
   const keysIn = (value: unknown): number =>
     typeof value === "object" && value !== null
@@ -86,8 +92,8 @@ export function requireEachKeyOnce(text: string): void {
 export const seed = Number(process.env.PALIGEMMA_FUZZ_SEED ?? 20_240);
 
 /**
- * Runs a target's cases, the same ones each time. Fails with the seed, the path and the smallest case that fails; also where no case
- * is accepted or none refused, which would show nothing.
+ * Runs a target's cases, the same ones each time. Fails with the seed, the path and the smallest case that fails; also
+ * where no case is accepted or none refused, which would show nothing.
  */
 export async function attack({ cases, check }: Target, runs: number): Promise<void> {
   const count = { accepted: 0, refused: 0 };

@@ -9,8 +9,8 @@ export const heldoutFolder = path.dirname(fileURLToPath(import.meta.url));
 export type HeldoutItem = { kind: string; prompt: string; expected: string; masks?: HeldoutMask[] };
 
 /**
- * What a "segment" item's object covers of the 224 x 224 picture, in prompt order. counts: COCO's run lengths, the pixels
- * column by column, zeros first.
+ * What a "segment" item's object covers of the 224 x 224 picture, in prompt order. counts: COCO's run lengths, the
+ * pixels column by column, zeros first.
  */
 export type HeldoutMask = { label: string; counts: number[] };
 

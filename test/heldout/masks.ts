@@ -6,8 +6,8 @@ import type { HeldoutMask } from "./heldout.js";
 const SIDE = 224;
 
 /**
- * The IoU of each expected mask with that of the answer's object of the same label, in order; 0 where there is none, and for
- * every object too many.
+ * The IoU of each expected mask with that of the answer's object of the same label, in order; 0 where there is none,
+ * and for every object too many.
  */
 export function segmentationIous(
   objects: readonly { label: string; mask: Mask | null }[],

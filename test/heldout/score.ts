@@ -8,7 +8,10 @@ import { detectionIous } from "./boxes.js";
 import { heldoutFolder, type HeldoutItem, heldoutPictures } from "./heldout.js";
 import { segmentationIous } from "./masks.js";
 
-/** The least that each kind must reach: exact answers, or mean IoU for boxes and masks. Kinds without a limit are reported. */
+/**
+ * The least that each kind must reach: exact answers, or mean IoU for boxes and masks. Kinds without a limit are
+ * reported.
+ */
 const LIMITS: Record<string, number> = { caption: 0.9, answer: 0.9, ocr: 0.9, detect: 0.9, segment: 0.6 };
 
 const flags = new Command("score")

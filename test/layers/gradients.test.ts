@@ -26,7 +26,8 @@ onEachBackend("gradients", (backend) => {
       layer.weights.forEach((weight, i) => weight.write(random(weight.shape as number[], i + 3).mul(0.3)));
       const loss = (at: tf.Tensor) => (layer.apply([at, ...rest]) as tf.Tensor).square().mean() as tf.Scalar;
       const direction = random(x.shape, 99);
-      // Four points: the error falls with the fourth power of the step, so that it may be large against float32's noise.
+      // Four points: the error falls with the fourth power of the step, so that it may be large against float32's
+      // noise.
       const h = 5e-3;
       const slope = (along: (shift: number) => number) =>
         (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h);

@@ -86,7 +86,9 @@ function onEachSet(title: string, body: (addon: KernelAddon) => void): void {
   });
 }
 
-/** Whether an instruction set rounds activations in coarse products of many rows: where bfloat16 are multiplied faster. */
+/**
+ * Whether an instruction set rounds activations in coarse products of many rows: where bfloat16 are multiplied faster.
+ */
 const rounds = (instructions: string, dtype: FloatDType): boolean =>
   dtype !== "F32" && (instructions === "amx" || (instructions === "avx512bf16" && dtype === "BF16"));
 

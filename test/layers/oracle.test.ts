@@ -36,7 +36,8 @@ const cases = JSON.parse(readFileSync(path.join(fixtures, "layers.json"), "utf8"
 
 /**
  * One operation against float64 loops: the error relative to the largest number. Rotation is compared with torch, whose
- * float32 power is one unit off for one frequency of H = 72: 8e-6 near position 8000, where exact tables are off by 3e-4.
+ * float32 power is one unit off for one frequency of H = 72: 8e-6 near position 8000, where exact tables are off by
+ * 3e-4.
  */
 const limitFor = (name: string): number => (name.startsWith("rope") ? 2e-5 : 1e-6);
 

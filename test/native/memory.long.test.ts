@@ -13,7 +13,9 @@ import { inTemporaryFolder } from "../support/temporary.js";
 
 const OPERANDS = fileURLToPath(new URL("operands.cc", import.meta.url));
 
-/** The compiler's checks of addresses, and of what C++ leaves undefined. Scratch memory is exactly what was asked for. */
+/**
+ * The compiler's checks of addresses, and of what C++ leaves undefined. Scratch memory is exactly what was asked for.
+ */
 const CHECKED = [
   "-O1",
   "-g",

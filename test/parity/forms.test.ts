@@ -26,7 +26,10 @@ async function logitsOf(place: string, inputs: ModelInputs): Promise<tf.TypedArr
   return values;
 }
 
-/** What keras-hub computes otherwise than PaliGemma 2, and so another model: the scale of queries, and no window worth the name. */
+/**
+ * What keras-hub computes otherwise than PaliGemma 2, and so another model: the scale of queries, and no window worth
+ * the name.
+ */
 const AS_KERAS = { query_pre_attn_scalar: 16, sliding_window: 4096 };
 
 onEachBackend("one model in every form of file", (backend) => {

@@ -1,4 +1,6 @@
-/** One planted mistake: `find` stands exactly once in `file`, and `reference` is the case that must notice `replace`. */
+/**
+ * One planted mistake: `find` stands exactly once in `file`, and `reference` is the case that must notice `replace`.
+ */
 export type Mutation = {
   name: string;
   file: string;

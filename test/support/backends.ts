@@ -13,7 +13,9 @@ const native = wanted.includes("tensorflow") ? openNative() : null;
 
 const SETUP = "npm run setup:native";
 
-/** Ends the title of a test that `npm run test:long` runs and `npm test` does not: package.json's scripts choose by it. */
+/**
+ * Ends the title of a test that `npm run test:long` runs and `npm test` does not: package.json's scripts choose by it.
+ */
 export const LONG = " @long";
 
 /** The title of tests that take too long on cpu for `npm test`: a pass of the demo checkpoint takes seconds there. */
@@ -22,7 +24,10 @@ export const longOnCpu =
   (backend: BackendName): string =>
     `${title} [${backend}]${backend === "cpu" ? LONG : ""}`;
 
-/** Declares the same tests once per backend, and makes each the current one while its tests run; an absent backend's are pending. */
+/**
+ * Declares the same tests once per backend, and makes each the current one while its tests run; an absent backend's are
+ * pending.
+ */
 export function onEachBackend(
   title: string | ((backend: BackendName) => string),
   declare: (backend: BackendName) => void,
@@ -38,7 +43,10 @@ export function onEachBackend(
   }
 }
 
-/** Declares tests of the project's kernels, with tensorflow as the current backend; where they are not built they are pending. */
+/**
+ * Declares tests of the project's kernels, with tensorflow as the current backend; where they are not built they are
+ * pending.
+ */
 export function withKernels(title: string, declare: () => void): void {
   const absent = native?.kernels ? null : `the kernels are not built: ${SETUP}`;
   describeWhere({ absent, what: "TENSORFLOW" }, title, () => {

@@ -34,7 +34,10 @@ export function readAnswers<Line = BatchResult>(file: string): Line[] {
     .map((line) => JSON.parse(line) as Line);
 }
 
-/** Asserts that two runs gave the same lines, in any order; scores may differ as far as the other rows of a batch move them. */
+/**
+ * Asserts that two runs gave the same lines, in any order; scores may differ as far as the other rows of a batch move
+ * them.
+ */
 export function sameAnswers(actual: readonly BatchResult[], expected: readonly BatchResult[], message?: string): void {
   const sorted = (answers: readonly BatchResult[]) => [...answers].sort((a, b) => (a.id < b.id ? -1 : 1));
   const withoutScores = (key: string, value: unknown) => (key === "score" ? undefined : value);

@@ -24,7 +24,9 @@ async function logitsOf(model: PaliGemma, count: number): Promise<number[]> {
   return all;
 }
 
-/** Compares the demo checkpoint held in `dtype` with the same weights in float32 on `reference`, at `count` questions. */
+/**
+ * Compares the demo checkpoint held in `dtype` with the same weights in float32 on `reference`, at `count` questions.
+ */
 export async function compareDtypes(
   dtype: Exclude<DtypeChoice, "auto">,
   reference: BackendName,

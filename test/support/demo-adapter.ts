@@ -14,7 +14,9 @@ import { encodeSafetensors } from "../../weights/safetensors.js";
 import { openFolder } from "../../weights/source.js";
 import { random } from "../layers/cases.js";
 
-/** The two files of an adapter of the demo checkpoint: small random changes of its queries and values, in both towers. */
+/**
+ * The two files of an adapter of the demo checkpoint: small random changes of its queries and values, in both towers.
+ */
 export async function demoAdapter(seed = 1): Promise<Record<string, Buffer>> {
   await useBackend("cpu");
   const config = { peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: ["q_proj", "v_proj"] };

@@ -32,7 +32,10 @@ export class DemoHub {
     private readonly before: Record<string, string | undefined>,
   ) {}
 
-  /** Starts it and lets the environment of this process point to it. `about` a repository: what else the server should know. */
+  /**
+   * Starts it and lets the environment of this process point to it. `about` a repository: what else the server should
+   * know.
+   */
   static async start(repositories: Record<string, Partial<ServedRepository>>): Promise<DemoHub> {
     const folder = demoCheckpoint();
     const files: Record<string, Buffer> = {};

@@ -3,9 +3,9 @@ import { describe, it } from "mocha";
 const told = new Set<string>();
 
 /**
- * Declares a suite, or, where `absent` says what it lacks on this machine, leaves it pending as a whole: no test and no hook of it runs. With
- * `PALIGEMMA_REQUIRE_<what>=1` the suite is one failing test instead. A hook that skips is no substitute: teardown runs behind it and
- * frees what was never made. Each reason is printed once a process.
+ * Declares a suite, or, where `absent` says what it lacks on this machine, leaves it pending as a whole: no test and no
+ * hook of it runs. With `PALIGEMMA_REQUIRE_<what>=1` the suite is one failing test instead. A hook that skips is no
+ * substitute: teardown runs behind it and frees what was never made. Each reason is printed once a process.
  */
 export function describeWhere(
   { absent, what }: { absent: string | null; what: string },

@@ -198,7 +198,10 @@ async function listening(handler: (request: IncomingMessage, response: ServerRes
   return server;
 }
 
-/** Answers with the range that was asked for, if it is still of the version that `If-Range` names. Source: RFC 9110, 13 and 14. */
+/**
+ * Answers with the range that was asked for, if it is still of the version that `If-Range` names. Source: RFC 9110, 13
+ * and 14.
+ */
 function sendRange(
   bytes: Buffer,
   etag: string,

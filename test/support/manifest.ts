@@ -40,8 +40,8 @@ export function faultsOfJobs(...jobs: readonly unknown[]): string[][] {
 }
 
 /**
- * Arguments with `$(NAME)` replaced, as the kubelet does it: `$$` is a dollar sign that begins no reference, and a reference to a
- * variable that is not there stays. Source: Kubernetes, third_party/forked/golang/expansion.
+ * Arguments with `$(NAME)` replaced, as the kubelet does it: `$$` is a dollar sign that begins no reference, and a
+ * reference to a variable that is not there stays. Source: Kubernetes, third_party/forked/golang/expansion.
  */
 export function expanded(args: readonly string[], variables: Readonly<Record<string, string>>): string[] {
   return args.map((arg) =>

@@ -8,11 +8,14 @@ import { packageRoot } from "../../src/base/package-root.js";
 /** One planted mistake: `find` stands exactly once in `file`. */
 export type Planted = { file: string; find: string; replace: string };
 
-// Inside the checkout, so that the copies find the same node_modules, and with them the same TensorFlow.js engine. A folder of this
-// process's own: another file's tests may run beside these.
+// Inside the checkout, so that the copies find the same node_modules, and with them the same TensorFlow.js engine. A
+// folder of this process's own: another file's tests may run beside these.
 const mutants = path.join(packageRoot(), ".mutants", String(process.pid));
 
-/** Copies the source, plants the mistake in one file of the copy, and returns a function that imports from the copy's `src`. */
+/**
+ * Copies the source, plants the mistake in one file of the copy, and returns a function that imports from the copy's
+ * `src`.
+ */
 export function plant({ file, find, replace }: Planted, id: string): <Module>(name: string) => Promise<Module> {
   const folder = path.join(mutants, id);
   for (const part of ["layers", "src", "weights"]) copySources(path.join(packageRoot(), part), path.join(folder, part));

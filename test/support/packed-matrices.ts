@@ -54,7 +54,10 @@ export function near(actual: tf.Tensor, expected: tf.Tensor, limit: number, what
   assert.ok(error <= limit, `${what}: ${error}`);
 }
 
-/** Each number is the nearest of 255 even steps up to the largest of its row. (At a tie bitsandbytes may take the other.) */
+/**
+ * Each number is the nearest of 255 even steps up to the largest of its row. (At a tie bitsandbytes may take the
+ * other.)
+ */
 export function nearest(actual: Float32Array, source: Float32Array, width: number): void {
   for (let row = 0; row < source.length / width; row++) {
     const own = source.subarray(row * width, (row + 1) * width);
@@ -66,7 +69,10 @@ export function nearest(actual: Float32Array, source: Float32Array, width: numbe
   }
 }
 
-/** Claims that a packed checkpoint, held packed on the current backend, has the logits of transformers with the unpacked weights, within a part of the largest. */
+/**
+ * Claims that a packed checkpoint, held packed on the current backend, has the logits of transformers with the unpacked
+ * weights, within a part of the largest.
+ */
 export async function expectLogits(name: string, limit = 1e-5): Promise<void> {
   const folder = await openFolder(tinyFolder(name));
   const model = await loadNetwork(folder, await loadConfig(folder), EXACT);
@@ -90,8 +96,8 @@ const bytesOf = (entry: { start: number; end: number }): Uint8Array =>
   new Uint8Array(readFileSync(FILE).subarray(entry.start, entry.end));
 
 /**
- * Claims about a holder that packs in JavaScript, on the current backend: what it takes and what it makes are unpacked to the numbers of
- * bitsandbytes, and multiplied as those. Returns how many matrices were compared.
+ * Claims about a holder that packs in JavaScript, on the current backend: what it takes and what it makes are unpacked
+ * to the numbers of bitsandbytes, and multiplied as those. Returns how many matrices were compared.
  */
 export async function expectPacking(holder: WeightHolder): Promise<number> {
   const packing = holder.packing;

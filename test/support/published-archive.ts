@@ -1,7 +1,10 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** The arrays of PaliGemma 3B at 224 pixels, as big_vision writes `pt_224.bf16.npz`. Source: shared with weights/big-vision.ts, and the sizes of google/paligemma-3b-pt-224, config.json. */
+/**
+ * The arrays of PaliGemma 3B at 224 pixels, as big_vision writes `pt_224.bf16.npz`. Source: shared with
+ * weights/big-vision.ts, and the sizes of google/paligemma-3b-pt-224, config.json.
+ */
 export const PUBLISHED_SHAPES: Readonly<Record<string, readonly number[]>> = {
   ...under("img", {
     "embedding/kernel": [14, 14, 3, 1152],
@@ -50,7 +53,10 @@ function under(folder: string, shapes: Record<string, number[]>): Record<string,
 /** Bytes at places of a file; the rest of it is zeros. */
 type Sparse = { size: number; pieces: [start: number, bytes: Buffer][] };
 
-/** The archive: headers, and zeros where its 5.8 GB of values are. Source: PKWARE APPNOTE 6.3.10, 4.3; NumPy, lib/format.py. */
+/**
+ * The archive: headers, and zeros where its 5.8 GB of values are. Source: PKWARE APPNOTE 6.3.10, 4.3; NumPy,
+ * lib/format.py.
+ */
 function sparseArchive(): Sparse {
   const pieces: [number, Buffer][] = [];
   const list: Buffer[] = [];
@@ -112,7 +118,9 @@ function fields(...list: Field[]): Buffer {
   return bytes;
 }
 
-/** Serves the archive, and nothing beside it, while `body` runs with its address; gives the bytes that were asked for. */
+/**
+ * Serves the archive, and nothing beside it, while `body` runs with its address; gives the bytes that were asked for.
+ */
 export async function withPublishedArchive(body: (url: string) => Promise<void>): Promise<number> {
   const { size, pieces } = sparseArchive();
   let sent = 0;

@@ -13,7 +13,10 @@ export type ThreadTask = {
   stopEarly?: boolean;
 };
 
-/** Which threads a process starts: the tasks of a list at the same time, the lists one after another; then its main thread answers. */
+/**
+ * Which threads a process starts: the tasks of a list at the same time, the lists one after another; then its main
+ * thread answers.
+ */
 export type ThreadPlan = { rounds: ThreadTask[][]; main: ThreadTask };
 
 const MOST_TOKENS = 6;

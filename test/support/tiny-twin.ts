@@ -7,8 +7,8 @@ import { tinyFolder } from "./tiny.js";
 const TABLE = "language_model.model.embed_tokens.weight";
 
 /**
- * Writes a copy of a tiny checkpoint into `folder` whose token table ends before `<image>`, as it does in archives of big_vision and
- * presets of Keras; `text` changes fields of its text_config. Returns `folder`.
+ * Writes a copy of a tiny checkpoint into `folder` whose token table ends before `<image>`, as it does in archives of
+ * big_vision and presets of Keras; `text` changes fields of its text_config. Returns `folder`.
  */
 export async function writeTwin(name: string, folder: string, text: object = {}): Promise<string> {
   const source = memorySource(name, await readFile(path.join(tinyFolder(name), "model.safetensors")));

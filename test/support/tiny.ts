@@ -27,7 +27,10 @@ export async function tinyNetwork(
   return loadNetwork(folder, change(await loadConfig(folder)), settings, { dtype });
 }
 
-/** "tiny-pg2" with the question of its reference, after a first pass, at which wasm makes its copies of matrices. The caller disposes the model. */
+/**
+ * "tiny-pg2" with the question of its reference, after a first pass, at which wasm makes its copies of matrices. The
+ * caller disposes the model.
+ */
 export async function tinyModel(backend: BackendName): Promise<{ model: PaliGemma; question: Question }> {
   const folder = path.join(fixtures, "references", "tiny-pg2", "prompt");
   const { prompts, pictures } = await readReference(folder);

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { bytesOf, fromFloat32, STORED_DTYPES as DTYPES, toFloat32, toInt32 } from "../../weights/index.js";
 import { randomBytes, randomOf, weightsError } from "./helpers.js";
 
-/** A value by the definition of an IEEE-like format, in doubles: slow, and nothing in common with the code under test. */
+/**
+ * A value by the definition of an IEEE-like format, in doubles: slow, and nothing in common with the code under test.
+ */
 function valueOf(bits: number, exponentBits: number, fractionBits: number): number {
   const sign = bits >= 2 ** (exponentBits + fractionBits) ? -1 : 1;
   const exponent = Math.floor(bits / 2 ** fractionBits) % 2 ** exponentBits;
@@ -56,8 +58,8 @@ describe("weights/dtype", () => {
       const infinity = (2 ** exponentBits - 1) * 2 ** fractionBits;
       const inputs: number[] = [];
       const expected: number[] = [];
-      // Between neighbours: the middle is a tie; a step of f32 to either side is not. What follows the largest finite value is
-      // "one step more": from its middle on, values become infinite.
+      // Between neighbours: the middle is a tie; a step of f32 to either side is not. What follows the largest finite
+      // value is "one step more": from its middle on, values become infinite.
       for (let bits = 0; bits < infinity; bits++) {
         const low = valueOf(bits, exponentBits, fractionBits);
         const step = valueOf(Math.max(bits, 2 ** fractionBits), exponentBits, fractionBits);
@@ -82,7 +84,8 @@ describe("weights/dtype", () => {
       fromFloat32(Float32Array.of(1e30, -1e30, 65519, 65520, 1e-30, -1e-30, NaN), "F16").buffer,
     );
     assert.deepEqual([...narrow], [0x7c00, 0xfc00, 0x7bff, 0x7c00, 0, 0x8000, 0x7e00]);
-    const low = new Float32Array(Uint32Array.of(0x7f800001, 0xffffffff).buffer); // NaNs whose payload is in the lost bits
+    // NaNs whose payload is in the lost bits
+    const low = new Float32Array(Uint32Array.of(0x7f800001, 0xffffffff).buffer);
     assert.deepEqual([...new Uint16Array(fromFloat32(low, "BF16").buffer)], [0x7fc0, 0xffff]);
   });
 

@@ -36,7 +36,10 @@ async function readAll(bytes: Uint8Array): Promise<void> {
   for (const name of archive.others) await archive.readOther(name);
 }
 
-/** A copy with a number of `width` bytes written at the first or last place where the archive has these four bytes, plus `offset`. */
+/**
+ * A copy with a number of `width` bytes written at the first or last place where the archive has these four bytes, plus
+ * `offset`.
+ */
 function changed(bytes: Uint8Array, signature: number, offset: number, value: number, width: 2 | 4 = 4): Uint8Array {
   const copy = bytes.slice();
   const view = new DataView(copy.buffer);

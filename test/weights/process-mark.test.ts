@@ -39,7 +39,8 @@ describe("weights/process-mark", () => {
 
   it("one that only waits to be reaped has ended", async function () {
     if (!linux) this.skip();
-    // A shell that becomes a program which never asks for its child's end; the child lives until descriptor 3 is closed.
+    // A shell that becomes a program which never asks for its child's end; the child lives until descriptor 3 is
+    // closed.
     const command = "cat <&3 >/dev/null & echo $!; exec sleep 20";
     const parent = spawn("sh", ["-c", command], { stdio: ["ignore", "pipe", "ignore", "pipe"] });
     const turn = () => new Promise((resolve) => setImmediate(resolve));

@@ -27,7 +27,10 @@ const refused = (bytes: Uint8Array, ...patterns: RegExp[]): Promise<void> =>
 /** The header text of one f32 tensor "a", with some fields replaced. */
 const one = (fields: object = {}): object => ({ a: { dtype: "F32", shape: [2, 3], data_offsets: [0, 24], ...fields } });
 
-/** Every type, shapes of every rank with unequal axes, an empty tensor, and names that are awkward in JavaScript or JSON. */
+/**
+ * Every type, shapes of every rank with unequal axes, an empty tensor, and names that are awkward in JavaScript or
+ * JSON.
+ */
 function manyTensors(seed: number): Map<string, TensorData> {
   const random = randomOf(seed);
   const shapes = [[], [1], [5], [2, 3], [3, 2], [7, 1, 2], [2, 3, 4, 5], [0], [4, 0, 3]];
@@ -54,7 +57,8 @@ async function expectSame(source: ByteSource, tensors: Map<string, TensorData>):
 }
 
 // Written by safetensors 0.8.0 (Python):
-//   save({"half": torch.tensor([[1.5, -2.0, 6e-8]], dtype=torch.float16), "brain": torch.tensor([3.0, -0.1], dtype=torch.bfloat16),
+//   save({"half": torch.tensor([[1.5, -2.0, 6e-8]], dtype=torch.float16),
+//         "brain": torch.tensor([3.0, -0.1], dtype=torch.bfloat16),
 //     "ids": torch.tensor([[-1], [7]], dtype=torch.int64), "flags": torch.tensor([True, False, True]),
 //     "é": torch.tensor(0.25), "none": torch.zeros(0, 3)}, {"format": "pt"})
 const FROM_PYTHON = [

@@ -6,7 +6,10 @@ import { openWeights } from "../../weights/open-weights.js";
 /** Rows of the token table of the tiny models in the forms that hold no row for `<image>`. */
 const VOCABULARY = 299;
 
-/** Every tensor of two checkpoints, compared bit for bit; of the second, a safetensors file, only the rows of the table that the first one has. */
+/**
+ * Every tensor of two checkpoints, compared bit for bit; of the second, a safetensors file, only the rows of the table
+ * that the first one has.
+ */
 export async function expectSameWeights(theirPlace: string, ourPlace: string): Promise<void> {
   const theirs = await openWeights(await openFolder(theirPlace));
   const ours = await openWeights(await openFolder(ourPlace));

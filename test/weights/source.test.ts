@@ -160,7 +160,8 @@ describe("weights/source", () => {
         await assert.rejects(folder.readBytes("x.bin", 999), weightsError(/x\.bin: 1000 bytes, expected at most 999/));
         await assert.rejects(folder.open("sub"), weightsError(/sub: expected a file, found a folder/));
         assert.equal(await folder.has("sub"), false);
-        await assert.rejects(folder.has("x".repeat(5000)), weightsError(/cannot be looked at/)); // longer than systems allow
+        // Longer than systems allow.
+        await assert.rejects(folder.has("x".repeat(5000)), weightsError(/cannot be looked at/));
         await assert.rejects(folder.readJson("a.json"), weightsError(/a\.json is not valid JSON/));
         await assert.rejects(folder.readJson("b.json"), weightsError(/b\.json is not UTF-8/));
       });

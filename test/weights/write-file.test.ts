@@ -17,7 +17,10 @@ const unix = process.platform !== "win32";
 const bytes = (text: string): Uint8Array[] => [Buffer.from(text.slice(0, 2)), Buffer.from(text.slice(2))];
 const textOf = (file: string): Promise<string> => readFile(file, "utf8");
 
-/** Runs a script of this project's modules in another process, after shell commands; gives its exit code and what it printed. */
+/**
+ * Runs a script of this project's modules in another process, after shell commands; gives its exit code and what it
+ * printed.
+ */
 async function child(script: string, before = "true"): Promise<{ code: number | string; stdout: string }> {
   const module = (name: string): string =>
     JSON.stringify(pathToFileURL(path.join(packageRoot(), "weights", name)).href);

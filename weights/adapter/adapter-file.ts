@@ -49,8 +49,9 @@ export class AdapterFile {
   ) {}
 
   /**
-   * Opens an adapter for a model (canonical name -> shape of its tensors) and reads no tensor yet. Throws `WeightsError` for what is not
-   * supported, and one that lists all tensors that are missing, that belong to nothing, that have another shape or no float type.
+   * Opens an adapter for a model (canonical name -> shape of its tensors) and reads no tensor yet. Throws
+   * `WeightsError` for what is not supported, and one that lists all tensors that are missing, that belong to nothing,
+   * that have another shape or no float type.
    */
   static async open(folder: Folder, model: ReadonlyMap<string, readonly number[]>): Promise<AdapterFile> {
     const config = await readAdapterConfig(folder);
@@ -108,7 +109,8 @@ function fitted(
     return { spelling, expected, faults: faultsOf(ours, entries, expected) };
   });
   if (attempts.length === 0) throw new WeightsError(unspelled(ours, where));
-  // Names of the language model alone may be those of several versions, which differ in what expressions match elsewhere.
+  // Names of the language model alone may be those of several versions, which differ in what expressions match
+  // elsewhere.
   const [best] = attempts.sort((a, b) => a.faults.count - b.faults.count);
   if (best.faults.count > 0) {
     const advice = `Its modules are spelled as by ${best.spelling.name}. ${adviceOn(best.faults)}`;
@@ -118,7 +120,10 @@ function fitted(
   return { expected: best.expected, placed };
 }
 
-/** The spellings that give every name of the file that is in a part of the model; none where there is no such name, or of several. */
+/**
+ * The spellings that give every name of the file that is in a part of the model; none where there is no such name, or
+ * of several.
+ */
 function spellingsOf(names: ReadonlyMap<string, string>): Spelling[] {
   return SPELLINGS.filter((spelling) => {
     const ours = [...names].filter(([name]) => spell(name, spelling) !== null);

@@ -26,7 +26,10 @@ export interface AdapterConfig {
   readonly baseModel: string | null;
 }
 
-/** Fields that change nothing here: of training and of starts, about files, or of layers that PaliGemma has not got (`fan_in_fan_out`). */
+/**
+ * Fields that change nothing here: of training and of starts, about files, or of layers that PaliGemma has not got
+ * (`fan_in_fan_out`).
+ */
 const WITHOUT_EFFECT = new Set([
   "auto_mapping",
   "base_model_name_or_path",
@@ -45,10 +48,16 @@ const WITHOUT_EFFECT = new Set([
   "task_type",
 ]);
 
-/** Ways to start that leave the base's weights as they are. The others (pissa, olora, corda, loftq, lora_ga) take a part out of them. */
+/**
+ * Ways to start that leave the base's weights as they are. The others (pissa, olora, corda, loftq, lora_ga) take a part
+ * out of them.
+ */
 const HARMLESS_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "eva", "orthogonal", "mica"];
 
-/** Most entries of all lists and objects of patterns together, and characters in them: with all modules of 28B by name there are 500. */
+/**
+ * Most entries of all lists and objects of patterns together, and characters in them: with all modules of 28B by name
+ * there are 500.
+ */
 const MAX_ENTRIES = 4096;
 const MAX_CHARACTERS = 400_000;
 
@@ -56,8 +65,8 @@ const MAX_CHARACTERS = 400_000;
 const MAX_RANK = 65_536;
 
 /**
- * Checks adapter_config.json. Throws `WeightsError` naming the field for a value of a wrong kind, and for each field, known or not,
- * that would change what is computed and is not supported. Source: peft 0.21, tuners/lora/config.py.
+ * Checks adapter_config.json. Throws `WeightsError` naming the field for a value of a wrong kind, and for each field,
+ * known or not, that would change what is computed and is not supported. Source: peft 0.21, tuners/lora/config.py.
  */
 export function parseAdapterConfig(json: unknown, where: string): AdapterConfig {
   if (!isObject(json)) throw new WeightsError(`${where}: expected a JSON object, found ${shown(json)}`);

@@ -5,12 +5,15 @@ import { spell, type Spelling } from "./spelling.js";
 import { type Place, savesEmbedding, type Target, targetsOf } from "./targets.js";
 
 /**
- * What a tensor of an adapter is for: one of the two factors or DoRA's magnitude of a target; a whole tensor that stands in for one
- * of the model's; or the base's own table, which PEFT puts beside an adapter of embeddings.
+ * What a tensor of an adapter is for: one of the two factors or DoRA's magnitude of a target; a whole tensor that
+ * stands in for one of the model's; or the base's own table, which PEFT puts beside an adapter of embeddings.
  */
 export type AdapterRole = "a" | "b" | "magnitude" | "whole" | "base";
 
-/** A tensor that an adapter must have, or, when it is the base's, may have. `weight`: the tensor of the model that it is for. */
+/**
+ * A tensor that an adapter must have, or, when it is the base's, may have. `weight`: the tensor of the model that it is
+ * for.
+ */
 export type AdapterTensor = { readonly weight: string; readonly role: AdapterRole; readonly shape: readonly number[] };
 
 /** What belongs into an adapter's file, by canonical name. */
@@ -20,8 +23,9 @@ export type ExpectedAdapter = {
 };
 
 /**
- * The tensors that a config asks for in a model (canonical name -> shape) whose modules are spelled so.
- * Source: peft 0.21, tuners/lora/layer.py (shapes), utils/save_and_load.py `get_peft_model_state_dict`, utils/other.py `_set_trainable`.
+ * The tensors that a config asks for in a model (canonical name -> shape) whose modules are spelled so. Source: peft
+ * 0.21, tuners/lora/layer.py (shapes), utils/save_and_load.py `get_peft_model_state_dict`, utils/other.py
+ * `_set_trainable`.
  */
 export function expectedAdapter(
   model: ReadonlyMap<string, readonly number[]>,

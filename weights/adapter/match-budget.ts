@@ -1,15 +1,24 @@
 import { WeightsError } from "../errors.js";
 
-/** Milliseconds that all expressions and lists of an adapter may take together: some expressions take for ever on some names. */
+/**
+ * Milliseconds that all expressions and lists of an adapter may take together: some expressions take for ever on some
+ * names.
+ */
 const MAX_TIME = 5000;
 
-/** The time that what an adapter's config names may take to find among a model's modules, in all its fields and spellings together. */
+/**
+ * The time that what an adapter's config names may take to find among a model's modules, in all its fields and
+ * spellings together.
+ */
 export class MatchBudget {
   private spent = 0;
 
   constructor(private readonly milliseconds = MAX_TIME) {}
 
-  /** Does `work` within what is left, which it is told; `where` is what errors call it. Throws `WeightsError` once nothing is left. */
+  /**
+   * Does `work` within what is left, which it is told; `where` is what errors call it. Throws `WeightsError` once
+   * nothing is left.
+   */
   spend<Result>(where: string, work: (left: number) => Result): Result {
     this.require(where);
     const start = performance.now();

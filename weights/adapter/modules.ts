@@ -23,7 +23,10 @@ export const TOKENS = EMBEDDING.replace(/\.weight$/, "");
 /** Whether a model (canonical name -> shape) has one table for lookup and output head. */
 export const isTied = (tensors: ReadonlyMap<string, unknown>): boolean => !tensors.has(LM_HEAD);
 
-/** The modules with a matrix, among a model's tensors (canonical name -> shape), and the output head, which may be the token table. */
+/**
+ * The modules with a matrix, among a model's tensors (canonical name -> shape), and the output head, which may be the
+ * token table.
+ */
 export function adaptableModules(tensors: ReadonlyMap<string, readonly number[]>): AdaptableModule[] {
   const modules: AdaptableModule[] = [];
   for (const [name, shape] of tensors) {

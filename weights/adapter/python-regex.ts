@@ -5,7 +5,10 @@ import { WeightsError } from "../errors.js";
 import { shown } from "../json.js";
 import { MatchBudget } from "./match-budget.js";
 
-/** Longest expression that is read: the longest that trainers write, with all modules of a model by name, is far below it. */
+/**
+ * Longest expression that is read: the longest that trainers write, with all modules of a model by name, is far below
+ * it.
+ */
 const MAX_LENGTH = 200_000;
 
 /** Escapes by a letter that mean the same to both languages. */
@@ -15,8 +18,8 @@ const SAME_ESCAPES = /[dDwWsSbBnrtfv]/;
 const SAME_GROUP = /^\?(?::|=|!|<=|<!)/;
 
 /**
- * An expression of Python's `re` in JavaScript's notation. Throws `WeightsError` naming `where` for what has no counterpart:
- * inline flags, back references, atomic groups, possessive quantifiers, unknown escapes.
+ * An expression of Python's `re` in JavaScript's notation. Throws `WeightsError` naming `where` for what has no
+ * counterpart: inline flags, back references, atomic groups, possessive quantifiers, unknown escapes.
  */
 export function fromPython(source: string, where: string): string {
   if (source.length > MAX_LENGTH) throw new WeightsError(`${where}: ${source.length} characters are too long`);
@@ -72,9 +75,9 @@ function escape(rest: string, refused: Refused, others: Record<string, string>):
 export type PythonPattern = { source: string; where: string };
 
 /**
- * What each expression finds at the start of each name, as `re.match` does: null, or the text of its last group ("" without one).
- * Throws `WeightsError` for an expression that is not read, and when they take longer than `budget` has left: the names are short,
- * the expressions come from strangers.
+ * What each expression finds at the start of each name, as `re.match` does: null, or the text of its last group (""
+ * without one). Throws `WeightsError` for an expression that is not read, and when they take longer than `budget` has
+ * left: the names are short, the expressions come from strangers.
  */
 export function matchStarts(
   patterns: readonly PythonPattern[],
@@ -102,7 +105,8 @@ function matchWithin(
     return JSON.parse(runInNewContext(code, context, { timeout }) as string) as (string | null)[][];
   } catch (error) {
     const where = patterns[0].where;
-    // Together with what is put around it, or once it is compiled for a name, an expression may be too large for the engine.
+    // Together with what is put around it, or once it is compiled for a name, an expression may be too large for the
+    // engine.
     if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") {
       throw new WeightsError(`${where}: its regular expressions cannot be used (${reasonOf(error)})`);
     }

@@ -1,4 +1,7 @@
-/** How a version of transformers, or a model around PaliGemma, calls the modules: what stands for each start of a canonical path. */
+/**
+ * How a version of transformers, or a model around PaliGemma, calls the modules: what stands for each start of a
+ * canonical path.
+ */
 export type Spelling = {
   readonly name: string;
   readonly starts: readonly (readonly [canonical: string, own: string])[];
@@ -19,7 +22,10 @@ const spelling = (name: string, head: string, language: string, vision: string, 
   ],
 });
 
-/** From the newest; names of the language model alone can be those of several. Source: module trees of transformers 4.41 to 5.18. */
+/**
+ * From the newest; names of the language model alone can be those of several. Source: module trees of transformers 4.41
+ * to 5.18.
+ */
 const VERSIONS: readonly Spelling[] = [
   spelling("late transformers 5", "lm_head", "model.language_model.", "model.vision_tower.", `model.${PROJECTOR}`),
   spelling("transformers 4.52 to 5", "lm_head", "model.language_model.", `model.${VISION}`, `model.${PROJECTOR}`),

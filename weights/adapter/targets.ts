@@ -14,8 +14,8 @@ export type Place = { readonly where: string; readonly budget: MatchBudget };
 
 /**
  * The modules that a config means, by PEFT's own rules. Throws `WeightsError` for an expression that cannot be read.
- * Source: peft 0.21, tuners/tuners_utils.py `check_target_module_exists`, `_maybe_include_all_linear_layers`; utils/other.py
- * `get_pattern_key`; tuners/lora/model.py `_add_targets_to_tie`.
+ * Source: peft 0.21, tuners/tuners_utils.py `check_target_module_exists`, `_maybe_include_all_linear_layers`;
+ * utils/other.py `get_pattern_key`; tuners/lora/model.py `_add_targets_to_tie`.
  */
 export function targetsOf(modules: readonly SpelledModule[], config: AdapterConfig, place: Place): Target[] {
   const kept = withoutExcluded(modules, config, place);

@@ -29,10 +29,9 @@ const CACHEDIR_TAG =
   "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of downloads, see https://bford.info/cachedir/\n";
 
 /**
- * One repository in the cache that huggingface_hub (Python) and others share:
- * `models--owner--name/blobs/{etag}`, `snapshots/{commit}/{path}` linked to them, `refs/{revision}` with a commit in it.
- * Partials and locks bear names of our own: others append to theirs, or lock by other means.
- * Source: huggingface_hub 2.4, file_download.py.
+ * One repository in the cache that huggingface_hub (Python) and others share: `models--owner--name/blobs/{etag}`,
+ * `snapshots/{commit}/{path}` linked to them, `refs/{revision}` with a commit in it. Partials and locks bear names of
+ * our own: others append to theirs, or lock by other means. Source: huggingface_hub 2.4, file_download.py.
  */
 export class CachedRepository {
   private readonly root: string;
@@ -106,7 +105,10 @@ export class CachedRepository {
     };
   }
 
-  /** Makes a snapshot's link; where there are no links, `fresh` blobs are moved there, for nobody else has them, and others copied. */
+  /**
+   * Makes a snapshot's link; where there are no links, `fresh` blobs are moved there, for nobody else has them, and
+   * others copied.
+   */
   private async point(pointer: string, blob: string, fresh: boolean): Promise<void> {
     await mkdir(dirname(pointer), { recursive: true });
     // Not in the snapshot: who is killed here would leave it among the model's files.

@@ -6,8 +6,9 @@ import type { HubFile } from "./listing.js";
 const PIECE = 2 ** 22;
 
 /**
- * A digest that becomes a file's etag when it is fed the whole file: SHA-256 of large files (64 hex digits), git's SHA-1 of
- * `blob {size}\0{bytes}` of the others (40). Source: git, Documentation/gitformat-pack; huggingface_hub, utils/sha.py.
+ * A digest that becomes a file's etag when it is fed the whole file: SHA-256 of large files (64 hex digits), git's
+ * SHA-1 of `blob {size}\0{bytes}` of the others (40). Source: git, Documentation/gitformat-pack; huggingface_hub,
+ * utils/sha.py.
  */
 export function digestFor({ etag, size }: Pick<HubFile, "etag" | "size">): Hash {
   if (etag.length === 64) return createHash("sha256");

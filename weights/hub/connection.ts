@@ -51,7 +51,10 @@ export interface HubConnection {
   readonly onNotice: (text: string) => void;
 }
 
-/** A failure that may pass: a connection that broke, a server that is busy. `pause` is what the server asks for, in milliseconds. */
+/**
+ * A failure that may pass: a connection that broke, a server that is busy. `pause` is what the server asks for, in
+ * milliseconds.
+ */
 export class TransientError extends Error {
   constructor(
     message: string,
@@ -71,9 +74,10 @@ export class HubUnavailableError extends WeightsError {}
 export class HubSilentError extends HubUnavailableError {}
 
 /**
- * Repeats `attempt` after a `TransientError`, with pauses that grow or that the server asked for, until `patience.failures`
- * failures in a row (`patience.unreachable` where the host cannot be reached); `attempt` calls `progress` when it has come further. Any
- * other error passes through; the last one becomes a `HubSilentError` that begins with `what`. An aborted signal ends it at once.
+ * Repeats `attempt` after a `TransientError`, with pauses that grow or that the server asked for, until
+ * `patience.failures` failures in a row (`patience.unreachable` where the host cannot be reached); `attempt` calls
+ * `progress` when it has come further. Any other error passes through; the last one becomes a `HubSilentError` that
+ * begins with `what`. An aborted signal ends it at once.
  */
 export async function withRetries<T>(
   { patience, onNotice }: HubConnection,

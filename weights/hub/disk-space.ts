@@ -2,7 +2,9 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { WeightsError } from "../errors.js";
 
-/** Bytes that the file system of `folder`, which need not exist yet, has free for this user; null where it does not say. */
+/**
+ * Bytes that the file system of `folder`, which need not exist yet, has free for this user; null where it does not say.
+ */
 export async function freeBytes(folder: string): Promise<number | null> {
   for (let path = folder; ; path = dirname(path)) {
     const found = await statfs(path).catch(() => null);

@@ -39,10 +39,11 @@ export type DownloadOptions = HubOptions & {
 const KINDS: OptionKinds<DownloadOptions> = { ...HUB_OPTION_KINDS, dir: text, onProgress: callback };
 
 /**
- * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config, processor and tokenizer
- * files of `repository` (`owner/name`), its weights as `findWeights` chooses them, an adapter's config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub
- * cannot be asked, or HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, also for an unknown option, and the signal's
- * reason when aborted: what has arrived stays, and the next call goes on from there.
+ * Makes the files of a model, or of an adapter, on the Hub available on disk and returns their folder: config,
+ * processor and tokenizer files of `repository` (`owner/name`), its weights as `findWeights` chooses them, an adapter's
+ * config, and nothing else. Each is checked against its hash before it gets its name. Where the Hub cannot be asked, or
+ * HF_HUB_OFFLINE forbids it, a whole copy in the cache will do. Throws `WeightsError`, also for an unknown option, and
+ * the signal's reason when aborted: what has arrived stays, and the next call goes on from there.
  */
 export async function downloadModel(
   repository: string,

@@ -7,7 +7,9 @@ import { fileAddress } from "./repository.js";
 import { ask, discard, eachPiece, type HubAnswer } from "./request.js";
 import { StallWatch } from "./stall-watch.js";
 
-/** Times that a file may turn out to be another: once for what an earlier, interrupted run left, once for what came now. */
+/**
+ * Times that a file may turn out to be another: once for what an earlier, interrupted run left, once for what came now.
+ */
 const MISMATCHES = 2;
 
 export interface FetchOptions {
@@ -17,9 +19,9 @@ export interface FetchOptions {
 }
 
 /**
- * Downloads a file of a commit into `path`, going on where an earlier attempt ended, until its size and its hash are those of the
- * listing. What was aborted or broke off stays there for the next time. Throws `WeightsError` where it is not the file that
- * was listed, and what `expectStatus`, `withRetries` and `PartialFile` throw.
+ * Downloads a file of a commit into `path`, going on where an earlier attempt ended, until its size and its hash are
+ * those of the listing. What was aborted or broke off stays there for the next time. Throws `WeightsError` where it is
+ * not the file that was listed, and what `expectStatus`, `withRetries` and `PartialFile` throw.
  */
 export async function fetchFile(
   hub: HubConnection,
@@ -99,7 +101,10 @@ class Fetch {
     return { range: `bytes=${this.partial.length}-`, ...(validator && { "if-range": validator }) };
   }
 
-  /** Checks that an answer is of this file and begins where the partial ends; an answer from the start makes it begin anew. */
+  /**
+   * Checks that an answer is of this file and begins where the partial ends; an answer from the start makes it begin
+   * anew.
+   */
   private async begin(answer: HubAnswer): Promise<void> {
     const { response, url } = answer;
     const { size } = this.file;

@@ -12,14 +12,20 @@ import { StallWatch } from "./stall-watch.js";
 const MAX_PAGE_BYTES = 2 ** 24;
 const MAX_PAGES = 20;
 
-/** A file of a repository. `etag` is the SHA-256 of its bytes for large files, git's SHA-1 of it as a blob for the others. */
+/**
+ * A file of a repository. `etag` is the SHA-256 of its bytes for large files, git's SHA-1 of it as a blob for the
+ * others.
+ */
 export interface HubFile {
   readonly path: string;
   readonly size: number;
   readonly etag: string;
 }
 
-/** The commit that a branch, a tag or a short hash means now. Throws what `expectStatus` throws, and `WeightsError` for no commit. */
+/**
+ * The commit that a branch, a tag or a short hash means now. Throws what `expectStatus` throws, and `WeightsError` for
+ * no commit.
+ */
 export async function commitOf(hub: HubConnection, asked: Asked, signal?: AbortSignal): Promise<string> {
   const address = `${apiOf(hub.endpoint, asked.repository)}/revision/${encodeURIComponent(asked.revision)}`;
   const { json } = await readJson(hub, address, asked, signal);
@@ -31,8 +37,9 @@ export async function commitOf(hub: HubConnection, asked: Asked, signal?: AbortS
 }
 
 /**
- * Every file of a commit by its path, without those whose names not every system can hold. Throws what `expectStatus` throws, and `WeightsError` for a listing with a path that
- * could leave the folder, a path that comes twice, or a size or hash that is none.
+ * Every file of a commit by its path, without those whose names not every system can hold. Throws what `expectStatus`
+ * throws, and `WeightsError` for a listing with a path that could leave the folder, a path that comes twice, or a size
+ * or hash that is none.
  */
 export async function listFiles(
   hub: HubConnection,

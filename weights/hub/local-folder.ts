@@ -11,9 +11,9 @@ import { digestFor, feedFile } from "./checksum.js";
 import type { HubFile } from "./listing.js";
 
 /**
- * A plain folder of files as a destination. What each file is stands in `.cache/huggingface/download/{path}.metadata`: commit, etag
- * and time in seconds, as huggingface_hub writes it; without that a file's hash is taken. Throws `WeightsError` where
- * the folder cannot be made. Source: huggingface_hub 2.4, _local_folder.py.
+ * A plain folder of files as a destination. What each file is stands in `.cache/huggingface/download/{path}.metadata`:
+ * commit, etag and time in seconds, as huggingface_hub writes it; without that a file's hash is taken. Throws
+ * `WeightsError` where the folder cannot be made. Source: huggingface_hub 2.4, _local_folder.py.
  */
 export async function localDestination(root: string, commit: string, signal?: AbortSignal): Promise<Destination> {
   const notes = join(root, ".cache", "huggingface");

@@ -21,9 +21,10 @@ export interface LockOptions {
 }
 
 /**
- * Runs `body` while no other caller, in this process or another, runs one with the same `path`. The lock is a file that its
- * holder keeps touching. A holder on this machine whose process is gone, or any that has been silent for `lockSilence`, has
- * lost it. Throws the signal's reason while waiting, and `WeightsError` where the file cannot be made.
+ * Runs `body` while no other caller, in this process or another, runs one with the same `path`. The lock is a file that
+ * its holder keeps touching. A holder on this machine whose process is gone, or any that has been silent for
+ * `lockSilence`, has lost it. Throws the signal's reason while waiting, and `WeightsError` where the file cannot be
+ * made.
  */
 export async function withLock<T>(path: string, options: LockOptions, body: () => Promise<T>): Promise<T> {
   const mine: Holder = { id: randomUUID(), ...thisProcess() };
@@ -106,8 +107,8 @@ function parsed(text: string): Holder | null {
 const isGone = (holder: Holder | null): boolean => holder !== null && hasEnded(holder);
 
 /**
- * Removes a lock that its holder has lost; false where somebody else is about to. One at a time, and after another look: a newer lock must
- * stay. `stuck`: who was about to has not come to it for long.
+ * Removes a lock that its holder has lost; false where somebody else is about to. One at a time, and after another
+ * look: a newer lock must stay. `stuck`: who was about to has not come to it for long.
  */
 async function takeAway(path: string, judged: string, mine: Holder, stuck: boolean): Promise<boolean> {
   const right = `${path}.taking`;

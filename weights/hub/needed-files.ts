@@ -22,8 +22,9 @@ const ENDINGS: Readonly<Record<WeightForm, string>> = { safetensors: ".safetenso
 type Listing = ReadonlyMap<string, HubFile>;
 
 /**
- * The weights that are read of a repository, chosen as `findWeights` does in a folder; null for an adapter that PEFT has saved, where there
- * is no model. Throws `WeightsError` for a repository that is neither, with what it holds, and as `findWeights` does.
+ * The weights that are read of a repository, chosen as `findWeights` does in a folder; null for an adapter that PEFT
+ * has saved, where there is no model. Throws `WeightsError` for a repository that is neither, with what it holds, and
+ * as `findWeights` does.
  */
 export async function neededWeights(folder: Folder, listing: Listing): Promise<FoundWeights | null> {
   const found = await findWeights(folder);
@@ -51,8 +52,8 @@ export function indexFile(listing: Listing, weights: FoundWeights | null): HubFi
 }
 
 /**
- * The weight files of these names (null weights: the adapter's). Throws `WeightsError` for one that is not there, and for a name that could
- * leave the folder or is that of no such file: names come from an index.
+ * The weight files of these names (null weights: the adapter's). Throws `WeightsError` for one that is not there, and
+ * for a name that could leave the folder or is that of no such file: names come from an index.
  */
 export function weightFiles(
   listing: Listing,

@@ -6,8 +6,8 @@ import { digestFor, feedFile } from "./checksum.js";
 import type { HubFile } from "./listing.js";
 
 /**
- * The part of a file that has arrived, on disk, with the digest of it. Bytes are written at their own places: should two
- * processes ever write one partial, they write the same bytes to it.
+ * The part of a file that has arrived, on disk, with the digest of it. Bytes are written at their own places: should
+ * two processes ever write one partial, they write the same bytes to it.
  */
 export class PartialFile {
   private constructor(
@@ -18,7 +18,9 @@ export class PartialFile {
     private at: number,
   ) {}
 
-  /** Opens `path`, going on where it ends. Throws `WeightsError` where it cannot be written, and the signal's reason. */
+  /**
+   * Opens `path`, going on where it ends. Throws `WeightsError` where it cannot be written, and the signal's reason.
+   */
   static async open(path: string, file: HubFile, signal?: AbortSignal): Promise<PartialFile> {
     try {
       const digest = digestFor(file);

@@ -34,7 +34,10 @@ export async function expectStatus(
     : new WeightsError(`${nameOf(asked)}: the host ${answer.url.host}, where the Hub keeps it, answered ${status}`);
 }
 
-/** Milliseconds that the server asks to wait: `Retry-After` in seconds or as a date, or the end of a rate limit; null where it says nothing. */
+/**
+ * Milliseconds that the server asks to wait: `Retry-After` in seconds or as a date, or the end of a rate limit; null
+ * where it says nothing.
+ */
 function pauseOf(headers: Headers): number | null {
   const limit = /"\w+"\s*;\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)/.exec(headers.get("ratelimit") ?? "");
   const after = headers.get("retry-after")?.trim() ?? limit?.[1] ?? "";

@@ -21,8 +21,9 @@ import { ask, discard, eachPiece } from "./request.js";
 import { StallWatch } from "./stall-watch.js";
 
 /**
- * A model on the Hub as a folder that is read by ranges where it lies, for whoever wants its config and headers and not its
- * weights; nothing is stored. A whole copy of the same commit in the cache is read instead. Throws as `downloadModel` does.
+ * A model on the Hub as a folder that is read by ranges where it lies, for whoever wants its config and headers and not
+ * its weights; nothing is stored. A whole copy of the same commit in the cache is read instead. Throws as
+ * `downloadModel` does.
  */
 export async function openHubFolder(
   repository: string,
@@ -38,7 +39,10 @@ export async function openHubFolder(
   return folder;
 }
 
-/** What a repository holds at a commit as a folder that is read by ranges. Its files throw `WeightsError`, and the signal's reason when aborted. */
+/**
+ * What a repository holds at a commit as a folder that is read by ranges. Its files throw `WeightsError`, and the
+ * signal's reason when aborted.
+ */
 export function remoteFolder(
   hub: HubConnection,
   repository: string,

@@ -2,7 +2,10 @@ import { WeightsError } from "../errors.js";
 import { safeSegments } from "../file-name.js";
 import { shown } from "../json.js";
 
-/** Letters that the Hub allows in the name of an owner and of a repository. Source: huggingface_hub, utils/_validators.py. */
+/**
+ * Letters that the Hub allows in the name of an owner and of a repository. Source: huggingface_hub,
+ * utils/_validators.py.
+ */
 const NAME = /^(?=.{1,96}$)[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?$/;
 
 /** Whether `text` has the form `owner/name` of a repository on the Hub. */

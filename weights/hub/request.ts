@@ -15,14 +15,17 @@ export interface HubAnswer {
   readonly response: Response;
   /** Who gave it. */
   readonly url: URL;
-  /** Headers of the last answer that the Hub itself gave: those of `response`, or of the redirect to where the bytes are. */
+  /**
+   * Headers of the last answer that the Hub itself gave: those of `response`, or of the redirect to where the bytes
+   * are.
+   */
   readonly hub: Headers;
 }
 
 /**
- * GETs an address at the Hub, and follows redirects by hand: the token goes to the Hub's own origin, until a redirect leaves it.
- * `headers` may differ by address. Any status is an answer. Throws `TransientError` for a connection that broke, `WeightsError`
- * for redirects that lead nowhere and for certificates that do not hold.
+ * GETs an address at the Hub, and follows redirects by hand: the token goes to the Hub's own origin, until a redirect
+ * leaves it. `headers` may differ by address. Any status is an answer. Throws `TransientError` for a connection that
+ * broke, `WeightsError` for redirects that lead nowhere and for certificates that do not hold.
  */
 export async function ask(
   { endpoint, token }: Pick<HubConnection, "endpoint" | "token">,

@@ -54,9 +54,9 @@ export type Consulted = {
 };
 
 /**
- * Asks the Hub what a revision of `repository` holds, and the cache what it has of it. Without an answer, or where HF_HUB_OFFLINE
- * forbids to ask, a whole copy in the cache will do; `anyCopy` false demands an answer. Throws `WeightsError` where there is
- * neither, and for names that are none; the signal's reason when aborted.
+ * Asks the Hub what a revision of `repository` holds, and the cache what it has of it. Without an answer, or where
+ * HF_HUB_OFFLINE forbids to ask, a whole copy in the cache will do; `anyCopy` false demands an answer. Throws
+ * `WeightsError` where there is neither, and for names that are none; the signal's reason when aborted.
  */
 export async function consult(
   repository: string,
@@ -86,7 +86,10 @@ export async function consult(
   return { hub, cache, plan, usable };
 }
 
-/** With a copy at hand, or where nothing was ever heard of the host, the Hub gets one try: the name may be no repository's. */
+/**
+ * With a copy at hand, or where nothing was ever heard of the host, the Hub gets one try: the name may be no
+ * repository's.
+ */
 async function planOf(
   hub: HubConnection,
   repository: string,
@@ -128,7 +131,10 @@ async function inspected(path: string): Promise<Found | null> {
   }
 }
 
-/** What must lie beside the weights. An archive may come alone, and a preset without a tokenizer: weights come last, so that none is expected. */
+/**
+ * What must lie beside the weights. An archive may come alone, and a preset without a tokenizer: weights come last, so
+ * that none is expected.
+ */
 async function besideWeights(folder: Folder, found: FoundWeights | null): Promise<string[]> {
   if (found?.form === "big_vision") return [];
   if (found?.form === "keras" || (await folder.has("tokenizer.model"))) return ["config.json"];

@@ -39,9 +39,9 @@ export interface Surroundings {
 export const surroundings = (): Surroundings => ({ env: process.env, home: homedir() });
 
 /**
- * The settings that Python's huggingface_hub would take in the same surroundings: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN,
- * HF_TOKEN_PATH, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS, XDG_CACHE_HOME and the older names.
- * Throws `WeightsError` for an endpoint that is no http(s) address and a token that cannot be sent.
+ * The settings that Python's huggingface_hub would take in the same surroundings: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
+ * HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS, XDG_CACHE_HOME and
+ * the older names. Throws `WeightsError` for an endpoint that is no http(s) address and a token that cannot be sent.
  * Source: huggingface_hub 2.4, constants.py and utils/_auth.py.
  */
 export async function hubSettings(

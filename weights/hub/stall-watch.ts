@@ -4,8 +4,9 @@ import { TransientError } from "./connection.js";
 export const SLOWEST = 1024;
 
 /**
- * A signal that aborts with `outer`, and with `error(reason)`, a `TransientError` by default, after `milliseconds` in which `heard` was
- * not called or heard of fewer bytes than `SLOWEST` a second. `stop` it when the connection is done, or it keeps the process alive.
+ * A signal that aborts with `outer`, and with `error(reason)`, a `TransientError` by default, after `milliseconds` in
+ * which `heard` was not called or heard of fewer bytes than `SLOWEST` a second. `stop` it when the connection is done,
+ * or it keeps the process alive.
  */
 export class StallWatch {
   private readonly controller = new AbortController();

@@ -19,10 +19,10 @@ type Entries = ReadonlyMap<string, CheckpointEntry>;
 type Tables = { entry: (suffix: string) => PlacedEntry; floats: (suffix: string) => Promise<Float32Array> };
 
 /**
- * The files with each matrix that bitsandbytes has packed (NF4, FP4, double quantised; LLM.int8()) as one entry, its tables taken
- * away; other files come back as they are. Throws `WeightsError` for tables that are incomplete, of another type or size, or
- * without their matrix, and for a state that lies.
- * Source: bitsandbytes 0.50.2, functional.py (QuantState.as_dict), nn/modules.py (Linear8bitLt).
+ * The files with each matrix that bitsandbytes has packed (NF4, FP4, double quantised; LLM.int8()) as one entry, its
+ * tables taken away; other files come back as they are. Throws `WeightsError` for tables that are incomplete, of
+ * another type or size, or without their matrix, and for a state that lies. Source: bitsandbytes 0.50.2, functional.py
+ * (QuantState.as_dict), nn/modules.py (Linear8bitLt).
  */
 export async function withQuantised(files: WeightFiles): Promise<WeightFiles> {
   const packed = new Map<string, QuantisedEntry>();
@@ -122,7 +122,8 @@ function companions(files: WeightFiles, weight: string, taken: Set<string>): { t
   return { tables: { entry, floats } };
 }
 
-// absmax of each block; doubly quantised: map[code] · nested_absmax[block of blocks] + offset, each step rounded to float32.
+// absmax of each block; doubly quantised: map[code] · nested_absmax[block of blocks] + offset, each step rounded to
+// float32.
 async function absmaxOf(files: WeightFiles, tables: Tables, nested: State["nested"]): Promise<Float32Array> {
   if (!nested) return tables.floats(".absmax");
   const codes = await bytesOf(files, tables.entry(".absmax"));

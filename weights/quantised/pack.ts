@@ -13,9 +13,9 @@ const CHUNK = 2 ** 20;
 export type Packed = { codes: Uint8Array; tables: PackTables };
 
 /**
- * Packs numbers of the type `dtype`, shape [rows, ...]. NF4: code = midpoints of the codebook below x · (1 / absmax) of its block.
- * int8: x · (127 / absmax) of its row, to the nearest, ties to even; the addon, which does not round the product, may take the other
- * neighbour at a tie. Other work gets a turn between pieces. FP4 is read and not made.
+ * Packs numbers of the type `dtype`, shape [rows, ...]. NF4: code = midpoints of the codebook below x · (1 / absmax) of
+ * its block. int8: x · (127 / absmax) of its row, to the nearest, ties to even; the addon, which does not round the
+ * product, may take the other neighbour at a tie. Other work gets a turn between pieces. FP4 is read and not made.
  * Source: bitsandbytes 0.50.2, backends/default/ops.py (quantize_4bit, int8_vectorwise_quant).
  */
 export async function packMatrix(

@@ -7,7 +7,10 @@ export type PackedForm = "nf4" | "fp4" | "int8";
 export type PackTables =
   /** W[row, i] = (code · absmax[row]) · (1 / 127), each product rounded; codes from -127 to 127. */
   | { kind: "int8"; absmax: Float32Array }
-  /** W = rounded(codebook[code] · absmax[block of the flattened matrix]), two codes in a byte, the first in its high half. */
+  /**
+   * W = rounded(codebook[code] · absmax[block of the flattened matrix]), two codes in a byte, the first in its high
+   * half.
+   */
   | { kind: "codes4"; codebook: Float32Array; absmax: Float32Array; blockSize: number; rounding: FloatDType };
 
 const PER_CODE = Math.fround(1 / 127);
@@ -20,9 +23,9 @@ export const codeBytes = (form: PackedForm, numbers: number): number =>
 export type RowRange = { width: number; from: number; to: number };
 
 /**
- * The weights of rows `from` to `to` of a packed matrix, in float32 one row after another: bit for bit those of bitsandbytes. Blocks
- * run through the whole matrix, so that a row may begin within one.
- * Source: bitsandbytes 0.50.2, backends/default/ops.py (_dequantize_4bit_compute, int8_vectorwise_dequant).
+ * The weights of rows `from` to `to` of a packed matrix, in float32 one row after another: bit for bit those of
+ * bitsandbytes. Blocks run through the whole matrix, so that a row may begin within one. Source: bitsandbytes 0.50.2,
+ * backends/default/ops.py (_dequantize_4bit_compute, int8_vectorwise_dequant).
  */
 export function unpackedRows(codes: Uint8Array, tables: PackTables, { width, from, to }: RowRange): Float32Array {
   const [begin, end] = [from * width, to * width];

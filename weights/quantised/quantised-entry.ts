@@ -3,7 +3,10 @@ import { fromFloat32, isFloat } from "../dtype.js";
 import type { ByteSource } from "../byte-source.js";
 import { codeBytes, type PackedForm, type PackTables, unpackedRows } from "./packed-form.js";
 
-/** A packed matrix of a checkpoint. As any other entry it gives its weights in `dtype`; who multiplies packed ones takes codes and tables. */
+/**
+ * A packed matrix of a checkpoint. As any other entry it gives its weights in `dtype`; who multiplies packed ones takes
+ * codes and tables.
+ */
 export interface QuantisedEntry extends ComposedEntry {
   readonly form: PackedForm;
   /** Where the codes lie. */

@@ -17,9 +17,9 @@ const NAMES = (
 const NO_TYPE = 1 << 20;
 
 /**
- * Makes tfjs-node know the name of every attribute before an operation runs in this thread. It keeps them in one set for the whole
- * process, without a lock: with the names in it nothing is added any more while another thread looks one up.
- * Source: tfjs-node 4.22, binding/tfjs_backend.cc, `ATTR_NAME_SET`.
+ * Makes tfjs-node know the name of every attribute before an operation runs in this thread. It keeps them in one set
+ * for the whole process, without a lock: with the names in it nothing is added any more while another thread looks one
+ * up. Source: tfjs-node 4.22, binding/tfjs_backend.cc, `ATTR_NAME_SET`.
  */
 export function knowAttributeNames({ TF_ATTR_INT, executeOp }: NodeBinding, addon: KernelAddon): void {
   // The last has a type that does not exist: it is refused, and so the operation never runs.

@@ -25,8 +25,9 @@ const layouts = new WeakMap<object, Layout>();
 const ALIGNMENT = 64;
 
 /**
- * Keeps matrices of 8 and 4 bit on the device of the backend "tensorflow" without the project's kernels, a GPU for instance: codes, scales
- * and a table of the weights that two codes stand for, one behind the other. TensorFlow's own operations unpack them piece by piece.
+ * Keeps matrices of 8 and 4 bit on the device of the backend "tensorflow" without the project's kernels, a GPU for
+ * instance: codes, scales and a table of the weights that two codes stand for, one behind the other. TensorFlow's own
+ * operations unpack them piece by piece.
  */
 export class DevicePacking extends StagedPacking {
   hold(packed: PackedMatrix): tf.Tensor {

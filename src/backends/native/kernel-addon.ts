@@ -9,7 +9,10 @@ import { openPinned } from "./pinned.js";
 
 /** What the project's own addon offers; see native/addon.cc. Regions and weights are numbers. */
 export interface KernelAddon {
-  /** Maps the file of a descriptor, which stays the caller's, and returns its region; throws where it is no longer of that version. */
+  /**
+   * Maps the file of a descriptor, which stays the caller's, and returns its region; throws where it is no longer of
+   * that version.
+   */
   map(descriptor: number, version: string): number;
   /** What happened to the file of a region since it was opened, "" for nothing; also of a region that is closed. */
   fault(region: number): string;
@@ -70,8 +73,8 @@ export function kernelAddonPath(folder: string): string {
 }
 
 /**
- * The addon beside a package's own, or null when setup has not built it; one of other sources is not used, and a warning of the
- * process says so. The package's addon must be loaded already.
+ * The addon beside a package's own, or null when setup has not built it; one of other sources is not used, and a
+ * warning of the process says so. The package's addon must be loaded already.
  */
 export function openKernelAddon(folder: string): KernelAddon | null {
   const file = kernelAddonPath(folder);

@@ -30,7 +30,8 @@ export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gp
   addon = gpu || kernelChoice() !== "own" ? null : openKernelAddon(folder);
   if (!addon) return false;
   for (const kernelName of Object.keys(KERNELS) as KernelName[]) {
-    if (kernelName === "PaligemmaProduct") continue; // the addon multiplies packed weights by the same kernels as others
+    // the addon multiplies packed weights by the same kernels as others
+    if (kernelName === "PaligemmaProduct") continue;
     tf.registerKernel({ kernelName, backendName: "tensorflow", kernelFunc: kernelOf(kernelName) });
   }
   return true;
@@ -40,9 +41,9 @@ export function registerKernels({ folder, gpu }: Pick<NativeInfo, "folder" | "gp
 export const hasStockKernels = (): boolean => stock;
 
 /**
- * What is left to do when the backend "tensorflow" is the current one: its operations wait for the addon's kernels; without the
- * addon, 16-bit weights are multiplied by TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for these although the addon is
- * there, and `PALIGEMMA_KERNELS=gpu` for those of a GPU.
+ * What is left to do when the backend "tensorflow" is the current one: its operations wait for the addon's kernels;
+ * without the addon, 16-bit weights are multiplied by TensorFlow's own operations. `PALIGEMMA_KERNELS=stock` asks for
+ * these although the addon is there, and `PALIGEMMA_KERNELS=gpu` for those of a GPU.
  */
 export function completeKernels(): void {
   if (addon) synchronised(nodeBackend());
@@ -69,8 +70,9 @@ function kernelOf(name: KernelName): tf.KernelFunc {
 const synchronisedBackends = new WeakSet<object>();
 
 /**
- * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else reads
- * numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done; `whenIdle` tells of it.
+ * Our kernels run beside JavaScript, in order, like those of a GPU: their outputs are filled in later. So whatever else
+ * reads numbers of a tensor, an operation of TensorFlow's or JavaScript itself, first waits until they are done;
+ * `whenIdle` tells of it.
  */
 function synchronised(backend: NodeBackend): NodeBackend {
   if (synchronisedBackends.has(backend)) return backend;

@@ -27,7 +27,9 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(env.XDG_CACHE_HOME || path.join(os.homedir(), ".cache"), "paligemma-tfjs");
 }
 
-/** Where one setup keeps its parts. Each is absent or complete: it is made beside its place and moved in by a rename. */
+/**
+ * Where one setup keeps its parts. Each is absent or complete: it is made beside its place and moved in by a rename.
+ */
 export interface NativeLayout {
   /** The downloaded wheels. */
   wheels: string;
@@ -39,7 +41,9 @@ export interface NativeLayout {
   ready: string;
 }
 
-/** The layout under a cache folder; names carry versions, system and device, so that an update never meets old parts. */
+/**
+ * The layout under a cache folder; names carry versions, system and device, so that an update never meets old parts.
+ */
 export function nativeLayout(gpu: boolean, cache = cacheFolder()): NativeLayout {
   const system = `${process.platform}-${process.arch}`;
   const addon = gpu ? "tfjs-node-gpu" : "tfjs-node";
@@ -79,7 +83,9 @@ export function depsLinks(nvidiaLibraries: string[] = []): Link[] {
   ];
 }
 
-/** The `nvidia/<package>/lib/*.so*` files of an unpacked wheel folder, relative to it; none when there is no GPU part. */
+/**
+ * The `nvidia/<package>/lib/*.so*` files of an unpacked wheel folder, relative to it; none when there is no GPU part.
+ */
 export function nvidiaLibraries(libtensorflow: string): string[] {
   const found: string[] = [];
   for (const name of list(path.join(libtensorflow, "nvidia"))) {

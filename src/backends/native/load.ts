@@ -28,9 +28,9 @@ interface Binding {
 const require = createRequire(import.meta.url);
 
 /**
- * What the setup step puts in place of tfjs-node's own "@tensorflow/tfjs" dependency: a module that exports what the loader
- * left under this symbol. Without it the package in the cache folder would bring a second TensorFlow.js, whose tensors,
- * flags and layers are not the project's.
+ * What the setup step puts in place of tfjs-node's own "@tensorflow/tfjs" dependency: a module that exports what the
+ * loader left under this symbol. Without it the package in the cache folder would bring a second TensorFlow.js, whose
+ * tensors, flags and layers are not the project's.
  */
 export const SHARED_TFJS = Symbol.for("paligemma-tfjs.shared-tfjs");
 
@@ -62,15 +62,16 @@ let loaded: NativeInfo | undefined;
 
 /**
  * Loads tfjs-node-gpu or tfjs-node, which registers the backend "tensorflow" on the engine of this process's
- * "@tensorflow/tfjs"; gives null when neither is installed. A second call gives what the first loaded. `candidates` replaces
- * what `findNative` finds.
+ * "@tensorflow/tfjs"; gives null when neither is installed. A second call gives what the first loaded. `candidates`
+ * replaces what `findNative` finds.
  *
  * The current backend stays what it was: `await tf.setBackend("tensorflow")` is the caller's to say. (The package by
  * itself would switch to it as it loads, and create it.) It does register with the highest priority, so a caller who
  * never chooses a backend gets it at the first operation.
  *
- * Throws a BackendError for a variable `PALIGEMMA_*` of a wrong value, and when a package is present but none works: addon missing, a
- * shared library missing, wrong architecture. One that works is taken although another one before it does not.
+ * Throws a BackendError for a variable `PALIGEMMA_*` of a wrong value, and when a package is present but none works:
+ * addon missing, a shared library missing, wrong architecture. One that works is taken although another one before it
+ * does not.
  */
 export function openNative(candidates?: NativeCandidate[]): NativeInfo | null {
   if (loaded && !candidates) return loaded;
@@ -95,8 +96,8 @@ export function openNative(candidates?: NativeCandidate[]): NativeInfo | null {
 export const loadNative = async (candidates?: NativeCandidate[]): Promise<NativeInfo | null> => openNative(candidates);
 
 /**
- * Opens the addon before the package is required: the package registers its kernels first and looks for its addon after,
- * so a failed attempt would leave kernels behind that collide with those of the next candidate.
+ * Opens the addon before the package is required: the package registers its kernels first and looks for its addon
+ * after, so a failed attempt would leave kernels behind that collide with those of the next candidate.
  */
 function openAddon({ folder }: NativeCandidate): { binding?: Binding; problem?: string } {
   // TensorFlow reads these when the addon opens; a value that the user has set stays.
@@ -120,7 +121,8 @@ function requirePackage({ packageName, folder }: NativeCandidate): void {
   const tf = require("@tensorflow/tfjs") as typeof tfjs;
   (globalThis as Record<symbol, unknown>)[SHARED_TFJS] = tf;
   const engine = tf.engine();
-  // The last thing that the package does is tf.setBackend("tensorflow"), which is the caller's choice, not the package's.
+  // The last thing that the package does is tf.setBackend("tensorflow"), which is the caller's choice, not the
+  // package's.
   engine.setBackend = async () => true;
   try {
     withoutArguments(() => createRequire(path.join(folder, "package.json"))(folder) as unknown);

@@ -14,8 +14,8 @@ interface Mute {
 
 /**
  * TensorFlow 2.21 writes two lines about oneDNN to stderr while its library opens, before it has read
- * TF_CPP_MIN_LOG_LEVEL, and JavaScript cannot swap a file descriptor. So setup builds this beside the addon. The Node-API
- * functions are declared here, as their binary interface is fixed and the headers may be elsewhere.
+ * TF_CPP_MIN_LOG_LEVEL, and JavaScript cannot swap a file descriptor. So setup builds this beside the addon. The
+ * Node-API functions are declared here, as their binary interface is fixed and the headers may be elsewhere.
  */
 const SOURCE = `#include <fcntl.h>
 #include <pthread.h>
@@ -72,7 +72,9 @@ extern "C" __attribute__((visibility("default"))) Value* napi_register_module_v1
 
 const addonIn = (folder: string): string => path.join(folder, "lib", "mute.node");
 
-/** Builds the switch into a package's folder. Whether that works is left aside: without it two lines more are printed. */
+/**
+ * Builds the switch into a package's folder. Whether that works is left aside: without it two lines more are printed.
+ */
 export async function buildMute(folder: string, cxx: string, run: Run): Promise<void> {
   const source = path.join(folder, "lib", "mute.cc");
   await writeFile(source, SOURCE);
@@ -80,8 +82,8 @@ export async function buildMute(folder: string, cxx: string, run: Run): Promise<
 }
 
 /**
- * Does `work` (synchronous) without what native code would print, if the package in `folder` has the switch. Whoever sets
- * TF_CPP_MIN_LOG_LEVEL to 0 wants to see everything, and does.
+ * Does `work` (synchronous) without what native code would print, if the package in `folder` has the switch. Whoever
+ * sets TF_CPP_MIN_LOG_LEVEL to 0 wants to see everything, and does.
  */
 export function quietly<T>(folder: string, work: () => T): T {
   if (process.env.TF_CPP_MIN_LOG_LEVEL === "0" || !existsSync(addonIn(folder))) return work();

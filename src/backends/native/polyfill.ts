@@ -5,7 +5,8 @@ export interface OldUtil {
 }
 
 /**
- * Puts `isNullOrUndefined` and `isArray` on the `util` module object, where Node 23 removed them and tfjs-node calls them.
+ * Puts `isNullOrUndefined` and `isArray` on the `util` module object, where Node 23 removed them and tfjs-node calls
+ * them.
  *
  * They are set on every version, not only where they are missing: Node 22 still has them but prints a deprecation
  * warning at the first call. `util` must be the object that `require("util")` gives; an ESM namespace is read-only.

@@ -11,8 +11,8 @@ import type { Run } from "./process.js";
 export type ProbeResult = ChildAnswer<NativeInfo>;
 
 /**
- * Tries the native backend in a child process and never throws: a broken addon can end the process that loads it, and one
- * that is loaded cannot be unloaded. Tries what `findNative` finds, or the package in `folder` alone.
+ * Tries the native backend in a child process and never throws: a broken addon can end the process that loads it, and
+ * one that is loaded cannot be unloaded. Tries what `findNative` finds, or the package in `folder` alone.
  */
 export async function probe(options: { gpu?: boolean; folder?: string; run?: Run } = {}): Promise<ProbeResult> {
   const { gpu, folder, run } = options;

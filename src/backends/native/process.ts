@@ -8,7 +8,10 @@ export interface RunOptions {
   timeoutMs?: number;
 }
 
-/** How a command ended; `code` is 127 when it was not found, and null when it was ended by a signal or by its time limit. */
+/**
+ * How a command ended; `code` is 127 when it was not found, and null when it was ended by a signal or by its time
+ * limit.
+ */
 export interface RunResult {
   code: number | null;
   stdout: string;

@@ -31,7 +31,10 @@ export const TYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bfloat16: 14, flo
 /** The backend "tensorflow", which must be the current one. */
 export const nodeBackend = (): NodeBackend => tf.backend() as unknown as NodeBackend;
 
-/** A tensor that TensorFlow.js takes for a float32 matrix of `shape`, whatever is behind the handle, which it takes over. */
+/**
+ * A tensor that TensorFlow.js takes for a float32 matrix of `shape`, whatever is behind the handle, which it takes
+ * over.
+ */
 export function labelled({ id, shape: actual, dtype }: Handle, shape: readonly number[]): tf.Tensor {
   const dataId = {};
   nodeBackend().tensorMap.set(dataId, { shape: actual, dtype, id, values: null, refCount: 1 });

@@ -12,9 +12,9 @@ import { DevicePacking, isOnDevice, unpackOnDevice } from "./device-packing.js";
 import { type Handle, labelled, type NodeBackend, nodeBackend, RawOps, TYPE } from "./raw-ops.js";
 
 /**
- * 16-bit weights by TensorFlow's own operations: on a GPU, and on a CPU for which the project's kernels are not built. Weights
- * are uploaded once. On a GPU a product rounds the activations to the weights' type, and its result as well; on a CPU each
- * weight is widened while it is used, which is exact and slow.
+ * 16-bit weights by TensorFlow's own operations: on a GPU, and on a CPU for which the project's kernels are not built.
+ * Weights are uploaded once. On a GPU a product rounds the activations to the weights' type, and its result as well; on
+ * a CPU each weight is widened while it is used, which is exact and slow.
  */
 export class UploadingHolder extends UnmappedHolder {
   readonly packing: DevicePacking;
@@ -39,7 +39,8 @@ export class UploadingHolder extends UnmappedHolder {
   }
 }
 
-// tfjs-node takes no array of 16 bit: two numbers travel as one int32, which Bitcast takes apart without touching a bit.
+// tfjs-node takes no array of 16 bit: two numbers travel as one int32, which Bitcast takes apart without touching a
+// bit.
 function upload(ops: RawOps, bytes: Uint8Array, dtype: FloatDType, type: number, shape: number[]) {
   const count = bytes.length / 2;
   if (count % 2 === 1) {
@@ -53,8 +54,8 @@ function upload(ops: RawOps, bytes: Uint8Array, dtype: FloatDType, type: number,
 }
 
 /**
- * Registers what 16-bit weights need for the backend "tensorflow", if its TensorFlow knows them; else returns false. `rounding`:
- * products in 16 bit, as on a GPU.
+ * Registers what 16-bit weights need for the backend "tensorflow", if its TensorFlow knows them; else returns false.
+ * `rounding`: products in 16 bit, as on a GPU.
  */
 export function registerStockKernels(backend: NodeBackend, rounding: boolean): boolean {
   if (![TYPE.bfloat16, TYPE.float16].every((type) => multiplies(backend, type))) return false;

@@ -4,7 +4,9 @@ import { BackendError } from "../../base/errors.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Which kernels the backend "tensorflow" multiplies with: the project's own, TensorFlow's, or TensorFlow's as on a GPU. */
+/**
+ * Which kernels the backend "tensorflow" multiplies with: the project's own, TensorFlow's, or TensorFlow's as on a GPU.
+ */
 export type KernelChoice = "own" | "stock" | "gpu";
 
 /** The most threads that the kernels use. Source: native/stream.cc, `threadCount`. */
@@ -17,7 +19,9 @@ export function kernelChoice(env: Environment = process.env): KernelChoice {
   throw wrong("PALIGEMMA_KERNELS", "own, stock or gpu", value);
 }
 
-/** Throws `BackendError` naming a variable `PALIGEMMA_*` whose value means nothing; one that is empty counts as not set. */
+/**
+ * Throws `BackendError` naming a variable `PALIGEMMA_*` whose value means nothing; one that is empty counts as not set.
+ */
 export function checkVariables(env: Environment = process.env): void {
   kernelChoice(env);
   const { PALIGEMMA_NUM_THREADS: threads, PALIGEMMA_NATIVE_DIR: folder } = env;

@@ -12,8 +12,9 @@ import { holdWeight, TYPES } from "./hold-weight.js";
 import { NativePacking } from "./packed-weights.js";
 
 /**
- * Holds weights where the addon's kernels read them: in the mapped file itself, or in memory of its own. A tensor that it makes
- * owns its weight: disposing it gives the memory back, and the last one of a file unmaps it. Only with the backend "tensorflow".
+ * Holds weights where the addon's kernels read them: in the mapped file itself, or in memory of its own. A tensor that
+ * it makes owns its weight: disposing it gives the memory back, and the last one of a file unmaps it. Only with the
+ * backend "tensorflow".
  */
 export class MappingHolder implements WeightHolder {
   readonly maps = true;

@@ -7,8 +7,8 @@ export type UnpackRows = (w: tf.Tensor, from: number, to: number) => tf.Tensor2D
 const WEIGHTS_AT_ONCE = 2 ** 23;
 
 /**
- * x · Wᵀ of a packed matrix, some rows of W at a time: `x` [M, in] -> [M, out]. The caller owns the result. It is formed as (W · xᵀ)ᵀ:
- * wasm multiplies fast what is not transposed, and x is the smaller one to transpose.
+ * x · Wᵀ of a packed matrix, some rows of W at a time: `x` [M, in] -> [M, out]. The caller owns the result. It is
+ * formed as (W · xᵀ)ᵀ: wasm multiplies fast what is not transposed, and x is the smaller one to transpose.
  */
 export function packedProduct(x: tf.Tensor, w: tf.Tensor, unpack: UnpackRows): tf.Tensor {
   return tf.tidy(() => {

@@ -14,8 +14,8 @@ import { UnmappedHolder } from "./unmapped-holder.js";
 const matrices = new WeakMap<object, Packed>();
 
 /**
- * Keeps matrices of 8 and 4 bit in the memory of the program, for a backend that multiplies float32 only: they are unpacked piece by
- * piece whenever they are used, which is slow. Everything else becomes float32.
+ * Keeps matrices of 8 and 4 bit in the memory of the program, for a backend that multiplies float32 only: they are
+ * unpacked piece by piece whenever they are used, which is slow. Everything else becomes float32.
  */
 export class HostHolder extends UnmappedHolder {
   readonly packing: StagedPacking;

@@ -2,8 +2,8 @@
 const EVENTS = ["uncaughtException", "unhandledRejection"] as const;
 
 /**
- * Runs `start` and takes away what it has made the process listen to: a host with listeners of its own would otherwise end at the first
- * rejection that it would only have logged. Source: emscripten's prelude in tfjs-backend-wasm 4.22.
+ * Runs `start` and takes away what it has made the process listen to: a host with listeners of its own would otherwise
+ * end at the first rejection that it would only have logged. Source: emscripten's prelude in tfjs-backend-wasm 4.22.
  */
 export async function withoutNewListeners<Result>(start: () => Promise<Result>): Promise<Result> {
   const before = EVENTS.map((event) => new Set(process.listeners(event as "uncaughtException")));

@@ -7,8 +7,8 @@ import { type AdapterCounts, countAdapter } from "../../adapters/adapter-info.js
 export type AdapterSummary = { folder: string; config: AdapterConfig; counts: AdapterCounts | null };
 
 /**
- * Reads an adapter's config and header, and compares them with a model (canonical name -> shape); without one the config alone.
- * Throws `WeightsError` as `AdapterFile.open` does.
+ * Reads an adapter's config and header, and compares them with a model (canonical name -> shape); without one the
+ * config alone. Throws `WeightsError` as `AdapterFile.open` does.
  */
 export async function adapterSummary(
   place: string,

@@ -32,7 +32,10 @@ export type CheckpointInfo = {
   /** The same by part; the embedding is one of its own. */
   parts: Record<Part, PartSummary>;
   layout: NamesLayout;
-  /** The output head: the embedding, a tensor of its own, or one beside the embedding that was not compared with it (`check`). */
+  /**
+   * The output head: the embedding, a tensor of its own, or one beside the embedding that was not compared with it
+   * (`check`).
+   */
   outputHead: OutputHead;
   /** How it decodes where a call does not say, or why its generation_config.json cannot be followed. */
   generation: GenerationConfig | { error: string };
@@ -54,7 +57,9 @@ export type InfoOptions = HubOptions & {
   adapters?: readonly string[] | undefined;
   /** Reads the tokenizer too. */
   tokenizer?: boolean | undefined;
-  /** A glob of tensors that are read, one after another, for their statistics; null: all are listed and none is read. */
+  /**
+   * A glob of tensors that are read, one after another, for their statistics; null: all are listed and none is read.
+   */
   tensors?: string | null | undefined;
   /** Compares the bytes of an output head in the file with the embedding. */
   check?: boolean | undefined;
@@ -69,8 +74,8 @@ const INFO_KINDS: OptionKinds<InfoOptions> = {
 };
 
 /**
- * Looks a model folder over without loading it; a model on the Hub is not downloaded. Throws as `PaliGemma.load` does when
- * the folder is unusable, and as `AdapterFile.open` for an adapter that does not fit.
+ * Looks a model folder over without loading it; a model on the Hub is not downloaded. Throws as `PaliGemma.load` does
+ * when the folder is unusable, and as `AdapterFile.open` for an adapter that does not fit.
  */
 export async function checkpointInfo(model: string, options: InfoOptions = {}): Promise<CheckpointInfo> {
   await tf.ready(); // the layers that name the tensors are made on whatever backend there is

@@ -9,7 +9,10 @@ const OTHERS = ["preprocessor_config.json", "processor_config.json", "generation
 /** Which files are there beside the weights, and what is missing for loading: one tokenizer is enough. */
 export type FilesFound = { found: string[]; missing: string[] };
 
-/** Looks for the files of a model folder whose weights are of `form`; nothing is read. An archive of big_vision that could be opened needs no config. */
+/**
+ * Looks for the files of a model folder whose weights are of `form`; nothing is read. An archive of big_vision that
+ * could be opened needs no config.
+ */
 export async function filesOf(folder: Folder, form: WeightForm): Promise<FilesFound> {
   // A preset's tokenizer.json describes a layer; its vocabulary is the tokenizer.
   const ofPreset = !(await folder.has(TOKENIZER_MODEL)) && (form === "keras" || (await folder.has(KERAS_VOCABULARY)));

@@ -21,8 +21,8 @@ export class RunningStatistics {
   private infinite = 0;
 
   /**
-   * Adds a piece. Source: Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance", equation 1.5: exact too where
-   * the mean is far from 0.
+   * Adds a piece. Source: Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance", equation 1.5:
+   * exact too where the mean is far from 0.
    */
   add(values: Float32Array): void {
     let [count, sum] = [0, 0];

@@ -6,7 +6,10 @@ import { InputError } from "../../base/errors.js";
 import { storedForm } from "./parts.js";
 import { RunningStatistics, type Statistics } from "./statistics.js";
 
-/** One tensor: its name as the model knows it and as the file spells it, its type or packed form, its shape and its file. */
+/**
+ * One tensor: its name as the model knows it and as the file spells it, its type or packed form, its shape and its
+ * file.
+ */
 export type TensorInfo = {
   name: string;
   stored: string;
@@ -18,8 +21,9 @@ export type TensorInfo = {
 };
 
 /**
- * The tensors whose name, or name in the file, matches the glob (`*` stays within a dot, `**` does not), with their statistics: each is
- * read in pieces, one after another. Null lists all and reads none. Throws `InputError` where nothing matches.
+ * The tensors whose name, or name in the file, matches the glob (`*` stays within a dot, `**` does not), with their
+ * statistics: each is read in pieces, one after another. Null lists all and reads none. Throws `InputError` where
+ * nothing matches.
  */
 export async function tensorInfos(checkpoint: Checkpoint, glob: string | null): Promise<TensorInfo[]> {
   const asPath = (name: string): string => name.replaceAll(".", "/");

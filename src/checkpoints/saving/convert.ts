@@ -29,10 +29,10 @@ export type ConvertOptions = HubOptions &
 const CONVERT_KINDS: OptionKinds<ConvertOptions> = { ...HUB_KINDS, ...SAVE_KINDS, tokenizer: text };
 
 /**
- * Writes a checkpoint in whatever form (`PaliGemma.load`) as a Hugging Face folder, from bytes to bytes: nothing is loaded onto a backend,
- * and one tensor at a time is in memory. Quantised weights are written unpacked. Every tensor is checked before the first is
- * written. Throws `InputError` where a file of the checkpoint or the tokenizer would be replaced, as `saveModel` does, and as loading the
- * checkpoint would.
+ * Writes a checkpoint in whatever form (`PaliGemma.load`) as a Hugging Face folder, from bytes to bytes: nothing is
+ * loaded onto a backend, and one tensor at a time is in memory. Quantised weights are written unpacked. Every tensor is
+ * checked before the first is written. Throws `InputError` where a file of the checkpoint or the tokenizer would be
+ * replaced, as `saveModel` does, and as loading the checkpoint would.
  */
 export async function convertCheckpoint(
   input: string,

@@ -6,9 +6,9 @@ import { ConfigError } from "../../base/errors.js";
 type Json = Record<string, unknown>;
 
 /**
- * config.json of a model in Hugging Face's words, for tensors of `dtype` ("mixed": not said). `original` is that of the checkpoint, whose
- * fields are kept where it has one (what it says of quantised weights is not: these are written unpacked). Throws `ConfigError` where
- * the result would be read as another model.
+ * config.json of a model in Hugging Face's words, for tensors of `dtype` ("mixed": not said). `original` is that of the
+ * checkpoint, whose fields are kept where it has one (what it says of quantised weights is not: these are written
+ * unpacked). Throws `ConfigError` where the result would be read as another model.
  */
 export function hubConfig(config: PaliGemmaConfig, original: unknown, dtype: string): Json {
   const base = (original ?? {}) as Json;
@@ -62,7 +62,9 @@ function subConfigs({ text, vision }: PaliGemmaConfig, base: Json): Json {
   };
 }
 
-/** A decoder's words. The angle's base is named twice: by itself before transformers 5, within `rope_parameters` since. */
+/**
+ * A decoder's words. The angle's base is named twice: by itself before transformers 5, within `rope_parameters` since.
+ */
 function textWords(text: TextConfig): Json {
   const gemma2 = {
     attn_logit_softcapping: text.attnLogitSoftcapping,

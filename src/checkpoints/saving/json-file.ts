@@ -1,4 +1,7 @@
-/** Fields of configs that Python declares as floats: transformers 5 refuses a whole number there. Source: configuration_{gemma2,siglip}.py. */
+/**
+ * Fields of configs that Python declares as floats: transformers 5 refuses a whole number there. Source:
+ * configuration_{gemma2,siglip}.py.
+ */
 const FLOATS = [
   "attention_dropout",
   "attn_logit_softcapping",

@@ -15,9 +15,10 @@ import type { TensorToSave } from "./save-model.js";
 const AT_ONCE = 2 ** 22;
 
 /**
- * The weights that a network computes with, merged adapters included, in the type of its matrices (packed ones as bfloat16); read
- * from the backend some rows at a time. The output head is one of them where it is not the token table, which a merged adapter may
- * have made so: `config` says it. Throws `InputError` while adapters are active beside the weights.
+ * The weights that a network computes with, merged adapters included, in the type of its matrices (packed ones as
+ * bfloat16); read from the backend some rows at a time. The output head is one of them where it is not the token table,
+ * which a merged adapter may have made so: `config` says it. Throws `InputError` while adapters are active beside the
+ * weights.
  */
 export function networkTensors(network: PaliGemmaModel): { tensors: TensorToSave[]; config: PaliGemmaConfig } {
   const weights = new Map(network.weights());
@@ -44,7 +45,9 @@ export function networkTensors(network: PaliGemmaModel): { tensors: TensorToSave
   return { tensors, config: { ...network.config, text: { ...network.config.text, tieWordEmbeddings } } };
 }
 
-/** A weight's numbers in order. `activate` is called before each computation: others may have chosen another backend. */
+/**
+ * A weight's numbers in order. `activate` is called before each computation: others may have chosen another backend.
+ */
 async function* numbersOf(weight: Weight, activate: () => void): AsyncGenerator<Float32Array> {
   activate();
   const stored = weight.read();

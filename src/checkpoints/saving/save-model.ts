@@ -64,7 +64,10 @@ export type TensorToSave = {
   pieces(): AsyncIterable<Uint8Array>;
 };
 
-/** A model to save: its tensors in the order of computation, and everything beside them; `original` is its config.json or null. */
+/**
+ * A model to save: its tensors in the order of computation, and everything beside them; `original` is its config.json
+ * or null.
+ */
 export type ModelToSave = {
   config: PaliGemmaConfig;
   original: ConfigFile | null;
@@ -73,9 +76,9 @@ export type ModelToSave = {
 };
 
 /**
- * Writes a model as a Hugging Face folder, one tensor at a time: complete, or not at all (`intoFolder`). Throws `InputError` for options that
- * cannot be, a folder that is not empty and a disk that is too small, `WeightsError` for values that the type has no numbers for, and the
- * signal's reason when aborted.
+ * Writes a model as a Hugging Face folder, one tensor at a time: complete, or not at all (`intoFolder`). Throws
+ * `InputError` for options that cannot be, a folder that is not empty and a disk that is too small, `WeightsError` for
+ * values that the type has no numbers for, and the signal's reason when aborted.
  */
 export async function saveModel(model: ModelToSave, folder: string, options: SaveOptions): Promise<SavedModel> {
   const { dtype, maxShardSize = "5GB", layout = "hub", overwrite = false, onProgress, signal } = options;

@@ -9,10 +9,10 @@ import { SAVE_KINDS, type SavedModel, saveModel, type SaveOptions } from "./save
 import { sideFiles } from "./side-files.js";
 
 /**
- * Writes a loaded model as a Hugging Face folder that transformers and this project load: config.json with the fields of the one
- * that it came with, weights in one file or shards with an index, and the files of its tokenizer and processor. A network alone has no
- * tokenizer to copy. Merged adapters are part of the weights. Throws `InputError` while adapters are active and not merged, and
- * as `saveModel` and `networkTensors` do.
+ * Writes a loaded model as a Hugging Face folder that transformers and this project load: config.json with the fields
+ * of the one that it came with, weights in one file or shards with an index, and the files of its tokenizer and
+ * processor. A network alone has no tokenizer to copy. Merged adapters are part of the weights. Throws `InputError`
+ * while adapters are active and not merged, and as `saveModel` and `networkTensors` do.
  */
 export async function savePretrained(
   model: PaliGemma | PaliGemmaModel,

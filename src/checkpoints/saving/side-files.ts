@@ -17,8 +17,8 @@ export const isSideFile = (name: string): boolean =>
   [...TOKENIZER_FILES, GENERATION, PREPROCESSOR, PROCESSOR, ...MASK_FILES].includes(name);
 
 /**
- * All files of a saved model but config.json and the weights: copies of what lies in the folders of the model and of its tokenizer,
- * and made of the config where a file is missing. Throws as reading a folder does.
+ * All files of a saved model but config.json and the weights: copies of what lies in the folders of the model and of
+ * its tokenizer, and made of the config where a file is missing. Throws as reading a folder does.
  */
 export async function sideFiles(
   config: PaliGemmaConfig,
@@ -53,7 +53,10 @@ export const generationFields = ({
   pad_token_id: padTokenId,
 });
 
-/** preprocessor_config.json, for square pictures of `imageSize` pixels that become `imageTokens` rows. Source: google/paligemma-3b-pt-224. */
+/**
+ * preprocessor_config.json, for square pictures of `imageSize` pixels that become `imageTokens` rows. Source:
+ * google/paligemma-3b-pt-224.
+ */
 export function preprocessorFields(imageSize: number, imageTokens: number): object {
   return {
     do_convert_rgb: null,
@@ -71,7 +74,10 @@ export function preprocessorFields(imageSize: number, imageTokens: number): obje
   };
 }
 
-/** Of a vocabulary that comes alone. Without a null GemmaTokenizer would give `<mask>` the id of `<image>` where no piece is called so. */
+/**
+ * Of a vocabulary that comes alone. Without a null GemmaTokenizer would give `<mask>` the id of `<image>` where no
+ * piece is called so.
+ */
 function tokenizerConfig({ imageTokenId }: PaliGemmaConfig): object {
   const image = {
     content: "<image>",

@@ -12,7 +12,10 @@ const UNITS: Readonly<Record<string, number>> = {
   GIB: 2 ** 30,
 };
 
-/** Bytes of a size such as "5GB", "500MB", "2GiB" (units of 1000 and of 1024) or a number. Throws `InputError` naming `name`. */
+/**
+ * Bytes of a size such as "5GB", "500MB", "2GiB" (units of 1000 and of 1024) or a number. Throws `InputError` naming
+ * `name`.
+ */
 export function parseSize(name: string, size: string | number): number {
   const [, digits, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(String(size)) ?? [];
   const bytes = digits === undefined ? NaN : Math.floor(Number(digits) * (UNITS[unit.toUpperCase()] ?? NaN));

@@ -21,7 +21,10 @@ type Frame = { control: Control; data: Uint8Array[] };
 /** An animated PNG without its pixels. `first`: what is said of the picture that stands in the file as in any other. */
 type Apng = { header: Uint8Array; colours: PngChunk[]; first: Control | null; frames: Frame[] };
 
-/** The frames that an animated PNG says it has, with the picture before them where that is none of them; 1 for any other PNG. */
+/**
+ * The frames that an animated PNG says it has, with the picture before them where that is none of them; 1 for any other
+ * PNG.
+ */
 export function countApngFrames(bytes: Uint8Array): number {
   let controlled = false;
   let count: number | null = null;

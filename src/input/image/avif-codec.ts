@@ -11,7 +11,10 @@ type Decoded = { data: Uint8ClampedArray; width: number; height: number; depth: 
 /** An instance of the decoder with a memory of its own; a text is what it says is wrong. */
 type Codec = { decode(bytes: Uint8Array): Decoded | string | null };
 
-/** More pixels than this are not tried: the decoder's memory ends at 2 GiB, and one with alpha takes up to 24 bytes a pixel. */
+/**
+ * More pixels than this are not tried: the decoder's memory ends at 2 GiB, and one with alpha takes up to 24 bytes a
+ * pixel.
+ */
 const MAX_AVIF_PIXELS = 64_000_000;
 
 /** What has this many pixels may have failed for want of memory: of 10 bits, or made of many tiles. */
@@ -23,8 +26,8 @@ const MAX_KEPT_PIXELS = 4_000_000;
 let kept: Promise<Codec> | undefined;
 
 /**
- * The picture of an AVIF that claims so many pixels, decoded by libavif and converted by libyuv as in Pillow. Throws `UnsupportedPicture`
- * for more than fit, and an `Error` where the file is damaged.
+ * The picture of an AVIF that claims so many pixels, decoded by libavif and converted by libyuv as in Pillow. Throws
+ * `UnsupportedPicture` for more than fit, and an `Error` where the file is damaged.
  */
 export async function decodeAv1(bytes: Uint8Array, pixels: number): Promise<RawImage> {
   if (pixels > MAX_AVIF_PIXELS) {

@@ -1,8 +1,9 @@
 import { type Box, boxesOf, boxIn, Cursor, type HeifItem, readHeif } from "./heif-boxes.js";
 
 /**
- * An AVIF whose coded pictures all say how many bits they have: the given one where they do. Files of libheif up to 1.11 do not; Pillow
- * reads them, and the decoder here wants that property. Source: libavif, avif.h, `AVIF_STRICT_PIXI_REQUIRED`.
+ * An AVIF whose coded pictures all say how many bits they have: the given one where they do. Files of libheif up to
+ * 1.11 do not; Pillow reads them, and the decoder here wants that property. Source: libavif, avif.h,
+ * `AVIF_STRICT_PIXI_REQUIRED`.
  */
 export function withPixelInformation(bytes: Uint8Array): Uint8Array {
   const { items } = readHeif(bytes);

@@ -8,8 +8,8 @@ import { exifOrientation, type Orientation, xmpOrientation } from "./orientation
 import { UnsupportedPicture } from "./unsupported.js";
 
 /**
- * AVIF by libavif and libyuv, compiled to WebAssembly: the same code as in Pillow's wheels, so that chroma is interpolated as there. The
- * libheif of sharp repeats it, and is up to 184 grey levels off at edges.
+ * AVIF by libavif and libyuv, compiled to WebAssembly: the same code as in Pillow's wheels, so that chroma is
+ * interpolated as there. The libheif of sharp repeats it, and is up to 184 grey levels off at edges.
  */
 export const avif: Decoder = {
   frames: async (bytes) => framesOf(bytes),
@@ -66,8 +66,8 @@ const isSequence = (bytes: Uint8Array): boolean => latin1(bytes.subarray(8, 12))
 const framesOf = (bytes: Uint8Array): number => (isSequence(bytes) ? Math.max(1, tracksOf(bytes)[0]?.samples ?? 1) : 1);
 
 /**
- * What the file says of rotation and mirroring rules; EXIF data are believed only where they repeat it, and XMP where there are no EXIF
- * data with an orientation. Source: Pillow 13, src/PIL/AvifImagePlugin.py.
+ * What the file says of rotation and mirroring rules; EXIF data are believed only where they repeat it, and XMP where
+ * there are no EXIF data with an orientation. Source: Pillow 13, src/PIL/AvifImagePlugin.py.
  */
 function orientationOfAvif(bytes: Uint8Array): Orientation {
   const heif = readHeif(bytes);

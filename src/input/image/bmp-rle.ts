@@ -1,6 +1,6 @@
 /**
- * Palette indices of a run-length coded bitmap, row by row as the file has them; what runs out early is an `Error`. `nibbles`: 4 bits a
- * pixel. Source: Pillow 13, src/PIL/BmpImagePlugin.py, `BmpRleDecoder`.
+ * Palette indices of a run-length coded bitmap, row by row as the file has them; what runs out early is an `Error`.
+ * `nibbles`: 4 bits a pixel. Source: Pillow 13, src/PIL/BmpImagePlugin.py, `BmpRleDecoder`.
  */
 export function decodeRle(
   bytes: Uint8Array,

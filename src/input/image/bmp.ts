@@ -143,7 +143,9 @@ function fromIndices(indices: Uint8Array, { width, height, topDown, palette }: H
   return { data, width, height };
 }
 
-/** A byte of a colour: bytes are taken as they are, 5 and 6 bits are scaled. Source: Pillow, src/libImaging/Unpack.c. */
+/**
+ * A byte of a colour: bytes are taken as they are, 5 and 6 bits are scaled. Source: Pillow, src/libImaging/Unpack.c.
+ */
 type Channel = { shift: number; most: number };
 
 /** Layouts of masks that Pillow knows. */

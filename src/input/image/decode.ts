@@ -30,10 +30,10 @@ export const PICTURE_KINDS: OptionKinds<PictureOptions> = { fetchPictures: flag 
 const DECODING: OptionKinds<DecodeOptions> = { ...PICTURE_KINDS, frame: number };
 
 /**
- * Decodes a picture as Pillow's `ImageOps.exif_transpose(Image.open(file)).convert("RGB")` does: orientation applied, alpha
- * dropped and not composited, grey and palette expanded, embedded colour profiles ignored, the first frame of several, grey of
- * more than 8 bits clipped to 255. A `RawImage` is checked and returned as it is.
- * Throws `InputError` that begins with the path or address, or with `label` where the input is neither.
+ * Decodes a picture as Pillow's `ImageOps.exif_transpose(Image.open(file)).convert("RGB")` does: orientation applied,
+ * alpha dropped and not composited, grey and palette expanded, embedded colour profiles ignored, the first frame of
+ * several, grey of more than 8 bits clipped to 255. A `RawImage` is checked and returned as it is. Throws `InputError`
+ * that begins with the path or address, or with `label` where the input is neither.
  */
 export async function decodeImage(
   input: Exclude<ImageInput, PixelTensorInput>,
@@ -65,7 +65,10 @@ export async function decodeFrames(
   });
 }
 
-/** Frames of an animated picture file, pages of a TIFF; 1 for any other picture. Throws `InputError` as `decodeImage` does. */
+/**
+ * Frames of an animated picture file, pages of a TIFF; 1 for any other picture. Throws `InputError` as `decodeImage`
+ * does.
+ */
 export function countFrames(input: PictureFile, label = "image", options: PictureOptions = {}): Promise<number> {
   return read(input, label, options, (decoder, bytes) => decoder.frames(bytes));
 }

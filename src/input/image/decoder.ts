@@ -2,8 +2,8 @@ import type { Orientation } from "./orientation.js";
 import type { RawImage } from "./raw-image.js";
 
 /**
- * Reads files of one format. Each function throws `UnsupportedPicture` for a kind that is not read, and any other `Error` where the file is
- * damaged.
+ * Reads files of one format. Each function throws `UnsupportedPicture` for a kind that is not read, and any other
+ * `Error` where the file is damaged.
  */
 export type Decoder = {
   /** How many frames or pages there are. */

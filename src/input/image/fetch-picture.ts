@@ -7,8 +7,9 @@ export const MAX_FETCHED_BYTES = 64 * 2 ** 20;
 export const FETCH_TIMEOUT_MS = 30_000;
 
 /**
- * The bytes behind an http(s) address; `name` stands for it in errors. Throws `InputError` where the server cannot be reached, answers
- * with another status than success, sends more than `MAX_FETCHED_BYTES` or takes longer than `timeoutMs`.
+ * The bytes behind an http(s) address; `name` stands for it in errors. Throws `InputError` where the server cannot be
+ * reached, answers with another status than success, sends more than `MAX_FETCHED_BYTES` or takes longer than
+ * `timeoutMs`.
  */
 export async function fetchPicture(
   address: URL,

@@ -88,7 +88,10 @@ const REFUSED: readonly (readonly [what: string, advice: string, ...Sign])[] = [
   ["a Git LFS pointer and not the picture itself", "fetch it with git lfs pull", "version https://git-lfs"],
 ];
 
-/** The format of a file by its first bytes. Throws `UnsupportedPicture` that says what the file is otherwise, and what to do. */
+/**
+ * The format of a file by its first bytes. Throws `UnsupportedPicture` that says what the file is otherwise, and what
+ * to do.
+ */
 export function formatOf(bytes: Uint8Array): PictureFormat {
   const begins = ([text, at = 0]: Sign): boolean => latin1(bytes.subarray(at, at + text.length)) === text;
   const known = READ.find(([, ...sign]) => begins(sign));

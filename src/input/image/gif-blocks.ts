@@ -31,8 +31,8 @@ const [EXTENSION, IMAGE, TRAILER, GRAPHIC_CONTROL] = [0x21, 0x2c, 0x3b, 0xf9];
 type Control = Pick<GifFrame, "transparent" | "disposal">;
 
 /**
- * Reads the blocks of a GIF, the first `limit` frames; a file that is cut off ends where it is cut. Throws an `Error` where there is no
- * frame at all. Source: GIF89a specification.
+ * Reads the blocks of a GIF, the first `limit` frames; a file that is cut off ends where it is cut. Throws an `Error`
+ * where there is no frame at all. Source: GIF89a specification.
  */
 export function readGif(bytes: Uint8Array, limit = Infinity): GifFile {
   if (bytes.length < 13) throw new Error("its header is cut off");

@@ -9,7 +9,10 @@ type Colour = readonly [red: number, green: number, blue: number];
 type Box = Pick<GifFrame, "left" | "top" | "width" | "height">;
 const BLACK: Colour = [0, 0, 0];
 
-/** GIF with its frames laid over each other as Pillow does it; pixels that stay transparent show the colour that is hidden behind them. */
+/**
+ * GIF with its frames laid over each other as Pillow does it; pixels that stay transparent show the colour that is
+ * hidden behind them.
+ */
 export const gif: Decoder = {
   frames: async (bytes) => readGif(bytes).frames.length,
   orientation: () => 1,
@@ -41,7 +44,10 @@ function chosenScreens(bytes: Uint8Array, file: GifFile, wanted: readonly number
   return found;
 }
 
-/** The screen behind each frame; it changes when the next is asked for. Source: Pillow 13, src/PIL/GifImagePlugin.py, `_seek`, `load_prepare`. */
+/**
+ * The screen behind each frame; it changes when the next is asked for. Source: Pillow 13, src/PIL/GifImagePlugin.py,
+ * `_seek`, `load_prepare`.
+ */
 function* screensOf(bytes: Uint8Array, file: GifFile): Generator<{ frame: number; screen: RawImage }, void, void> {
   let screen: RawImage = { data: new Uint8Array(0), width: file.width, height: file.height };
   let dispose: { box: Box; with: Colour | RawImage } | null = null;

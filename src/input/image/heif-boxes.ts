@@ -44,7 +44,9 @@ export function boxesOf(bytes: Uint8Array): Box[] {
 export const boxIn = (boxes: readonly Box[], kind: string): Uint8Array | undefined =>
   boxes.find((box) => box.kind === kind)?.body;
 
-/** The items of a file's `meta` box; none where it has no such box. Throws a `RangeError` where a box ends too early. */
+/**
+ * The items of a file's `meta` box; none where it has no such box. Throws a `RangeError` where a box ends too early.
+ */
 export function readHeif(bytes: Uint8Array): Heif {
   const body = boxIn(boxesOf(bytes), "meta");
   const meta = body === undefined ? [] : boxesOf(body.subarray(4));

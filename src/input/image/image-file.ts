@@ -4,7 +4,9 @@ import { InputError } from "../../base/errors.js";
 /** A file larger than this is not read; no picture within `MAX_IMAGE_PIXELS` needs as much. */
 export const MAX_IMAGE_FILE_BYTES = 2 ** 30;
 
-/** The bytes of a file; `name` stands for its path in errors. Throws `InputError` that says what is wrong with the path. */
+/**
+ * The bytes of a file; `name` stands for its path in errors. Throws `InputError` that says what is wrong with the path.
+ */
 export async function readImageFile(path: string, name: string): Promise<Uint8Array> {
   try {
     return await readPlain(path, MAX_IMAGE_FILE_BYTES);

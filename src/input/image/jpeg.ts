@@ -20,11 +20,17 @@ const [APP1, START_OF_SCAN, JPEG_LS] = [0xe1, 0xda, 0xf7];
 /** Markers that lie among those of frames and begin none: Huffman tables, extensions, arithmetic conditioning. */
 const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 
-/** Frames of the processes that libjpeg reads: baseline, extended and progressive, by Huffman or arithmetic coding; and lossless ones. */
+/**
+ * Frames of the processes that libjpeg reads: baseline, extended and progressive, by Huffman or arithmetic coding; and
+ * lossless ones.
+ */
 const READ_PROCESSES = [0xc0, 0xc1, 0xc2, 0xc9, 0xca];
 const LOSSLESS = [0xc3, 0xcb];
 
-/** Whether nothing that counts follows a marker: restarts, start and end of an image, extensions that Pillow does not know. */
+/**
+ * Whether nothing that counts follows a marker: restarts, start and end of an image, extensions that Pillow does not
+ * know.
+ */
 const stands = (marker: number): boolean =>
   (marker >= 0xd0 && marker <= 0xd9) || (marker >= 0xf0 && marker <= 0xfd && marker !== JPEG_LS) || marker === 0xc8;
 

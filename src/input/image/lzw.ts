@@ -38,8 +38,8 @@ class CodeReader {
 }
 
 /**
- * Decodes the codes of LZW into `output` from its start, until it is full, the end code comes or the input is exhausted. Returns the
- * number of bytes written. Throws an `Error` for a code that cannot stand where it does.
+ * Decodes the codes of LZW into `output` from its start, until it is full, the end code comes or the input is
+ * exhausted. Returns the number of bytes written. Throws an `Error` for a code that cannot stand where it does.
  */
 export function decodeLzw(
   input: Uint8Array,

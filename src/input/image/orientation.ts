@@ -57,8 +57,8 @@ const startsWith = (bytes: Uint8Array, text: string): boolean =>
   bytes.length >= text.length && [...text].every((letter, i) => bytes[i] === letter.charCodeAt(0));
 
 /**
- * For each orientation, whether rows and columns change places, and whether the stored picture is then read from its right and from
- * its lower end. Source: Pillow, src/PIL/ImageOps.py, `exif_transpose`.
+ * For each orientation, whether rows and columns change places, and whether the stored picture is then read from its
+ * right and from its lower end. Source: Pillow, src/PIL/ImageOps.py, `exif_transpose`.
  */
 const TURNS: Readonly<Record<Orientation, { swapped: boolean; fromRight: boolean; fromBelow: boolean }>> = {
   2: { swapped: false, fromRight: true, fromBelow: false },

@@ -4,7 +4,10 @@ import { InputError } from "../../base/errors.js";
 import { fetchPicture } from "./fetch-picture.js";
 import { isBase64, MAX_IMAGE_FILE_BYTES, readImageFile } from "./image-file.js";
 
-/** A picture file: its path or address (`data:`, `file:`, `http:`, `https:`) as text or `URL`, a `Blob` or `File`, or its bytes. */
+/**
+ * A picture file: its path or address (`data:`, `file:`, `http:`, `https:`) as text or `URL`, a `Blob` or `File`, or
+ * its bytes.
+ */
 export type PictureFile = string | URL | Blob | ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
 
 /** How picture files are come by. */
@@ -20,8 +23,8 @@ const MAX_NAME = 200;
 export const isAddress = (text: string): boolean => /^(?:data|file|https?|blob):|^[a-z][a-z0-9+.-]+:\/\//i.test(text);
 
 /**
- * The bytes of a picture file, and the name that errors about it begin with: its path or address, or `label`. Throws `InputError` for
- * what is no picture file, and where it cannot be read.
+ * The bytes of a picture file, and the name that errors about it begin with: its path or address, or `label`. Throws
+ * `InputError` for what is no picture file, and where it cannot be read.
  */
 export async function readPictureFile(
   input: PictureFile,

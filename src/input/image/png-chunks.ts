@@ -42,8 +42,9 @@ const CHECKED = ["IHDR", "PLTE", "tRNS"];
 const NEEDED = [...CHECKED, "IDAT", "IEND"];
 
 /**
- * The same picture with nothing but what its pixels need, and with the check sums of its data made anew: Pillow looks neither at these nor at
- * chunks that it does not know. Null where another check sum is wrong, which Pillow refuses. Source: Pillow 13, PngImagePlugin.py, `ChunkStream`.
+ * The same picture with nothing but what its pixels need, and with the check sums of its data made anew: Pillow looks
+ * neither at these nor at chunks that it does not know. Null where another check sum is wrong, which Pillow refuses.
+ * Source: Pillow 13, PngImagePlugin.py, `ChunkStream`.
  */
 export function pixelsAlone(bytes: Uint8Array): Uint8Array | null {
   const needed = [...chunksOf(bytes)].filter(({ kind }) => NEEDED.includes(kind));

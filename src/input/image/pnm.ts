@@ -2,7 +2,9 @@ import type { Decoder } from "./decoder.js";
 import { inRoom } from "./in-room.js";
 import { greyToRgb, type RawImage } from "./raw-image.js";
 
-/** Portable bitmaps, greymaps, pixmaps (P1 to P6) and grey floats (Pf). Source: Pillow 13, src/PIL/PpmImagePlugin.py. */
+/**
+ * Portable bitmaps, greymaps, pixmaps (P1 to P6) and grey floats (Pf). Source: Pillow 13, src/PIL/PpmImagePlugin.py.
+ */
 export const pnm: Decoder = {
   frames: async () => 1,
   orientation: () => 1,
@@ -36,7 +38,10 @@ class PnmReader {
   private at = 0;
   constructor(private readonly bytes: Uint8Array) {}
 
-  /** The next word, and the one white space behind it. Throws an `Error` at the end, and for a longer one than any number. */
+  /**
+   * The next word, and the one white space behind it. Throws an `Error` at the end, and for a longer one than any
+   * number.
+   */
   token(): string {
     let word = "";
     while (this.at < this.bytes.length) {

@@ -6,7 +6,10 @@ export type RawImage = { data: Uint8Array; width: number; height: number };
 /** More pixels than this are taken for a decompression bomb. Source: Pillow, 2 x `MAX_IMAGE_PIXELS`, its own limit. */
 export const MAX_IMAGE_PIXELS = 178_956_970;
 
-/** Checks the size that a file claims, before memory is taken for it. Throws `UnsupportedPicture` beyond `MAX_IMAGE_PIXELS`. */
+/**
+ * Checks the size that a file claims, before memory is taken for it. Throws `UnsupportedPicture` beyond
+ * `MAX_IMAGE_PIXELS`.
+ */
 export function requireDecodable(width: number, height: number): void {
   if (width < 1 || height < 1) throw new Error(`it claims ${width} x ${height} pixels`);
   if (width * height <= MAX_IMAGE_PIXELS) return;
@@ -25,8 +28,8 @@ export function greyToRgb(grey: ArrayLike<number>, width: number, height: number
 }
 
 /**
- * red = clip(nk - c · nk / 255) with nk = 255 - k, and the same for green and blue; `samples` holds `channels` bytes a pixel.
- * Source: Pillow, src/libImaging/Convert.c, `cmyk2rgb`, with its rounding of the division.
+ * red = clip(nk - c · nk / 255) with nk = 255 - k, and the same for green and blue; `samples` holds `channels` bytes a
+ * pixel. Source: Pillow, src/libImaging/Convert.c, `cmyk2rgb`, with its rounding of the division.
  */
 export function cmykToRgb(samples: ArrayLike<number>, channels: number, width: number, height: number): RawImage {
   const data = new Uint8Array(width * height * 3);

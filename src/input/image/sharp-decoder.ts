@@ -6,8 +6,8 @@ import { cmykToRgb, greyToRgb, type RawImage } from "./raw-image.js";
 const OPTIONS = { autoOrient: false, ignoreIcc: true, failOn: "error", limitInputPixels: false } as const;
 
 /**
- * Decodes by libvips: alpha dropped, grey and palette expanded, colour profiles ignored, nothing turned. `clippedGrey`: 16-bit grey is
- * clipped to 255, as Pillow does without an alpha channel. Throws as a `Decoder` does.
+ * Decodes by libvips: alpha dropped, grey and palette expanded, colour profiles ignored, nothing turned. `clippedGrey`:
+ * 16-bit grey is clipped to 255, as Pillow does without an alpha channel. Throws as a `Decoder` does.
  */
 export async function decodeWithSharp(
   bytes: Uint8Array,

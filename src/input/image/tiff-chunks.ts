@@ -14,8 +14,8 @@ const PACKBITS = 32773;
 export const isUnpackable = (compression: number): boolean => [NONE, LZW, ...DEFLATE, PACKBITS].includes(compression);
 
 /**
- * The bytes of one strip or tile, decompressed: `length` of them. Throws `UnsupportedPicture` for another compression or predictor, and
- * an `Error` where there are too few.
+ * The bytes of one strip or tile, decompressed: `length` of them. Throws `UnsupportedPicture` for another compression
+ * or predictor, and an `Error` where there are too few.
  */
 export function readChunk(file: Uint8Array, layout: TiffLayout, index: number, length: number): Uint8Array {
   const { offsets, byteCounts, compression, reversedBits } = layout;

@@ -23,8 +23,8 @@ const SIZES: Readonly<Record<number, number>> = {
 };
 
 /**
- * Reads the directories of a TIFF or BigTIFF in either byte order, the first `limit` of them; a chain that bites its tail ends there.
- * Throws an `Error` where there is none.
+ * Reads the directories of a TIFF or BigTIFF in either byte order, the first `limit` of them; a chain that bites its
+ * tail ends there. Throws an `Error` where there is none.
  */
 export function readTiff(bytes: Uint8Array, limit: number = MAX_DIRECTORIES): Tiff {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -57,8 +57,9 @@ export function readTiff(bytes: Uint8Array, limit: number = MAX_DIRECTORIES): Ti
 }
 
 /**
- * The fields that can be read, the first of each tag. The first that lies beyond the end, or whose values do, ends them; one that would take the
- * values of all together over the size of the file is passed over. Source: Pillow 13, TiffImagePlugin.py, `ImageFileDirectory_v2.load`.
+ * The fields that can be read, the first of each tag. The first that lies beyond the end, or whose values do, ends
+ * them; one that would take the values of all together over the size of the file is passed over. Source: Pillow 13,
+ * TiffImagePlugin.py, `ImageFileDirectory_v2.load`.
  */
 function fieldsOf(
   view: DataView,

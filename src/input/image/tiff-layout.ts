@@ -74,7 +74,10 @@ export const compressionName = (compression: number): string =>
 export const photometricName = (photometric: number): string =>
   `${PHOTOMETRICS[photometric] ?? "an unknown"} photometric interpretation (${photometric})`;
 
-/** Reads the layout of one page. Throws `UnsupportedPicture` where samples differ, and an `Error` where tags are missing or cannot be. */
+/**
+ * Reads the layout of one page. Throws `UnsupportedPicture` where samples differ, and an `Error` where tags are missing
+ * or cannot be.
+ */
 export function layoutOf(page: Directory, { littleEndian }: Tiff): TiffLayout {
   const number = (tag: number, absent: number): number => page.numbers(tag)?.[0] ?? absent;
   const [width, height] = [number(256, 0), number(257, 0)];

@@ -8,8 +8,8 @@ export type Samples = Uint8Array | Uint16Array | Int8Array | Int16Array | Int32A
 type Reader = (view: DataView, row: number, i: number, little: boolean) => number;
 
 /**
- * All samples of a page that is not subsampled. Throws `UnsupportedPicture` for sizes of samples that are not read, and an `Error` where
- * strips or tiles are cut off.
+ * All samples of a page that is not subsampled. Throws `UnsupportedPicture` for sizes of samples that are not read, and
+ * an `Error` where strips or tiles are cut off.
  */
 export function readSamples(file: Uint8Array, layout: TiffLayout): Samples {
   const { width, height, samples, planar, chunk } = layout;
@@ -63,7 +63,10 @@ function readerFor({ bits, sampleFormat }: TiffLayout): Reader {
   return (view, row, i) => (view.getUint8(row + Math.floor(i / perByte)) >> (8 - bits * ((i % perByte) + 1))) & mask;
 }
 
-/** Bytes with the differences of the predictor added up. Source: TIFF 6.0, section 14; it belongs to LZW and deflate alone. */
+/**
+ * Bytes with the differences of the predictor added up. Source: TIFF 6.0, section 14; it belongs to LZW and deflate
+ * alone.
+ */
 function undone(bytes: Uint8Array, layout: TiffLayout, rowBytes: number): Uint8Array {
   const { predictor, compression, bits, samples, planar, littleEndian } = layout;
   if (predictor === 1 || compression === 1 || compression === 32773 || !isUnpackable(compression)) return bytes;

@@ -5,8 +5,8 @@ import { readSamples } from "./tiff-samples.js";
 import { libtiffYCbCr, pillowYCbCr } from "./ycbcr.js";
 
 /**
- * A page of YCbCr that is not JPEG inside. Chroma is repeated, as libtiff does it; what is stored plainly and whole is converted by Pillow's
- * own tables, everything else by the coefficients of the file. Throws as `readSamples` does.
+ * A page of YCbCr that is not JPEG inside. Chroma is repeated, as libtiff does it; what is stored plainly and whole is
+ * converted by Pillow's own tables, everything else by the coefficients of the file. Throws as `readSamples` does.
  */
 export function decodeYCbCr(file: Uint8Array, layout: TiffLayout): RawImage {
   const { width, height, compression, subsampling, planar } = layout;

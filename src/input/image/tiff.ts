@@ -75,7 +75,8 @@ function paletteToRgb(samples: Samples, { samples: apart, width, height, bits, c
   return { data, width, height };
 }
 
-// Colours that are multiplied with their alpha are divided by it. Source: Pillow, src/libImaging/Unpack.c, `unpackRGBa`.
+// Colours that are multiplied with their alpha are divided by it. Source: Pillow, src/libImaging/Unpack.c,
+// `unpackRGBa`.
 function rgbToRgb(samples: ArrayLike<number>, layout: TiffLayout): RawImage {
   const { samples: apart, extra, width, height, planar, compression } = layout;
   const data = new Uint8Array(width * height * 3);

@@ -18,8 +18,9 @@ export function pillowYCbCr(): YCbCrToRgb {
 }
 
 /**
- * The conversion by a TIFF's `luma` coefficients and reference levels `blackWhite` (black and white of Y, Cb, Cr), in libtiff's
- * arithmetic: fixed point of 16 bits, coefficients in float32. Source: libtiff 4.7, tif_color.c, `TIFFYCbCrToRGBInit`.
+ * The conversion by a TIFF's `luma` coefficients and reference levels `blackWhite` (black and white of Y, Cb, Cr), in
+ * libtiff's arithmetic: fixed point of 16 bits, coefficients in float32. Source: libtiff 4.7, tif_color.c,
+ * `TIFFYCbCrToRGBInit`.
  */
 export function libtiffYCbCr(luma: readonly number[], blackWhite: readonly number[]): YCbCrToRgb {
   const f = Math.fround;

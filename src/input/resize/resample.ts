@@ -24,8 +24,8 @@ function bicubic(distance: number): number {
 export type Taps = { first: Int32Array; count: Int32Array; values: Float64Array; taps: number };
 
 /**
- * Weights of one pass from `from` to `to` pixels, each row summing to 1. Shrinking widens the kernel by the scale, which is
- * what makes it an antialiasing filter. Source: Pillow, src/libImaging/Resample.c, `precompute_coeffs`.
+ * Weights of one pass from `from` to `to` pixels, each row summing to 1. Shrinking widens the kernel by the scale,
+ * which is what makes it an antialiasing filter. Source: Pillow, src/libImaging/Resample.c, `precompute_coeffs`.
  */
 export function tapsOf(from: number, to: number, kernel: Kernel): Taps {
   const scale = from / to;

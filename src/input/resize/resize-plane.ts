@@ -32,8 +32,9 @@ const BYTES: Arithmetic<Uint8Array> = {
 };
 
 /**
- * Squashes a plane of floats, equal to Pillow's `Image.resize` in mode F to the bit. Sizes are positive integers; the data is the
- * given one when nothing changes. Source: Pillow 13, src/libImaging/Resample.c, `ImagingResampleHorizontal_32bpc`.
+ * Squashes a plane of floats, equal to Pillow's `Image.resize` in mode F to the bit. Sizes are positive integers; the
+ * data is the given one when nothing changes. Source: Pillow 13, src/libImaging/Resample.c,
+ * `ImagingResampleHorizontal_32bpc`.
  */
 export const resizeFloats = (
   plane: Plane<Float32Array>,
@@ -76,8 +77,8 @@ function squash<Values extends Float32Array | Uint8Array>(
 }
 
 /**
- * One pass along lines of `from` pixels that lie `apart` in the data. `count` lines start `lines.apart` one behind the other, and
- * `lines.next` in what comes out; a pass that changes no size is left out.
+ * One pass along lines of `from` pixels that lie `apart` in the data. `count` lines start `lines.apart` one behind the
+ * other, and `lines.next` in what comes out; a pass that changes no size is left out.
  */
 function pass<Values extends Float32Array | Uint8Array>(
   input: Values,

@@ -7,8 +7,9 @@ const f = Math.fround;
 type Spans = { first: Int32Array; count: Int32Array; values: Float32Array; taps: number };
 
 /**
- * The triangle of TensorFlow's `ScaleAndTranslate` with antialiasing, in its float32 arithmetic: cutting to bytes shows the last bit.
- * Source: TensorFlow, core/kernels/image/scale_and_translate_op.cc, `ComputeSpansCore`; checked against TensorFlow 2.21.
+ * The triangle of TensorFlow's `ScaleAndTranslate` with antialiasing, in its float32 arithmetic: cutting to bytes shows
+ * the last bit. Source: TensorFlow, core/kernels/image/scale_and_translate_op.cc, `ComputeSpansCore`; checked against
+ * TensorFlow 2.21.
  */
 function spansOf(from: number, to: number): Spans {
   const step = f(1 / f(to / from));
@@ -38,8 +39,9 @@ function spansOf(from: number, to: number): Spans {
 const clamp = (at: number, size: number): number => Math.min(Math.max(at, 0), size - 1);
 
 /**
- * Bilinear with antialiasing, rows first, never rounded to whole numbers: `tf.image.resize(..., "bilinear", antialias=True)`, which big_vision's
- * notebook feeds to the model. Returns [height, width, 3], values 0..255. Sizes are positive integers.
+ * Bilinear with antialiasing, rows first, never rounded to whole numbers: `tf.image.resize(..., "bilinear",
+ * antialias=True)`, which big_vision's notebook feeds to the model. Returns [height, width, 3], values 0..255. Sizes
+ * are positive integers.
  */
 export function resizeBilinearAntialias(image: RawImage, width: number, height: number): Float32Array {
   const [down, across] = [spansOf(image.height, height), spansOf(image.width, width)];

@@ -49,9 +49,9 @@ function passColumns(input: Uint8Array, from: number, to: number, rowBytes: numb
 }
 
 /**
- * Squashes a picture to `width` x `height`, equal to Pillow's `Image.resize` to the byte: two passes, each rounded to bytes,
- * and a pass whose size does not change left out. Returns a new picture; its data is the given one when nothing changes.
- * Sizes are positive integers. Source: Pillow 13, src/libImaging/Resample.c.
+ * Squashes a picture to `width` x `height`, equal to Pillow's `Image.resize` to the byte: two passes, each rounded to
+ * bytes, and a pass whose size does not change left out. Returns a new picture; its data is the given one when nothing
+ * changes. Sizes are positive integers. Source: Pillow 13, src/libImaging/Resample.c.
  */
 export function resize(image: RawImage, width: number, height: number, filter: ResizeFilter): RawImage {
   const kernel = filter === "pillow-bicubic" ? BICUBIC : BILINEAR;

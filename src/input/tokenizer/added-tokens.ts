@@ -71,8 +71,8 @@ function* cut(index: Index, text: string, isText: (token: AddedToken) => boolean
 }
 
 /**
- * Finds added tokens in a text as the `tokenizers` library does: those that are not normalised in the text as typed, then
- * the others in the normalised stretches between. Source: tokenizers, src/tokenizer/added_vocabulary.rs.
+ * Finds added tokens in a text as the `tokenizers` library does: those that are not normalised in the text as typed,
+ * then the others in the normalised stretches between. Source: tokenizers, src/tokenizer/added_vocabulary.rs.
  */
 export class AddedTokenSplitter {
   private readonly raw: Index;
@@ -89,7 +89,10 @@ export class AddedTokenSplitter {
     );
   }
 
-  /** Stretches of normalised text, never empty, and the tokens between them, without those that `isText` leaves in the text. */
+  /**
+   * Stretches of normalised text, never empty, and the tokens between them, without those that `isText` leaves in the
+   * text.
+   */
   *split(text: string, isText: (token: AddedToken) => boolean): Generator<string | AddedToken> {
     for (const part of cut(this.raw, text, isText)) {
       if (typeof part === "string") yield* cut(this.normalised, normalise(part), isText);

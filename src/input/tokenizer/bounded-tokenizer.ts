@@ -8,9 +8,9 @@ const PIECE = 2 ** 15;
 const SHOWN = 40;
 
 /**
- * The tokenizer for a model of `positions` positions: `encode` also throws `InputError` for a text that cannot fit, before it is
- * tokenised whole. Such a text has more characters than so many of the longest tokens, or its beginning has twice as many tokens
- * as there are positions, so that a piece may be cut where a token would not end.
+ * The tokenizer for a model of `positions` positions: `encode` also throws `InputError` for a text that cannot fit,
+ * before it is tokenised whole. Such a text has more characters than so many of the longest tokens, or its beginning
+ * has twice as many tokens as there are positions, so that a piece may be cut where a token would not end.
  */
 export function boundedTokenizer(tokenizer: Tokenizer, positions: number): Tokenizer {
   let known: number | undefined; // a quarter of a million tokens are looked at only for a long text

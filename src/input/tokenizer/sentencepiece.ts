@@ -4,7 +4,10 @@ import { ConfigError } from "../../base/errors.js";
 /** What a piece is for. Source: sentencepiece_model.proto, `SentencePiece.Type`. */
 export const PieceType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
-/** One entry of a sentencepiece vocabulary; its place in the list is its id. `typeAt`: where the file says the type, or -1. */
+/**
+ * One entry of a sentencepiece vocabulary; its place in the list is its id. `typeAt`: where the file says the type, or
+ * -1.
+ */
 export type Piece = { piece: string; type: number; typeAt: number };
 
 /** What is read of a `tokenizer.model` beside the engine's own reading of it. */

@@ -15,8 +15,8 @@ export const encodingOf = (start: Uint8Array): TextEncoding =>
   MARKS.find(({ mark }) => mark.every((byte, i) => start[i] === byte))?.encoding ?? "utf-8";
 
 /**
- * A text file's bytes as text, without its byte order mark: UTF-16 where the mark says so, as Windows PowerShell writes it, else UTF-8.
- * Throws `InputError` that begins with `where` for bytes that are neither.
+ * A text file's bytes as text, without its byte order mark: UTF-16 where the mark says so, as Windows PowerShell writes
+ * it, else UTF-8. Throws `InputError` that begins with `where` for bytes that are neither.
  */
 export function decodeText(bytes: Uint8Array, where: string): string {
   const encoding = encodingOf(bytes);
@@ -43,8 +43,8 @@ const notText = (where: string, encoding: TextEncoding): InputError =>
 type Decoder = InstanceType<typeof TextDecoder>;
 
 /**
- * Blocks of a text file as blocks of UTF-8: as they are, unchecked, unless its byte order mark says that it is UTF-16, which is converted. Throws
- * `InputError` that begins with `where` for UTF-16 that is none.
+ * Blocks of a text file as blocks of UTF-8: as they are, unchecked, unless its byte order mark says that it is UTF-16,
+ * which is converted. Throws `InputError` that begins with `where` for UTF-16 that is none.
  */
 export async function* inUtf8(blocks: AsyncIterable<Buffer>, where: string): AsyncGenerator<Buffer, void, void> {
   let decoder: Decoder | null = null;

@@ -105,7 +105,10 @@ function checkId(where: string, token: string, id: unknown): asserts id is numbe
   }
 }
 
-/** Throws for a pattern that is a regular expression: Gemma's are plain text, and some expressions take for ever on some texts. */
+/**
+ * Throws for a pattern that is a regular expression: Gemma's are plain text, and some expressions take for ever on some
+ * texts.
+ */
 function refuseExpressions(value: unknown, where: string): void {
   if (typeof value !== "object" || value === null) return;
   for (const [key, inner] of Object.entries(value)) {
@@ -162,8 +165,8 @@ const ROLES = ["bos", "eos", "pad", "unk", "mask", "image"] as const;
 type Role = (typeof ROLES)[number];
 
 /**
- * Every added token of a folder by content, and the names of the tokens with a role. Names that no file gives are Gemma's;
- * a null takes a role away. Throws `ConfigError` when a file is not an object.
+ * Every added token of a folder by content, and the names of the tokens with a role. Names that no file gives are
+ * Gemma's; a null takes a role away. Throws `ConfigError` when a file is not an object.
  */
 export async function readTokenizerFiles(
   folder: TokenizerFolder,

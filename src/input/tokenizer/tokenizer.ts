@@ -13,8 +13,9 @@ import {
 export type { TokenizerFolder } from "./tokenizer-files.js";
 
 /**
- * What becomes of tokens whose names are typed into a text. "ids": they become their ids, as in transformers. "text": special ones are spelled out
- * like any text, locations and segments become their ids. "plain": those are spelled out too.
+ * What becomes of tokens whose names are typed into a text. "ids": they become their ids, as in transformers. "text":
+ * special ones are spelled out like any text, locations and segments become their ids. "plain": those are spelled out
+ * too.
  */
 export type SpecialTokens = "ids" | "text" | "plain";
 
@@ -23,7 +24,9 @@ export const SPECIAL_TOKENS: readonly SpecialTokens[] = ["ids", "text", "plain"]
 
 /** What `loadTokenizer` may be told. */
 export type TokenizerOptions = {
-  /** Tokens and ids that the folder may not list, such as `{ "<image>": 257152 }` from config.json; they are special. */
+  /**
+   * Tokens and ids that the folder may not list, such as `{ "<image>": 257152 }` from config.json; they are special.
+   */
   addedTokens?: Readonly<Record<string, number>> | undefined;
   /** How `encode` treats special tokens in a text unless a call says otherwise. Default "ids". */
   specialTokens?: SpecialTokens | undefined;
@@ -42,7 +45,10 @@ export interface Tokenizer {
   readonly imageTokenId: number | undefined;
   /** What `encode` does with special tokens when the call does not say. */
   readonly specialTokens: SpecialTokens;
-  /** Ids of a text; nothing is put before or after it. Lone surrogates count as U+FFFD. Throws `InputError` for what is no text. */
+  /**
+   * Ids of a text; nothing is put before or after it. Lone surrogates count as U+FFFD. Throws `InputError` for what is
+   * no text.
+   */
   encode(text: string, options?: { specialTokens?: SpecialTokens | undefined }): number[];
   /** Text of ids. Ids of no token vanish; bytes that are no UTF-8 become one U+FFFD each, with their whole run. */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean | undefined }): string;
@@ -61,9 +67,9 @@ export interface StreamDecoder {
 }
 
 /**
- * Reads the tokenizer of a model folder: `tokenizer.model` through sentencepiece, else `tokenizer.json`. Added tokens come
- * from tokenizer_config.json, tokenizer.json, added_tokens.json and special_tokens_map.json, else from the model's own
- * user-defined and control pieces. Throws `ConfigError` when neither file is there or one cannot be used.
+ * Reads the tokenizer of a model folder: `tokenizer.model` through sentencepiece, else `tokenizer.json`. Added tokens
+ * come from tokenizer_config.json, tokenizer.json, added_tokens.json and special_tokens_map.json, else from the model's
+ * own user-defined and control pieces. Throws `ConfigError` when neither file is there or one cannot be used.
  */
 export async function loadTokenizer(folder: TokenizerFolder, options: TokenizerOptions = {}): Promise<Tokenizer> {
   const { addedTokens = {}, specialTokens = "ids" } = checkOptions("loadTokenizer", options, LOADING);
@@ -181,7 +187,10 @@ function byteOf(token: string): number | undefined {
   return /^<0x[0-9A-Fa-f]{2}>$/.test(token) ? Number.parseInt(token.slice(3, 5), 16) : undefined;
 }
 
-/** A run of bytes as text: all of it when it is UTF-8, else one U+FFFD a byte. Source: tokenizers, decoders/byte_fallback.rs. */
+/**
+ * A run of bytes as text: all of it when it is UTF-8, else one U+FFFD a byte. Source: tokenizers,
+ * decoders/byte_fallback.rs.
+ */
 function textOfBytes(bytes: readonly number[]): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes));
@@ -208,7 +217,9 @@ function streamOf(tokenizer: Pick<Tokenizer, "idToToken" | "isSpecial">, skipSpe
   return { push, end };
 }
 
-/** Ids beyond the table decode to nothing, as in tokenizers; text and what is no whole number would do so in silence. */
+/**
+ * Ids beyond the table decode to nothing, as in tokenizers; text and what is no whole number would do so in silence.
+ */
 function requireTokenIds(ids: readonly number[]): void {
   const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
   if (!isList) throw new InputError(`decode: expected a list of token ids, received ${described(ids)}`);
@@ -217,8 +228,8 @@ function requireTokenIds(ids: readonly number[]): void {
 }
 
 /**
- * Decodes ids as they are generated; all texts joined equal `tokenizer.decode(ids, { skipSpecialTokens: true })`. A run of
- * byte tokens is held back until it ends, because its last byte may still make all of it invalid.
+ * Decodes ids as they are generated; all texts joined equal `tokenizer.decode(ids, { skipSpecialTokens: true })`. A run
+ * of byte tokens is held back until it ends, because its last byte may still make all of it invalid.
  */
 export function createStreamDecoder(
   tokenizer: Tokenizer,

@@ -1,11 +1,13 @@
 /**
  * Rows of attention: `values` is [queries, layers, heads, keys], `queries` the position of each query in the sequence.
- * @typedef {{ queries: readonly number[], layers: number, heads: number, keys: number, values: Float32Array }} AttentionRows
+ * @typedef {{ queries: readonly number[], layers: number, heads: number, keys: number, values: Float32Array }}
+ * AttentionRows
  */
 
 /**
  * The attention that one segment received; the masses of all segments of one row sum to 1.
- * @typedef {{ name: import("../../model/segments.js").SegmentName, start: number, end: number, mass: number }} SegmentMass
+ * @typedef {{ name: import("../../model/segments.js").SegmentName, start: number, end: number, mass: number }}
+ * SegmentMass
  */
 
 /**

@@ -8,7 +8,8 @@ const EDGE = 16;
 const SIDE = 640;
 
 /**
- * Connects the buttons that carry something away: the view as PNG, the state as JSON, a hook's name, a knock-out as JSON.
+ * Connects the buttons that carry something away: the view as PNG, the state as JSON, a hook's name, a knock-out as
+ * JSON.
  * @param {import("./report-model.js").Model} model
  * @param {import("./state.js").Store} store
  * @param {Uint8Array} colours

@@ -11,8 +11,8 @@ import { fresh } from "./canvas.js";
  */
 
 /**
- * Makes a canvas of cells usable by pointer and keys: `move` hears the cell under the pointer or the keys' cursor (or null),
- * `choose` the cell that was clicked or entered, and the cell where a drag, or a choice with Shift, began.
+ * Makes a canvas of cells usable by pointer and keys: `move` hears the cell under the pointer or the keys' cursor (or
+ * null), `choose` the cell that was clicked or entered, and the cell where a drag, or a choice with Shift, began.
  * @param {HTMLCanvasElement} canvas
  * @param {{ move: (cell: Cell | null) => void, choose: (cell: Cell, from: Cell) => void }} hears
  */

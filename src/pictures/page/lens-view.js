@@ -10,8 +10,8 @@ const LENS_CELL = { width: 92, height: 22 };
 const PROBABILITY = { low: 0, high: 1, kind: "linear", colours: "sequential" };
 
 /**
- * The logit lens: layers down, positions across, the likeliest token in a cell; the five likeliest and the lines of entropy,
- * rank and divergence of the cell that is pointed at or chosen.
+ * The logit lens: layers down, positions across, the likeliest token in a cell; the five likeliest and the lines of
+ * entropy, rank and divergence of the cell that is pointed at or chosen.
  * @param {import("./report-model.js").Model} model
  * @param {import("./state.js").Store} store
  * @param {Uint8Array} colours

@@ -6,7 +6,8 @@ import { numberText } from "./text.js";
 const AXIS = { left: 44, top: 36 };
 
 /**
- * Layers down, heads across, the mass from the query to the chosen segment in a cell; the last row and column are means.
+ * Layers down, heads across, the mass from the query to the chosen segment in a cell; the last row and column are
+ * means.
  * @param {import("./report-model.js").Model} model
  * @param {import("./state.js").Store} store
  * @param {Uint8Array} colours

@@ -3,7 +3,8 @@ import { queryLabel } from "./report-model.js";
 import { numberText, visibleText } from "./text.js";
 
 /**
- * The tokens of the text as buttons, in reading order. A token without a row of attention is shown, and cannot be chosen.
+ * The tokens of the text as buttons, in reading order. A token without a row of attention is shown, and cannot be
+ * chosen.
  * @param {import("./report-model.js").Model} model
  * @param {import("./state.js").Store} store
  */

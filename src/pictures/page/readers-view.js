@@ -7,7 +7,8 @@ const LINE = 22;
 const LABEL = 150;
 
 /**
- * Who attends to the chosen patches: a bar for every query of the text, and one for the mean of the image's own queries.
+ * Who attends to the chosen patches: a bar for every query of the text, and one for the mean of the image's own
+ * queries.
  * @param {import("./report-model.js").Model} model
  * @param {import("./state.js").Store} store
  * @param {Uint8Array} colours

@@ -3,13 +3,11 @@ import { normalisationWords, normalise } from "./scale.js";
 import { visibleText } from "./text.js";
 
 /**
- * What the reader has chosen. `query` counts the report's queries; layer or head null is the mean over all; `box` holds the
- * first and last row and column of some patches.
- * @typedef {{
- *   query: number, layer: number | null, head: number | null, segment: string, picture: number, box: Box | null,
- *   normalisation: import("./scale.js").Normalisation, opacity: number, undoSquash: boolean, leaveOut: boolean,
- *   lens: { layer: number, position: number } | null,
- * }} State
+ * What the reader has chosen. `query` counts the report's queries; layer or head null is the mean over all; `box` holds
+ * the first and last row and column of some patches.
+ * @typedef {{ query: number, layer: number | null, head: number | null, segment: string, picture: number, box: Box |
+ * null, normalisation: import("./scale.js").Normalisation, opacity: number, undoSquash: boolean, leaveOut: boolean,
+ * lens: { layer: number, position: number } | null, }} State
  */
 
 /** @typedef {{ top: number, left: number, bottom: number, right: number }} Box both ends belong to it */
@@ -88,10 +86,12 @@ export function patchesOf({ imagePositions, patches }, row, picture) {
 }
 
 /**
- * The maps of the same kind as the shown one: of every layer and head, of the mean over heads of every layer, and so on.
+ * The maps of the same kind as the shown one: of every layer and head, of the mean over heads of every layer, and so
+ * on.
  * @param {Model} model
  * @param {State} state
- * @returns {{ values: Float64Array, shown: Float64Array, scale: import("./scale.js").Scale, words: string, mass: number }}
+ * @returns {{ values: Float64Array, shown: Float64Array, scale: import("./scale.js").Scale, words: string, mass: number
+ * }}
  */
 export function shownMap(model, state) {
   const { query, layer, head, picture, normalisation } = state;
@@ -125,7 +125,8 @@ function scaledMaps(model, { query, layer, head, picture, normalisation, leaveOu
 }
 
 /**
- * The mass on the segments of a name: for each query, layers + 1 rows of heads + 1 cells. The last row and column are means.
+ * The mass on the segments of a name: for each query, layers + 1 rows of heads + 1 cells. The last row and column are
+ * means.
  * @param {Model} model
  * @param {string} segment
  * @returns {{ values: Float64Array, high: number }}
@@ -231,8 +232,8 @@ export function hookName({ layer }) {
 }
 
 /**
- * The edit that closes the shown way in the pass that computed it: from the chosen patches, or else the chosen segment, to the
- * query. `edits` and `--edits` read it. Null where the query sees none of these keys.
+ * The edit that closes the shown way in the pass that computed it: from the chosen patches, or else the chosen segment,
+ * to the query. `edits` and `--edits` read it. Null where the query sees none of these keys.
  * @param {Model} model
  * @param {State} state
  */

@@ -1,8 +1,9 @@
 import { numberText } from "./text.js";
 
 /**
- * How values become brightness. "raw": as they are, one scale for all maps. "renormalised": each map divided by its sum over
- * the image, one scale. "min-max": each map from its own smallest to its own largest. "log": logarithmic, one scale.
+ * How values become brightness. "raw": as they are, one scale for all maps. "renormalised": each map divided by its sum
+ * over the image, one scale. "min-max": each map from its own smallest to its own largest. "log": logarithmic, one
+ * scale.
  * @typedef {"raw" | "renormalised" | "min-max" | "log"} Normalisation
  */
 
@@ -27,8 +28,8 @@ export const NORMALISATIONS = ["raw", "renormalised", "min-max", "log"];
 
 /**
  * The values, scales and words for some maps. NaN marks a cell that is left out: it has no colour and counts nowhere.
- * Maps with a negative value get a diverging scale around 0 ("raw" and "min-max" only). `high` replaces the largest value
- * as the end of a shared scale, so that pictures drawn apart can be compared.
+ * Maps with a negative value get a diverging scale around 0 ("raw" and "min-max" only). `high` replaces the largest
+ * value as the end of a shared scale, so that pictures drawn apart can be compared.
  * @param {readonly ArrayLike<number>[]} maps
  * @param {Normalisation} how
  * @param {number} [high]

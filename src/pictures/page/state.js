@@ -16,7 +16,10 @@ export function createStore(initial, changed) {
   };
 }
 
-/** @typedef {{ get: () => import("./report-model.js").State, set: (change: Partial<import("./report-model.js").State>) => void }} Store */
+/**
+ * @typedef {{ get: () => import("./report-model.js").State, set: (change: Partial<import("./report-model.js").State>)
+ * => void }} Store
+ */
 
 /**
  * The state that an address holds after its `#`, over another; what does not fit the report is left aside.

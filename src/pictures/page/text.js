@@ -1,6 +1,6 @@
 /**
- * The text with what cannot be seen, or would reorder its neighbours, spelt out: a newline as ↵, a tab as ⇥, other controls,
- * direction marks, lone surrogates and line separators as \u and four digits.
+ * The text with what cannot be seen, or would reorder its neighbours, spelt out: a newline as ↵, a tab as ⇥, other
+ * controls, direction marks, lone surrogates and line separators as \u and four digits.
  * @param {string} text
  */
 export function visibleText(text) {

@@ -20,7 +20,10 @@ type Fields = Record<string, unknown>;
 const own = (of: unknown, name: string): unknown =>
   typeof of === "object" && of !== null && Object.hasOwn(of, name) ? (of as Fields)[name] : undefined;
 
-/** What a field may be where it is left out, apart from the file's own value. Source: transformers 5.18, configuration_*.py. */
+/**
+ * What a field may be where it is left out, apart from the file's own value. Source: transformers 5.18,
+ * configuration_*.py.
+ */
 const TEXT: Record<string, readonly [name: string, ...defaults: unknown[]]> = {
   vocabSize: ["vocab_size", 256000],
   hiddenSize: ["hidden_size", 3072, 2304],

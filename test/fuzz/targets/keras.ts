@@ -27,7 +27,10 @@ const SHARD = read("tiny-pg2-sharded", "model_00002.weights.h5");
 
 type Place = { start: number; end: number };
 
-/** Where a whole file of Keras says that values are: each array's address and size, as they are written. Source: HDF5 File Format Specification 4.0, IV.A.2.i. */
+/**
+ * Where a whole file of Keras says that values are: each array's address and size, as they are written. Source: HDF5
+ * File Format Specification 4.0, IV.A.2.i.
+ */
 function placesIn(file: Uint8Array): Place[] {
   const bytes = Buffer.from(file.buffer, file.byteOffset, file.length);
   const places: Place[] = [];
@@ -57,7 +60,10 @@ function describing(number: number): number {
   return 0;
 }
 
-/** Every array's bytes are somewhere in the file, one after another, or were never written: nothing of the library's memory. */
+/**
+ * Every array's bytes are somewhere in the file, one after another, or were never written: nothing of the library's
+ * memory.
+ */
 async function requireInFile({ arrays }: H5File, file: Uint8Array): Promise<boolean> {
   const bytes = Buffer.from(file.buffer, file.byteOffset, file.length);
   let all = true;
@@ -85,7 +91,10 @@ async function requireInFile({ arrays }: H5File, file: Uint8Array): Promise<bool
 /** What is done in place of edits that change a file's length, for that alone has it refused. */
 const OF_ONE_LENGTH: Readonly<Record<string, ByteEdit["op"]>> = { cut: "word", delete: "long", insert: "set" };
 
-/** HDF5 files with wrong bytes, most of them in what describes the values. Few: the library takes ten milliseconds for each. */
+/**
+ * HDF5 files with wrong bytes, most of them in what describes the values. Few: the library takes ten milliseconds for
+ * each.
+ */
 export const h5Files = target({
   name: "Keras weights",
   share: 4,
@@ -198,7 +207,10 @@ async function requireAsWritten({ entries }: WeightFiles, { metadata, weight_map
 
 const PRESETS = ["tiny-pg1-task", "tiny-pg2-sharded"].map((name) => json(name, "config.json"));
 
-/** Fields of a preset by ours, and what each is where it is left out. Source: keras-hub 0.32, models/pali_gemma/pali_gemma_backbone.py. */
+/**
+ * Fields of a preset by ours, and what each is where it is left out. Source: keras-hub 0.32,
+ * models/pali_gemma/pali_gemma_backbone.py.
+ */
 const TEXT: Readonly<Record<string, string>> = {
   vocabSize: "vocabulary_size",
   hiddenSize: "hidden_dim",

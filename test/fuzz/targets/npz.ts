@@ -30,7 +30,10 @@ function simpleCrc(bytes: Uint8Array): number {
 
 type Simple = { dtype: string; shape: number[]; values: number[][] };
 
-/** A second, simple reader of a .npy file, for what the first has accepted: the bytes of each value, in C order, lowest first. */
+/**
+ * A second, simple reader of a .npy file, for what the first has accepted: the bytes of each value, in C order, lowest
+ * first.
+ */
 function simpleNpy(file: Uint8Array): Simple {
   const version = file[6];
   const from = version === 1 ? 10 : 12;
@@ -111,7 +114,9 @@ function requireSame(read: { dtype: string; shape: readonly number[]; data: Uint
   assert.deepEqual([...read.data], simple.values.flat());
 }
 
-/** A zip archive of these members, all deflated, as Python's zipfile lays it out; with `wide`, sizes in zip64 fields. */
+/**
+ * A zip archive of these members, all deflated, as Python's zipfile lays it out; with `wide`, sizes in zip64 fields.
+ */
 function deflated(members: Record<string, Uint8Array>, wide: boolean): Uint8Array {
   const [locals, entries]: [Uint8Array[], Uint8Array[]] = [[], []];
   let at = 0;

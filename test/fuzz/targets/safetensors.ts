@@ -24,7 +24,10 @@ import {
   utf8,
 } from "../mutations.js";
 
-/** Bits of each type, from the format's own list and not from the code under test. Source: safetensors `tensor.rs`, `Dtype::bitsize`. */
+/**
+ * Bits of each type, from the format's own list and not from the code under test. Source: safetensors `tensor.rs`,
+ * `Dtype::bitsize`.
+ */
 const BITS: Record<string, number> = {
   ...{ BOOL: 8, U8: 8, I8: 8, F8_E4M3: 8, F8_E5M2: 8, I16: 16, U16: 16, F16: 16, BF16: 16 },
   ...{ I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64 },

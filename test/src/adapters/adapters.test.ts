@@ -108,7 +108,8 @@ onEachBackend("adapters of a network", () => {
     const tables = counts().tensors;
     const other = await logitsWith("embedding", ({ tensors }) => {
       const { data } = tensors.get(key)!;
-      new DataView(data.buffer, data.byteOffset).setFloat32(4 * (32 * 299 + 5), 1000, true); // of the picture's placeholder
+      // of the picture's placeholder
+      new DataView(data.buffer, data.byteOffset).setFloat32(4 * (32 * 299 + 5), 1000, true);
     });
     assert.ok(distance(other, usual) > 1, "the head has it");
     assert.equal(counts().tensors, tables);
@@ -432,7 +433,8 @@ onEachBackend("adapters on weights of 16, 8 and 4 bit", (backend) => {
       if (/16$/.test(model)) assert.equal(network.dtype !== "float32", backend === "tensorflow");
       try {
         for (const name of ["lists", "dora", "embedding", "saved-tied", "head-dora"]) {
-          // The base's table in the file is that of the model which is not rounded; PEFT would take it in place of ours.
+          // The base's table in the file is that of the model which is not rounded; PEFT would take it in place of
+          // ours.
           const withoutTable = ({ tensors }: AdapterFiles) => {
             for (const key of [...tensors.keys()]) if (key.endsWith("base_layer.weight")) tensors.delete(key);
           };

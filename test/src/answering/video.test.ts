@@ -10,7 +10,10 @@ import { countFrames, decodeImage } from "../../../src/input/image/decode.js";
 import { frameIndices, videoFrames } from "../../../src/answering/video.js";
 
 const [W, H] = [12, 10];
-/** Frame i is one grey of 40 · i, but for its left column, which is that of frame 0: frames may be stored as differences. */
+/**
+ * Frame i is one grey of 40 · i, but for its left column, which is that of frame 0: frames may be stored as
+ * differences.
+ */
 const frame = (i: number) =>
   Uint8Array.from({ length: W * H * 3 }, (_, at) => (Math.floor(at / 3) % W === 0 ? 200 : 40 * i));
 

@@ -41,7 +41,8 @@ describe("types of weights", () => {
       }).timeout(120_000);
     }
 
-    // TensorFlow's own products of bfloat16 round each result, and on some processors sums on the way: the best token was the same at 96.7 % on one.
+    // TensorFlow's own products of bfloat16 round each result, and on some processors sums on the way: the best token
+    // was the same at 96.7 % on one.
     for (const [kernels, limit, same] of [
       ["stock", 1e-5, 0.99],
       ["gpu", 1e-3, 0.95],

@@ -92,7 +92,10 @@ describe("outputs of commands are whole or absent", () => {
   });
 
   describe("convert", () => {
-    /** The demo checkpoint behind an address; of the weights comes all but the end, and `stalled` tells when it waits there. */
+    /**
+     * The demo checkpoint behind an address; of the weights comes all but the end, and `stalled` tells when it waits
+     * there.
+     */
     async function stallingHub(): Promise<{ address: string; stalled: Promise<void>; server: Server }> {
       let tell = (): void => {};
       const stalled = new Promise<void>((resolve) => (tell = resolve));

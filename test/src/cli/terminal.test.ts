@@ -20,7 +20,10 @@ function screen(isTTY: boolean) {
   return { written, stream: stream as unknown as NodeJS.WriteStream };
 }
 
-/** Runs a command with a terminal in place of its streams, and gives what the terminal got; null where no `script` makes one. */
+/**
+ * Runs a command with a terminal in place of its streams, and gives what the terminal got; null where no `script` makes
+ * one.
+ */
 async function onTerminal(command: string): Promise<string | null> {
   const { stdout } = await run("script", ["--version"]).catch(() => ({ stdout: "" }));
   if (!stdout.includes("util-linux")) return null;

@@ -28,7 +28,10 @@ onEachBackend("tokens that the model chooses", (backend) => {
   });
   after(() => model.dispose());
 
-  /** The whole sequence in one pass without a cache: what stands at generated places is a row of the table, whatever its name. */
+  /**
+   * The whole sequence in one pass without a cache: what stands at generated places is a row of the table, whatever its
+   * name.
+   */
   const greedyWithout = async (start: readonly number[], count: number): Promise<number[]> => {
     const { rows, words } = await parts();
     const generated = [...start];

@@ -15,7 +15,8 @@ onEachBackend(longOnCpu("decoding by text on the demo checkpoint"), (backend) =>
   let model: PaliGemma;
   before(async () => {
     model = await PaliGemma.load(undefined, { backend });
-    await model.generate({ image, prompt: "ocr" }, { maxNewTokens: 1 }); // some backends make tables at their first pass
+    // some backends make tables at their first pass
+    await model.generate({ image, prompt: "ocr" }, { maxNewTokens: 1 });
   });
   after(() => model.dispose());
   const caption = { image, prompt: "caption en" };

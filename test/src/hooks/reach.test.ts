@@ -356,7 +356,8 @@ onEachBackend("what a callback returns", (backend) => {
         await assert.rejects(model.generate(question, { edits: [[hook, callback]], maxNewTokens: 2 }), isNamed);
         const tap: Tap = (name, value) => (name === hook ? (returns(value) as tf.Tensor) : value);
         await assert.rejects(model.forward(question, { tap }), isNamed);
-        await new Promise((resolve) => setImmediate(resolve)); // a rejection that nobody handles would end the process here
+        // a rejection that nobody handles would end the process here
+        await new Promise((resolve) => setImmediate(resolve));
         assert.deepEqual(counts(), before);
       });
     }

@@ -4,7 +4,8 @@ import { compareLogits } from "../../../src/inspection/compare-logits.js";
 
 describe("comparison of logits", () => {
   it("is KL(reference ‖ ours) in nats of each row, and the part of the rows with the same best token", () => {
-    // Rows of probabilities 1/2, 1/4, 1/4 against 1/4, 1/4, 1/2, each with a constant of its own that means nothing; then equal ones.
+    // Rows of probabilities 1/2, 1/4, 1/4 against 1/4, 1/4, 1/2, each with a constant of its own that means nothing;
+    // then equal ones.
     const [half, quarter] = [Math.log(2), Math.log(1)];
     const reference = [half, quarter, quarter, 7, 5, 6];
     const ours = [quarter + 3, quarter + 3, half + 3, 17, 15, 16];

@@ -244,7 +244,8 @@ onEachBackend("methods of inspection", (backend) => {
           const metric = logitDifference(63, 7);
           const last = model.config.text.numHiddenLayers - 1;
           const hook = `language.blocks.${last}.hook_mlp_out`;
-          const output = "language.unembed.hook_out"; // of which this metric is a linear function: to first order is exactly
+          // of which this metric is a linear function: to first order is exactly
+          const output = "language.unembed.hook_out";
           const exact = await attributionPatching(
             model,
             { clean: inputs, corrupted: other },

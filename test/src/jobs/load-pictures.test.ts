@@ -8,8 +8,8 @@ import type { ProcessedPicture, Processor } from "../../../src/input/processor.j
 const line = (number: number, ...images: string[]): AskedLine => ({ id: String(number), number, prompt: "p", images });
 
 /**
- * A processor that gives every file the same picture, and remembers what was read, and how much of it at a time. It gives none
- * before as many as `together` are asked for.
+ * A processor that gives every file the same picture, and remembers what was read, and how much of it at a time. It
+ * gives none before as many as `together` are asked for.
  */
 function reader(picture: Partial<ProcessedPicture> = {}, together = 1) {
   const read: string[] = [];

@@ -15,7 +15,9 @@ import { inTemporaryFolder } from "../../support/temporary.js";
 import { tinyFolder } from "../../support/tiny.js";
 
 type Json = Record<string, unknown>;
-/** What a folder says: its generation_config.json (null: none), and what is added to config.json and to its text_config. */
+/**
+ * What a folder says: its generation_config.json (null: none), and what is added to config.json and to its text_config.
+ */
 type Said = { file: Json | null; config?: Json; text?: Json };
 type Case = Said & { model: string; case: string; call: Json; tokens: number[] };
 

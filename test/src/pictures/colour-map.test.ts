@@ -4,7 +4,9 @@ import { colourAt, colourTable, hexOf, inkOn, luminance, type Rgb } from "../../
 
 const fractions = Array.from({ length: 256 }, (_, i) => i / 255);
 
-/** What an eye without red (protan) or green (deutan) cones sees. Source: Machado, Oliveira, Fernandes 2009, severity 1. */
+/**
+ * What an eye without red (protan) or green (deutan) cones sees. Source: Machado, Oliveira, Fernandes 2009, severity 1.
+ */
 const DEFICIENCIES = {
   protan: [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
   deutan: [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],

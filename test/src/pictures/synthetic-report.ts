@@ -30,8 +30,9 @@ function randomNumbers(seed: number): () => number {
 }
 
 /**
- * A run that no model made: every query of the text and the first picture row, weights that sum to 1, a lens and an edit.
- * In layer 1 and head 1 the query that chose the first token looks at the last patch, with more than half of its weight.
+ * A run that no model made: every query of the text and the first picture row, weights that sum to 1, a lens and an
+ * edit. In layer 1 and head 1 the query that chose the first token looks at the last patch, with more than half of its
+ * weight.
  */
 export async function syntheticReport(changes: Partial<SyntheticSizes> = {}): Promise<ReportData> {
   const { grid, layers, heads, prompt, answer, side } = { ...SIZES, ...changes };

@@ -273,7 +273,8 @@ describe("native setup", () => {
     });
 
     it("a run goes through the steps once, a second one finds them done, and a failure starts over where it was", async function () {
-      if (!linuxX64) this.skip(); // elsewhere setup only takes the package's own download: there are no steps to go through
+      // elsewhere setup only takes the package's own download: there are no steps to go through
+      if (!linuxX64) this.skip();
       const machine = fakeMachine(folder);
       machine.failBuild = true;
       await assert.rejects(machine.setup(), /building the addon failed[^]*no luck/);

@@ -30,7 +30,8 @@ function tiff(tags: Record<number, number>, data: Uint8Array): Buffer {
 describe("a small picture file that asks for much", () => {
   it("has its directories counted without a look at the fields that all of them claim", async () => {
     const directories = 60_000;
-    // Each directory begins four bytes behind the last, and claims 65535 fields; where the next one lies stands behind these.
+    // Each directory begins four bytes behind the last, and claims 65535 fields; where the next one lies stands behind
+    // these.
     const file = Buffer.alloc(8 + 4 * directories + 2 + 12 * 65_535 + 4, 0xff);
     file.write("II*\0", "latin1");
     file.writeUInt32LE(8, 4);

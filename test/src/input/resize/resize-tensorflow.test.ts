@@ -83,7 +83,10 @@ withKernels("TensorFlow's own kernel", () => {
   });
 });
 
-/** What `tf.image.resize(image, size, "bilinear", antialias=True)` runs. Source: TensorFlow, python/ops/image_ops_impl.py. */
+/**
+ * What `tf.image.resize(image, size, "bilinear", antialias=True)` runs. Source: TensorFlow,
+ * python/ops/image_ops_impl.py.
+ */
 function scaleAndTranslate({ data, width, height }: RawImage, toWidth: number, toHeight: number): Float32Array {
   type Native = {
     binding: Record<"TF_ATTR_TYPE" | "TF_ATTR_STRING" | "TF_ATTR_BOOL" | "TF_FLOAT", number>;
