@@ -27,7 +27,9 @@ export class GatedMLP extends CheckpointLayer {
   private readonly upProj: Linear;
   private readonly downProj: Linear;
 
-  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean }) {
+  constructor(
+    args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean | undefined },
+  ) {
     const { hiddenSize, intermediateSize, coarseProducts = false, ...rest } = args;
     super(rest);
     this.hiddenSize = hiddenSize;

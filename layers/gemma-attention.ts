@@ -90,7 +90,7 @@ export class GemmaAttention extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), config: { ...this.config } };
+    return { ...super.getConfig(), config: { ...this.config } as tf.serialization.ConfigDict };
   }
 }
 tf.serialization.registerClass(GemmaAttention);

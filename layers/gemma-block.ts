@@ -98,7 +98,7 @@ export class GemmaBlock extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), config: { ...this.config } };
+    return { ...super.getConfig(), config: { ...this.config } as tf.serialization.ConfigDict };
   }
 }
 tf.serialization.registerClass(GemmaBlock);

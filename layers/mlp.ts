@@ -18,7 +18,9 @@ export class MLP extends CheckpointLayer {
   private readonly fc1: Linear;
   private readonly fc2: Linear;
 
-  constructor(args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean }) {
+  constructor(
+    args: CheckpointLayerArgs & { hiddenSize: number; intermediateSize: number; coarseProducts?: boolean | undefined },
+  ) {
     const { hiddenSize, intermediateSize, coarseProducts = false, ...rest } = args;
     super(rest);
     this.hiddenSize = hiddenSize;

@@ -61,7 +61,7 @@ export class SiglipAttention extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), config: { ...this.config } };
+    return { ...super.getConfig(), config: { ...this.config } as tf.serialization.ConfigDict };
   }
 }
 tf.serialization.registerClass(SiglipAttention);

@@ -48,7 +48,7 @@ export class SiglipBlock extends CheckpointLayer {
     });
   }
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), config: { ...this.config } };
+    return { ...super.getConfig(), config: { ...this.config } as tf.serialization.ConfigDict };
   }
 }
 tf.serialization.registerClass(SiglipBlock);

@@ -29,7 +29,7 @@ type Output = {
   holds?: (file: string) => boolean;
 };
 
-const reading = new WeakMap<Declared, { files: FilesOf; byDefault?: () => string }>();
+const reading = new WeakMap<Declared, { files: FilesOf; byDefault?: (() => string) | undefined }>();
 const writing = new WeakMap<Declared, Output>();
 
 /** Declares that an option or argument names a file that is read. */
@@ -39,7 +39,7 @@ export const readsFile = <T extends Declared>(declared: T): T => reads(declared,
  * Declares that it names a model, a tokenizer or an adapter: a folder, one of its files, or `owner/name`; without a
  * value `byDefault`.
  */
-export const readsModel = <T extends Declared>(declared: T, byDefault?: () => string): T =>
+export const readsModel = <T extends Declared>(declared: T, byDefault?: (() => string) | undefined): T =>
   reads(declared, { files: filesOfModel, byDefault });
 
 /** Declares that it names what is written. */
@@ -52,7 +52,7 @@ export function writes<T extends Declared>(declared: T, output: Output = {}): T 
 export const roleOf = (declared: Declared): "reads" | "writes" | null =>
   reading.has(declared) ? "reads" : writing.has(declared) ? "writes" : null;
 
-function reads<T extends Declared>(declared: T, role: { files: FilesOf; byDefault?: () => string }): T {
+function reads<T extends Declared>(declared: T, role: { files: FilesOf; byDefault?: (() => string) | undefined }): T {
   reading.set(declared, role);
   return declared;
 }

@@ -15,15 +15,15 @@ export type ModelInputs = {
    * Rows [I, P, D] of the pictures as `encodeImages` gives them, in place of pixels: the vision tower then does not
    * run.
    */
-  imageRows?: tf.Tensor | null;
+  imageRows?: tf.Tensor | null | undefined;
   /** Token ids [B, T]; each picture stands as P image tokens. */
   inputIds: Rows;
   /** 1 for real tokens, 0 for pads. Default: all real. */
-  attentionMask?: Rows;
+  attentionMask?: Rows | undefined;
   /** 0 in the open block (and for pads), 1 behind it. Default: all in the block. */
-  tokenTypeIds?: Rows;
+  tokenTypeIds?: Rows | undefined;
   /** Rotary positions. Default: real tokens counted from the first. */
-  positionIds?: Rows;
+  positionIds?: Rows | undefined;
 };
 
 /**
@@ -48,7 +48,7 @@ const INPUT_KINDS: OptionKinds<ModelInputs> & Readonly<Record<string, typeof any
 export const checkedInputs = (inputs: ModelInputs): ModelInputs => checkOptions("inputs", inputs, INPUT_KINDS);
 
 /** Inputs with every default filled in. */
-export type CompleteInputs = Required<ModelInputs>;
+export type CompleteInputs = { [Name in keyof Required<ModelInputs>]: Exclude<ModelInputs[Name], undefined> };
 
 /**
  * Fills in the defaults and checks that everything fits together. `cached` positions came before, of each row `seen`
@@ -59,7 +59,7 @@ export function completeInputs(
   config: PaliGemmaConfig,
   inputs: ModelInputs,
   positionOffset: number,
-  { seen = [], cached = 0 }: { seen?: readonly number[]; cached?: number } = {},
+  { seen = [], cached = 0 }: { seen?: readonly number[] | undefined; cached?: number | undefined } = {},
 ): CompleteInputs {
   const { inputIds, pixelValues = null, imageRows = null } = inputs;
   requireRows({ ...inputs, inputIds: inputIds ?? null });

@@ -20,19 +20,19 @@ export type AttentionMapData = {
   /** What is shown: the query, the layer and the head in words. */
   title: string;
   /** Masses of the segments of the whole row (`massBySegment`), printed under the map. */
-  masses?: readonly SegmentMass[];
+  masses?: readonly SegmentMass[] | undefined;
   /** Default "raw". */
-  normalisation?: Normalisation;
+  normalisation?: Normalisation | undefined;
   /** The value at the end of the scale, to share it with other pictures. Default: the largest value here. */
-  high?: number;
+  high?: number | undefined;
   /** Patches that are crossed out and not counted for the scale. */
-  exclude?: readonly number[];
+  exclude?: readonly number[] | undefined;
   /** Draw in the proportions that the picture had before it was squashed. Default false: the model's square. */
-  undoSquash?: boolean;
+  undoSquash?: boolean | undefined;
   /** Of the colours over the picture, in [0, 1]. Default 0.65. */
-  opacity?: number;
+  opacity?: number | undefined;
   /** The longer side of the map in pixels. Default 448. */
-  side?: number;
+  side?: number | undefined;
 };
 
 const KINDS: OptionKinds<AttentionMapData> = {

@@ -20,7 +20,7 @@ export type ReportEdit = {
   before: string;
   after: string;
   /** Change of the log-probability of the answer (its first token, or as the description says). */
-  deltaLogProbability?: number;
+  deltaLogProbability?: number | undefined;
 };
 
 /** A logit lens: what was read after some layers at some positions, `cells[layer][position]`. */
@@ -48,8 +48,8 @@ export type ReportData = {
   steps: readonly ReportStep[];
   /** hook_pattern of the decoder for some queries, [queries, layers, heads, keys], none below 0. */
   attention: Pick<AttentionRows, "queries" | "layers" | "heads" | "keys" | "values">;
-  logitLens?: ReportLens;
-  edits?: readonly ReportEdit[];
+  logitLens?: ReportLens | undefined;
+  edits?: readonly ReportEdit[] | undefined;
 };
 
 const KINDS: OptionKinds<ReportData> = {

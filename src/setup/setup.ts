@@ -29,13 +29,13 @@ export interface SetupOptions {
    * tfjs-node-gpu and the CUDA build of TensorFlow, instead of tfjs-node. Built and loaded on a CPU; no machine with a
    * GPU has run it.
    */
-  gpu?: boolean;
+  gpu?: boolean | undefined;
   /** Makes everything anew although it works, except that a downloaded wheel is used again. */
-  force?: boolean;
+  force?: boolean | undefined;
   /** Only says whether the backend works. */
-  check?: boolean;
+  check?: boolean | undefined;
   /** Leaves out the package's own download of TensorFlow 2.9.1 and builds against TensorFlow 2.21. */
-  fromSource?: boolean;
+  fromSource?: boolean | undefined;
   /** Where to work; by default `cacheFolder()`. */
   cache?: string;
   /** Takes a line about each step; by default stderr. */
@@ -47,7 +47,9 @@ export interface SetupOptions {
   probe?: typeof realProbe;
 }
 
-type Context = Required<Omit<SetupOptions, "check">> & { layout: NativeLayout };
+type Context = { [Name in Exclude<keyof SetupOptions, "check">]-?: Exclude<SetupOptions[Name], undefined> } & {
+  layout: NativeLayout;
+};
 
 /**
  * Makes the backend "tensorflow" available, and returns whether it is (false only with `check`).

@@ -7,7 +7,7 @@ import { packageRoot } from "../../src/base/package-root.js";
 
 /** Files of the product with what each imports, and what the rules of .dependency-cruiser.mjs say against them. */
 export async function cruiseProduct(root = packageRoot()): Promise<ICruiseResult> {
-  const options = { ...config.options, ruleSet: { forbidden: config.forbidden }, validate: true, baseDir: root };
+  const options = { ...config.options, ruleSet: { forbidden: config.forbidden! }, validate: true, baseDir: root };
   const { output } = await cruise(["src", "layers", "weights"], options, {}, { tsConfig: undefined });
   return output as ICruiseResult;
 }

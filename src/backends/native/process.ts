@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 /** How a command is run. */
 export interface RunOptions {
   cwd?: string;
-  env?: NodeJS.ProcessEnv;
+  env?: NodeJS.ProcessEnv | undefined;
   /** After so many milliseconds the command is ended. */
   timeoutMs?: number;
 }
