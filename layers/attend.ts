@@ -31,7 +31,7 @@ export function attend(
   return tf.tidy(() => {
     const S = mask ? mask.shape[3]! : k.shape[1]!;
     const counted = (x: tf.Tensor) => (x.shape[1] === S ? x : x.slice([0, 0, 0, 0], [-1, S, -1, -1]));
-    const [B, T, N] = q.shape;
+    const [B, T, N] = q.shape as [number, number, number];
     const rows = whole ? T : Math.max(1, Math.floor(MAX_SCORES / (4 * B * N * S)));
     return tap("hook_z", attendInPieces(q, counted(k), counted(v), mask, scaling, { rows, tap }));
   });
@@ -85,8 +85,8 @@ function attendWhole(
   scaling: ScoreScaling,
   tap: Tap,
 ): tf.Tensor {
-  const [B, T, N, H] = q.shape;
-  const [, S, K] = k.shape;
+  const [B, T, N, H] = q.shape as [number, number, number, number];
+  const [, S, K] = k.shape as [number, number, number];
   const rows = (N / K) * T; // the query heads of one key head, stacked along T
   const headsFirst = (x: tf.Tensor) => x.transpose([0, 2, 1, 3]);
   const plainScores = () => {

@@ -105,7 +105,7 @@ export abstract class CheckpointLayer extends tf.layers.Layer {
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
-    return shapesOf(inputShape)[0];
+    return shapesOf(inputShape)[0]!;
   }
 
   // tfjs does not see nested layers: without these two, model.weights, dispose() and freezing would miss them.

@@ -24,8 +24,8 @@ export abstract class CheckpointSequence extends CheckpointLayer {
   override build(inputShape: tf.Shape | tf.Shape[]): void {
     this.steps.reduce((shape, { layer }) => {
       this.buildChild(layer, shape);
-      return shapesOf(layer.computeOutputShape(shape))[0];
-    }, shapesOf(inputShape)[0]);
+      return shapesOf(layer.computeOutputShape(shape))[0]!;
+    }, shapesOf(inputShape)[0]!);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
@@ -33,11 +33,11 @@ export abstract class CheckpointSequence extends CheckpointLayer {
       this.steps.reduce((x, { path, layer, relu }) => {
         const y = layer.apply(x) as tf.Tensor;
         return tap(path, relu ? tf.relu(y) : y);
-      }, listOf(inputs)[0]),
+      }, listOf(inputs)[0]!),
     );
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    const through = (shape: tf.Shape, { layer }: Step) => shapesOf(layer.computeOutputShape(shape))[0];
-    return this.steps.reduce(through, shapesOf(inputShape)[0]);
+    const through = (shape: tf.Shape, { layer }: Step) => shapesOf(layer.computeOutputShape(shape))[0]!;
+    return this.steps.reduce(through, shapesOf(inputShape)[0]!);
   }
 }

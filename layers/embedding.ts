@@ -30,7 +30,7 @@ export class TokenEmbedding extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    const ids = listOf(inputs)[0];
+    const ids = listOf(inputs)[0]!;
     return tf.tidy(() => {
       const whole = ids.dtype === "int32" ? ids : ids.toInt(); // a cast is an operation also where it changes nothing
       return tap("hook_embed", this.weight.rows(whole, Math.sqrt(this.hiddenSize)));
@@ -41,7 +41,7 @@ export class TokenEmbedding extends CheckpointLayer {
     return this.vocabSize;
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0], this.hiddenSize];
+    return [...shapesOf(inputShape)[0]!, this.hiddenSize];
   }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), vocabSize: this.vocabSize, hiddenSize: this.hiddenSize };

@@ -5,6 +5,7 @@ import { geluTanh } from "./gelu.js";
 import { heldDtype, type HeldDtype } from "./stored.js";
 import { Linear } from "./linear.js";
 import { hasKernel, runKernel } from "./kernel.js";
+import type { Matrix } from "./matrix.js";
 import { listens, noTap, type Tap } from "./tap.js";
 
 /**
@@ -42,7 +43,7 @@ export class GatedMLP extends CheckpointLayer {
     this.downProj = linear("down_proj", hiddenSize);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const shape = shapesOf(inputShape)[0];
+    const shape = shapesOf(inputShape)[0]!;
     this.buildChild(this.gateProj, shape);
     this.buildChild(this.upProj, shape);
     this.buildChild(this.downProj, [...shape.slice(0, -1), this.intermediateSize]);
@@ -53,10 +54,10 @@ export class GatedMLP extends CheckpointLayer {
     inputs: tf.Tensor | tf.Tensor[],
     { tap = noTap, among = 0 }: { tap?: Tap; among?: number } = {},
   ): tf.Tensor {
-    const x = listOf(inputs)[0];
+    const x = listOf(inputs)[0]!;
     const whole = this.isPlain && !listens(tap, "hook_pre", "hook_pre_linear", "hook_post");
     if (whole) {
-      const [gate, up, down] = this.operands().map((weight) => weight.read());
+      const [gate, up, down] = this.operands().map((weight) => weight.read()) as [tf.Tensor, tf.Tensor, tf.Tensor];
       const coarse = this.coarseProducts ? 1 : 0;
       const fused = runKernel("PaligemmaGatedMlp", { x, gate, up, down }, { coarse, among });
       if (fused) return fused;
@@ -77,7 +78,7 @@ export class GatedMLP extends CheckpointLayer {
   }
   private get isPlain(): boolean {
     const operands = this.operands();
-    const [gate, up] = operands;
+    const [gate, up] = operands as [Matrix, Matrix, Matrix];
     return heldDtype(gate.read()) === heldDtype(up.read()) && !operands.some(({ adapted }) => adapted);
   }
   /** The type that its matrices are held in. */

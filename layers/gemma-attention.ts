@@ -51,14 +51,14 @@ export class GemmaAttention extends CheckpointLayer {
     this.oProj = linear("o_proj", D, 2);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const [B, T] = shapesOf(inputShape)[0];
+    const [B, T] = shapesOf(inputShape)[0] as [number, number];
     const { hiddenSize: D, numAttentionHeads: N, headDim: H } = this.config;
     for (const projection of [this.qProj, this.kProj, this.vProj]) this.buildChild(projection, [B, T, D]);
     this.buildChild(this.oProj, [B, T, N, H]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap, cache }: DecoderOptions = {}): tf.Tensor {
-    const [x, mask, cos, sin] = inputs as tf.Tensor[];
+    const [x, mask, cos, sin] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
     const { headDim, queryPreAttnScalar, coarseProducts: coarse } = this.config;
     return tf.tidy(() => {
       const heads = projectHeads(x, [this.qProj, this.kProj, this.vProj], { headDim, coarse });

@@ -56,7 +56,7 @@ export class GemmaBlock extends CheckpointLayer {
     const shapes = shapesOf(inputShape);
     this.buildChild(this.attn, ...shapes);
     for (const child of [this.mlp, this.ln1, this.ln2, this.ln1Post, this.ln2Post]) {
-      if (child) this.buildChild(child, shapes[0]);
+      if (child) this.buildChild(child, shapes[0]!);
     }
     this.built = true;
   }
@@ -68,7 +68,7 @@ export class GemmaBlock extends CheckpointLayer {
     inputs: tf.Tensor | tf.Tensor[],
     { tap = noTap, cache, lastRowOnly = false }: GemmaBlockOptions = {},
   ): tf.Tensor {
-    const [x, ...maskAndRope] = inputs as tf.Tensor[];
+    const [x, ...maskAndRope] = inputs as [tf.Tensor, ...tf.Tensor[]];
     const [B, T] = x.shape;
     const among = B! * T!;
     const asked = lastRowOnly && tap === noTap && this.mlp.canComputeSome(among) ? lastRow : (rows: tf.Tensor) => rows;

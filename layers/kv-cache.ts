@@ -62,11 +62,11 @@ export class KVCache extends CheckpointLayer {
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor[] {
-    const [keys, values] = inputs as tf.Tensor[];
+    const [keys, values] = inputs as [tf.Tensor, tf.Tensor];
     return tf.tidy(() => this.append(keys, values).map((all) => upTo(all, this.count)));
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape[] {
-    return shapesOf(inputShape).map(([B, , K, H]) => [B, null, K, H]);
+    return shapesOf(inputShape).map(([B, , K, H]) => [B!, null, K!, H!]);
   }
   override dispose(): ReturnType<tf.layers.Layer["dispose"]> {
     this.reset();
@@ -93,7 +93,7 @@ export class KVCache extends CheckpointLayer {
     // Doubling, so that a long answer is copied a few times and not at every token.
     const capacity = Math.max(this.capacity, needed + Math.max(SPARE, this.count));
     const shape = [B, capacity - this.count, K, H];
-    const room = () => runKernel("PaligemmaRoom", { shape: tf.tensor1d(shape, "int32") })!;
+    const room = () => runKernel("PaligemmaRoom", { shape: tf.tensor1d(shape as number[], "int32") })!;
     const widened = (x: tf.Tensor | undefined) =>
       tf.keep(tf.tidy(() => (x ? tf.concat([upTo(x, this.count), room()], 1) : room())));
     this.hold({ keys: widened(this.held?.keys), values: widened(this.held?.values) });

@@ -34,13 +34,13 @@ export class LayerNorm extends CheckpointLayer {
     this.eps = eps;
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const width = shapesOf(inputShape)[0].at(-1)!;
+    const width = shapesOf(inputShape)[0]!.at(-1)!;
     this.weight = this.addTensor("weight", [width]);
     this.bias = this.addTensor("bias", [width]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return layerNorm(listOf(inputs)[0], this.weight.read(), this.bias.read(), this.eps, tap);
+    return layerNorm(listOf(inputs)[0]!, this.weight.read(), this.bias.read(), this.eps, tap);
   }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), eps: this.eps };

@@ -38,7 +38,7 @@ export class Linear extends CheckpointLayer {
     this.coarseProducts = coarseProducts;
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const width = shapesOf(inputShape)[0]
+    const width = shapesOf(inputShape)[0]!
       .slice(-this.inner)
       .reduce((size: number, axis) => size * axis!, 1);
     this.weight = this.addMatrix("weight", [this.units, width]);
@@ -47,10 +47,10 @@ export class Linear extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { gelu }: Pick<ProductOptions, "gelu"> = {}): tf.Tensor {
     const { bias, inner, coarseProducts: coarse } = this;
-    return this.weight.multiply(listOf(inputs)[0], { bias: bias?.read(), gelu, coarse, inner });
+    return this.weight.multiply(listOf(inputs)[0]!, { bias: bias?.read(), gelu, coarse, inner });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0].slice(0, -this.inner), this.units];
+    return [...shapesOf(inputShape)[0]!.slice(0, -this.inner), this.units];
   }
   override getConfig(): tf.serialization.ConfigDict {
     const { units, useBias, inner, coarseProducts } = this;

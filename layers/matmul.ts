@@ -12,11 +12,11 @@ export function batchMatMul(a: tf.Tensor, b: tf.Tensor, transposeB = false): tf.
   if (tf.getBackend() !== "wasm" || tf.engine().isTapeOn()) return tf.matMul(a, b, false, transposeB);
   return tf.tidy(() => {
     const matrices = (x: tf.Tensor): tf.Tensor2D[] => {
-      const [rows, columns] = x.shape.slice(-2);
+      const [rows, columns] = x.shape.slice(-2) as [number, number];
       return tf.unstack(x.reshape([-1, rows, columns])) as tf.Tensor2D[];
     };
     const right = matrices(b).map((matrix) => (transposeB ? (matrix.transpose() as tf.Tensor2D) : matrix));
-    const products = matrices(a).map((matrix, i) => tf.matMul(matrix, right[i]));
-    return tf.stack(products).reshape([...a.shape.slice(0, -1), right[0].shape[1]]);
+    const products = matrices(a).map((matrix, i) => tf.matMul(matrix, right[i]!));
+    return tf.stack(products).reshape([...a.shape.slice(0, -1), right[0]!.shape[1]]);
   });
 }

@@ -32,13 +32,13 @@ export class MLP extends CheckpointLayer {
     this.fc2 = linear("fc2", hiddenSize);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const shape = shapesOf(inputShape)[0];
+    const shape = shapesOf(inputShape)[0]!;
     this.buildChild(this.fc1, shape);
     this.buildChild(this.fc2, [...shape.slice(0, -1), this.intermediateSize]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    const x = listOf(inputs)[0];
+    const x = listOf(inputs)[0]!;
     const fused = listens(tap, "hook_pre", "hook_post") ? null : this.atOnce(x);
     if (fused) return fused;
     return tf.tidy(() => {

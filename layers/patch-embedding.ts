@@ -32,7 +32,7 @@ export class PatchEmbedding extends CheckpointLayer {
     this.patchSize = patchSize;
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const [, height, width, channels] = shapesOf(inputShape)[0] as number[];
+    const [, height, width, channels] = shapesOf(inputShape)[0] as [number, number, number, number];
     const [rows, columns] = this.grid(height, width);
     this.kernel = this.addMatrix("patch_embedding.weight", [this.hiddenSize, channels, this.patchSize, this.patchSize]);
     this.bias = this.addTensor("patch_embedding.bias", [this.hiddenSize]);
@@ -40,8 +40,8 @@ export class PatchEmbedding extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    const pixels = listOf(inputs)[0];
-    const [B, height, width, C] = pixels.shape;
+    const pixels = listOf(inputs)[0]!;
+    const [B, height, width, C] = pixels.shape as [number, number, number, number];
     const [rows, columns] = this.grid(height, width);
     const p = this.patchSize;
     return tf.tidy(() => {
@@ -56,7 +56,7 @@ export class PatchEmbedding extends CheckpointLayer {
     });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    const [B, height, width] = shapesOf(inputShape)[0] as number[];
+    const [B, height, width] = shapesOf(inputShape)[0] as [number, number, number];
     const [rows, columns] = this.grid(height, width);
     return [B, rows * columns, this.hiddenSize];
   }

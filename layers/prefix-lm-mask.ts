@@ -54,7 +54,7 @@ export function prefixLmMask(
 
 /** The mask of one batch row as text, a line per query: `1` open, `.` closed. Reads the tensor back. */
 export function maskAsText(mask: tf.Tensor, row = 0): string {
-  const cells = (mask.arraySync() as number[][][][])[row][0];
+  const cells = (mask.arraySync() as number[][][][])[row]![0]!;
   return cells.map((line) => line.map((cell) => (cell > MASKED / 2 ? "1" : ".")).join("")).join("\n");
 }
 
@@ -69,11 +69,11 @@ export class PrefixLMMask extends CheckpointLayer {
     this.slidingWindow = slidingWindow;
   }
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    const [attentionMask, tokenTypes] = inputs as tf.Tensor[];
+    const [attentionMask, tokenTypes] = inputs as [tf.Tensor, tf.Tensor];
     return prefixLmMask(attentionMask, tokenTypes, this.slidingWindow);
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    const [B, S] = shapesOf(inputShape)[0];
+    const [B, S] = shapesOf(inputShape)[0] as [number, number];
     return [B, 1, S, S];
   }
   override getConfig(): tf.serialization.ConfigDict {

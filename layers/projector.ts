@@ -20,14 +20,14 @@ export class Projector extends CheckpointLayer {
     this.linear = this.own(new Linear({ ...this.part("linear"), units: projectionDim, useBias: true }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    this.buildChild(this.linear, shapesOf(inputShape)[0]);
+    this.buildChild(this.linear, shapesOf(inputShape)[0]!);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return tf.tidy(() => tap("hook_out", this.linear.apply(listOf(inputs)[0]) as tf.Tensor));
+    return tf.tidy(() => tap("hook_out", this.linear.apply(listOf(inputs)[0]!) as tf.Tensor));
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0].slice(0, -1), this.projectionDim];
+    return [...shapesOf(inputShape)[0]!.slice(0, -1), this.projectionDim];
   }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), projectionDim: this.projectionDim };

@@ -21,7 +21,7 @@ export function projectHeads(
   { headDim, coarse = false }: { headDim: number; coarse?: boolean | undefined },
 ): Heads {
   const weights = projections.map(({ weight }) => weight);
-  const [q, k, v] = weights.map((weight) => weight.read());
+  const [q, k, v] = weights.map((weight) => weight.read()) as [tf.Tensor, tf.Tensor, tf.Tensor];
   const alike = [k, v].every((weight) => heldDtype(weight) === heldDtype(q));
   if (alike && !weights.some(({ adapted }) => adapted)) {
     const [qBias, kBias, vBias] = projections.map(({ bias }) => bias?.read());

@@ -32,11 +32,11 @@ export class RMSNorm extends CheckpointLayer {
     this.eps = eps;
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    this.weight = this.addTensor("weight", [shapesOf(inputShape)[0].at(-1)!]);
+    this.weight = this.addTensor("weight", [shapesOf(inputShape)[0]!.at(-1)!]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    return rmsNorm(listOf(inputs)[0], this.weight.read(), this.eps, tap);
+    return rmsNorm(listOf(inputs)[0]!, this.weight.read(), this.eps, tap);
   }
   /** What the normed numbers are multiplied by, 1 + weight [D]; the caller owns it. */
   gain(): tf.Tensor {

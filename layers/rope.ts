@@ -8,7 +8,7 @@ export function applyRope(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tens
   const turned = runKernel("PaligemmaRope", { x, cos, sin });
   if (turned) return turned;
   return tf.tidy(() => {
-    const [low, high] = tf.split(x, 2, -1);
+    const [low, high] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];
     return x.mul(cos.expandDims(2)).add(tf.concat([high.neg(), low], -1).mul(sin.expandDims(2)));
   });
 }
@@ -41,12 +41,12 @@ export function ropeTables(
   const sin = new Float32Array(rows.length * headDim);
   rows.forEach((position, row) => {
     for (let i = 0, at = row * headDim; i < half; i++, at++) {
-      const angle = Math.fround(position * frequencies[i]);
+      const angle = Math.fround(position * frequencies[i]!);
       cos[at] = cos[at + half] = Math.cos(angle);
       sin[at] = sin[at + half] = Math.sin(angle);
     }
   });
-  const shape = [positions.length, positions[0].length, headDim];
+  const shape = [positions.length, positions[0]!.length, headDim];
   return { cos: tf.tensor(cos, shape), sin: tf.tensor(sin, shape) };
 }
 
@@ -66,7 +66,7 @@ export class RotaryEmbedding extends CheckpointLayer {
     this.ropeTheta = ropeTheta;
   }
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    const [x, positions] = inputs as tf.Tensor[];
+    const [x, positions] = inputs as [tf.Tensor, tf.Tensor];
     return tf.tidy(() => {
       const { cos, sin } = ropeTables(positions.arraySync() as number[][], this.headDim, this.ropeTheta);
       return applyRope(x, cos, sin);

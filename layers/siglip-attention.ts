@@ -41,14 +41,14 @@ export class SiglipAttention extends CheckpointLayer {
     this.outProj = linear("out_proj", 2);
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const [B, P, D] = shapesOf(inputShape)[0];
+    const [B, P, D] = shapesOf(inputShape)[0] as [number, number, number];
     const N = this.config.numAttentionHeads;
     for (const projection of [this.qProj, this.kProj, this.vProj]) this.buildChild(projection, [B, P, D]);
-    this.buildChild(this.outProj, [B, P, N, D! / N]);
+    this.buildChild(this.outProj, [B, P, N, D / N]);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
-    const x = listOf(inputs)[0];
+    const x = listOf(inputs)[0]!;
     const { numAttentionHeads, coarseProducts: coarse } = this.config;
     const headDim = x.shape.at(-1)! / numAttentionHeads;
     return tf.tidy(() => {

@@ -33,14 +33,14 @@ export class SiglipBlock extends CheckpointLayer {
     this.mlp = this.own(new MLP({ ...this.part("mlp"), hiddenSize, intermediateSize, coarseProducts }));
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    for (const child of [this.ln1, this.attn, this.ln2, this.mlp]) this.buildChild(child, shapesOf(inputShape)[0]);
+    for (const child of [this.ln1, this.attn, this.ln2, this.mlp]) this.buildChild(child, shapesOf(inputShape)[0]!);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     const run = (layer: CheckpointLayer, path: string, input: tf.Tensor) =>
       layer.apply(input, { tap: tapAt(tap, path) }) as tf.Tensor;
     return tf.tidy(() => {
-      const pre = tap("hook_resid_pre", listOf(inputs)[0]);
+      const pre = tap("hook_resid_pre", listOf(inputs)[0]!);
       const attnOut = tap("hook_attn_out", run(this.attn, "attn", run(this.ln1, "ln1", pre)));
       const mid = tap("hook_resid_mid", add(pre, attnOut));
       const mlpOut = tap("hook_mlp_out", run(this.mlp, "mlp", run(this.ln2, "ln2", mid)));

@@ -28,12 +28,12 @@ export abstract class OutputHead extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     return tf.tidy(() => {
-      const logits = this.head.multiply(listOf(inputs)[0]);
+      const logits = this.head.multiply(listOf(inputs)[0]!);
       return tap("hook_out", softcap(logits, this.finalLogitSoftcapping));
     });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0].slice(0, -1), this.rows];
+    return [...shapesOf(inputShape)[0]!.slice(0, -1), this.rows];
   }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), finalLogitSoftcapping: this.finalLogitSoftcapping };

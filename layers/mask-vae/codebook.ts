@@ -27,7 +27,7 @@ export class Codebook extends CheckpointLayer {
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => tf.gather(this.embedding.read(), listOf(inputs)[0].toInt()));
+    return tf.tidy(() => tf.gather(this.embedding.read(), listOf(inputs)[0]!.toInt()));
   }
   /**
    * The code whose row is nearest to each vector by L2, the lower one of equals. [n, C] -> [n], int32; the caller owns
@@ -41,7 +41,7 @@ export class Codebook extends CheckpointLayer {
     });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [...shapesOf(inputShape)[0], this.width];
+    return [...shapesOf(inputShape)[0]!, this.width];
   }
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), codes: this.codes, width: this.width };

@@ -31,7 +31,7 @@ abstract class AnyConvolution extends CheckpointLayer {
   protected abstract sums(x: tf.Tensor4D, kernel: tf.Tensor4D): tf.Tensor;
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const channels = shapesOf(inputShape)[0].at(-1)!;
+    const channels = shapesOf(inputShape)[0]!.at(-1)!;
     this.weight = this.addTensor("weight", [...this.channelAxes(channels), this.kernelSize, this.kernelSize]);
     this.bias = this.addTensor("bias", [this.filters]);
     this.built = true;
@@ -63,7 +63,7 @@ export class Convolution extends AnyConvolution {
     return tf.conv2d(x, kernel, this.stride, "same"); // kernel [k, k, in, out]
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    const [B, height, width] = shapesOf(inputShape)[0] as number[];
+    const [B, height, width] = shapesOf(inputShape)[0] as [number, number, number];
     return [B, height / this.stride, width / this.stride, this.filters];
   }
 }
@@ -84,7 +84,7 @@ export class TransposedConvolution extends AnyConvolution {
     return tf.conv2dTranspose(x, kernel, shape, this.stride, "same"); // kernel [k, k, out, in]
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    const [B, height, width] = shapesOf(inputShape)[0] as number[];
+    const [B, height, width] = shapesOf(inputShape)[0] as [number, number, number];
     return [B, height * this.stride, width * this.stride, this.filters];
   }
 }

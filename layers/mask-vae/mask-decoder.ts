@@ -25,7 +25,7 @@ export class MaskDecoder extends CheckpointSequence {
     const { widths, ...rest } = args;
     super(rest);
     this.widths = widths;
-    const [filters, ...wider] = widths;
+    const [filters, ...wider] = widths as [number, ...number[]];
     this.add(0, (part) => new Convolution({ ...part, filters, kernelSize: 1 }), { relu: true });
     for (const place of [2, 3]) {
       this.add(place, (part) => new ResidualConvolutions({ ...part, filters }), { relu: false });

@@ -53,7 +53,7 @@ export class MaskVae extends CheckpointLayer {
   }
   override call(inputs: tf.Tensor | tf.Tensor[], { tap = noTap }: { tap?: Tap } = {}): tf.Tensor {
     return tf.tidy(() => {
-      const rows = this.codebook.apply(listOf(inputs)[0]) as tf.Tensor; // [B, 16, C]
+      const rows = this.codebook.apply(listOf(inputs)[0]!) as tf.Tensor; // [B, 16, C]
       const cells = tap("rows", rows.reshape([-1, CELLS, CELLS, this.config.codebookWidth]));
       return this.decoder.apply(cells, { tap: tapAt(tap, "decoder") }) as tf.Tensor;
     });
@@ -67,7 +67,7 @@ export class MaskVae extends CheckpointLayer {
     });
   }
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
-    return [shapesOf(inputShape)[0][0], MASK_SIDE, MASK_SIDE, 1];
+    return [shapesOf(inputShape)[0]![0]!, MASK_SIDE, MASK_SIDE, 1];
   }
   override getConfig(): tf.serialization.ConfigDict {
     const { encoderWidths, decoderWidths, ...rest } = this.config;

@@ -23,13 +23,13 @@ export class ResidualConvolutions extends CheckpointLayer {
     );
   }
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    for (const convolution of this.convolutions) this.buildChild(convolution, shapesOf(inputShape)[0]);
+    for (const convolution of this.convolutions) this.buildChild(convolution, shapesOf(inputShape)[0]!);
     this.built = true;
   }
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    const x = listOf(inputs)[0];
+    const x = listOf(inputs)[0]!;
     return tf.tidy(() => {
-      const [first, second, last] = this.convolutions;
+      const [first, second, last] = this.convolutions as [Convolution, Convolution, Convolution];
       const inner = tf.relu(first.apply(x) as tf.Tensor);
       const outer = tf.relu(second.apply(inner) as tf.Tensor);
       return x.add(last.apply(outer) as tf.Tensor);

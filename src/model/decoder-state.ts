@@ -40,8 +40,8 @@ export class DecoderState {
   selectRows(rows: readonly number[]): void {
     if (rows.length === this.attentionMask.length && rows.every((row, i) => row === i)) return;
     for (const cache of this.layers) cache.selectRows(rows);
-    this.attentionMask = rows.map((row) => this.attentionMask[row]);
-    this.tokenTypes = rows.map((row) => this.tokenTypes[row]);
+    this.attentionMask = rows.map((row) => this.attentionMask[row]!);
+    this.tokenTypes = rows.map((row) => this.tokenTypes[row]!);
   }
 
   /** Frees every cached tensor and forgets every position. */

@@ -92,7 +92,7 @@ export class GemmaDecoder {
     let x = embeddings;
     try {
       for (const [i, block] of this.blocks.entries()) {
-        const mask = tables[this.config.layerTypes[i]];
+        const mask = tables[this.config.layerTypes[i]!];
         const lastRowOnly = rows === "last" && i === this.blocks.length - 1;
         const options = { tap: tapAt(tap, `blocks.${i}`), cache: state?.layers[i], lastRowOnly };
         x = replace(x, () => block.apply([x, mask, tables.cos, tables.sin], options) as tf.Tensor);
@@ -123,7 +123,7 @@ export class GemmaDecoder {
 
   /** The type that the matrices of its blocks are held in. */
   get heldAs(): HeldDtype {
-    return this.blocks[0].heldAs;
+    return this.blocks[0]!.heldAs;
   }
 
   /** `GemmaBlock.attnOutByHead` of one block. */
@@ -134,11 +134,11 @@ export class GemmaDecoder {
   private masks(layout: Layout): { full_attention: tf.Tensor; sliding_attention: tf.Tensor } {
     const attentionMask = tf.tensor2d(layout.attentionMask as number[][]);
     const tokenTypes = tf.tensor2d(layout.tokenTypes as number[][]);
-    const queries = layout.positions[0].length;
+    const queries = layout.positions[0]!.length;
     const window = this.settings.slidingWindow === "off" ? null : this.config.slidingWindow;
     const full = prefixLmMask(attentionMask, tokenTypes, null, queries);
     // A window as wide as everything closes nothing: one mask then serves both kinds of layer.
-    const wide = window === null || window >= layout.attentionMask[0].length;
+    const wide = window === null || window >= layout.attentionMask[0]!.length;
     const sliding = wide ? full : prefixLmMask(attentionMask, tokenTypes, window, queries);
     return { full_attention: full, sliding_attention: sliding };
   }

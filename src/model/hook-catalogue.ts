@@ -27,7 +27,7 @@ export function hookCatalogue(config: PaliGemmaConfig): HookPoint[] {
 
 function visionHooks(config: PaliGemmaConfig): HookPoint[] {
   const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers } = config.vision;
-  const [P, D, N]: Axis[] = [
+  const [P, D, N]: [Axis, Axis, Axis] = [
     ["P", numImageTokens(config)],
     ["D", hiddenSize],
     ["N", numAttentionHeads],
@@ -54,7 +54,7 @@ function visionHooks(config: PaliGemmaConfig): HookPoint[] {
 function languageHooks(config: PaliGemmaConfig): HookPoint[] {
   const { hiddenSize, intermediateSize, headDim, numAttentionHeads, numKeyValueHeads } = config.text;
   const { numHiddenLayers, vocabSize, postNorms } = config.text;
-  const [D, N, H]: Axis[] = [
+  const [D, N, H]: [Axis, Axis, Axis] = [
     ["D", hiddenSize],
     ["N", numAttentionHeads],
     ["H", headDim],

@@ -63,7 +63,7 @@ export function completeInputs(
 ): CompleteInputs {
   const { inputIds, pixelValues = null, imageRows = null } = inputs;
   requireRows({ ...inputs, inputIds: inputIds ?? null });
-  if (inputIds.length === 0 || inputIds[0].length === 0) throw new InputError("inputIds: expected at least one token");
+  if (inputIds.length === 0 || inputIds[0]!.length === 0) throw new InputError("inputIds: expected at least one token");
   if (seen.length > 0 && seen.length !== inputIds.length) {
     throw new InputError(`inputIds: expected ${seen.length} rows, as in the state, received ${inputIds.length}`);
   }
@@ -83,7 +83,7 @@ export function completeInputs(
   attentionMask.forEach((row) => requireEach("attentionMask", row, isBit, "0 or 1"));
   positionIds.forEach((row) => requireEach("positionIds", row, isPosition, "whole numbers >= 0"));
   if (marked) checkPictures(config, inputs);
-  checkContext(config, inputIds[0].length, cached);
+  checkContext(config, inputIds[0]!.length, cached);
   return { pixelValues, imageRows, inputIds, attentionMask, tokenTypeIds, positionIds };
 }
 
@@ -109,7 +109,7 @@ function countedPositions(attentionMask: Rows, offset: number, seen: readonly nu
 }
 
 function sameShape(named: Record<string, Rows>): void {
-  const [B, T] = [named.inputIds.length, named.inputIds[0].length];
+  const [B, T] = [named.inputIds!.length, named.inputIds![0]!.length];
   for (const [name, rows] of Object.entries(named)) {
     const wrong = rows.length !== B ? rows.length : rows.find((row) => row.length !== T)?.length;
     if (wrong !== undefined) throw new InputError(`${name}: expected ${B} rows of ${T}, received one of ${wrong}`);
@@ -125,7 +125,7 @@ function requireEach(what: string, row: readonly number[], fits: (value: unknown
 }
 
 function checkTypes(row: readonly number[], index: number): void {
-  const consistent = row.every((type, i) => (type === 0 || type === 1) && (i === 0 || type >= row[i - 1]));
+  const consistent = row.every((type, i) => (type === 0 || type === 1) && (i === 0 || type >= row[i - 1]!));
   if (!consistent) {
     throw new InputError(
       `tokenTypeIds: expected row ${index} to be 0 (image and prompt) and then 1 (what follows), received ${row.join("")}`,

@@ -233,7 +233,7 @@ export class PaliGemmaModel {
   /** Throws `InputError` once the network was disposed, or its variables were, which any code in the process can do. */
   requireWeights(): void {
     if (this.disposed) throw new InputError("model: it has been disposed; load it again");
-    const [{ layer }] = this.parts;
+    const { layer } = this.parts[0]!;
     if (!layer.built || hasWeights(layer)) return;
     throw new InputError(
       "model: its weights were disposed by other code (tf.disposeVariables frees all variables of the process); load it again",
@@ -260,7 +260,7 @@ export class PaliGemmaModel {
   private rows(inputIds: CompleteInputs["inputIds"], images: tf.Tensor | null, tap: Tap): tf.Tensor {
     const isImage = (id: number) => images !== null && id === this.config.imageTokenId;
     const texts = inputIds.map((row) => row.filter((id) => !isImage(id)));
-    const even = texts.every((row) => row.length === texts[0].length);
+    const even = texts.every((row) => row.length === texts[0]!.length);
     const ids = tf.tensor2d((even ? texts : [texts.flat()]) as number[][], undefined, "int32");
     const text = this.language.embedding.apply(ids, { tap: tapAt(tap, "language") }) as tf.Tensor;
     if (images === null) return text;
