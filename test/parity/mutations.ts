@@ -87,13 +87,13 @@ export const mutations: Mutation[] = [
   ...inFile("layers/unembedding.ts", "tiny-pg1/prompt", "hooks", [
     [
       "an output table of its own",
-      "this.head.multiply(listOf(inputs)[0])",
+      "this.head.multiply(listOf(inputs)[0]!)",
       "tf.randomNormal([...listOf(inputs)[0].shape.slice(0, -1), this.rows])",
     ],
     [
       "64 rows of the vocabulary left out",
-      "this.head.multiply(listOf(inputs)[0])",
-      "this.head.multiply(listOf(inputs)[0]).slice([0, 0, 0], [-1, -1, 236])",
+      "this.head.multiply(listOf(inputs)[0]!)",
+      "this.head.multiply(listOf(inputs)[0]!).slice([0, 0, 0], [-1, -1, 236])",
     ],
   ]),
   ...inFile("src/model/gemma.ts", "tiny-pg2-head/prompt", "hooks", [
@@ -151,7 +151,7 @@ export const mutations: Mutation[] = [
   ...inFile("layers/rope.ts", "tiny-pg1/prompt", "hooks", [
     [
       "rotation of neighbouring pairs",
-      "const [low, high] = tf.split(x, 2, -1);",
+      "const [low, high] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];",
       "const [low, high] = [x.stridedSlice([0, 0, 0, 0], x.shape, [1, 1, 1, 2]), x.stridedSlice([0, 0, 0, 1], x.shape, [1, 1, 1, 2])];",
     ],
     ["a rotary base ten times too large", "fround(theta **", "fround((theta * 10) **"],
