@@ -12,7 +12,7 @@ import { type CheckedEdit, checkEdit, type Edit } from "./edit.js";
 import { type HookFilter, selectHooks } from "./hook-filter.js";
 import { laterPass, type Pass } from "./pass.js";
 import { type NamedHooks, type Reach, requireReach } from "./reach.js";
-import { select } from "./selection.js";
+import { nothingMeant, select } from "./selection.js";
 
 /** What a callback is told of the activation that it sees. */
 export type HookContext = {
@@ -118,18 +118,14 @@ function preparedOf(one: Intervention, who: string, catalogue: readonly HookPoin
 
 /** An edit of a part that a run does not have would change nothing, and the run would say nothing of it. */
 function requirePart(who: string, { edit, points, firstStep }: CheckedEdit, prompt: Pass, passes: number): void {
-  const { positions, keys } = edit;
-  if (positions === undefined && keys === undefined) return;
+  if (edit.positions === undefined && edit.keys === undefined) return;
   const steps = firstStep === 0 && passes > 1 ? [0, 1] : [firstStep]; // later ones have what the second has
   const meant = steps.some((step) => {
     const pass = step === 0 ? prompt : laterPass(prompt, step);
     return points.some((point) => select(point, edit, pass) !== null);
   });
   if (meant) return;
-  const part = JSON.stringify({ positions, keys });
-  throw new InputError(
-    `${who}: ${part} means nothing of ${points[0]!.name} in this prompt, so that it changes nothing`,
-  );
+  throw nothingMeant(who, edit, points[0]!, "it changes nothing");
 }
 
 function preparedTap(tap: Tap, who: string, known: readonly string[]): Prepared {

@@ -12,7 +12,7 @@ import { type HookFilter, selectEach } from "./hook-filter.js";
 import { bytesNeeded, DEFAULT_BUDGET, requireBudget } from "./memory-needed.js";
 import { type Pass, promptPass } from "./pass.js";
 import { lastOf, type Reach, requireReach } from "./reach.js";
-import { type KeptPart, selectKept } from "./selection.js";
+import { type KeptPart, nothingMeant, selectKept } from "./selection.js";
 
 /** What is kept of a run: which activations, which part of each, and how. */
 export type CaptureRequest = KeptPart &
@@ -111,10 +111,7 @@ export async function runAndKeep(
 
 function requireKept(points: readonly HookPoint[], request: CaptureRequest, pass: Pass): void {
   if (points.some((point) => selectKept(point, request, pass) !== null)) return;
-  const part = JSON.stringify({ positions: request.positions, keys: request.keys });
-  throw new InputError(
-    `hooks: ${part} means nothing of ${points[0]!.name} in this prompt, so that nothing would be kept`,
-  );
+  throw nothingMeant("hooks", request, points[0]!, "nothing would be kept");
 }
 
 /** Logits of one forward pass with interventions; the caller owns them. */

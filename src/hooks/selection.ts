@@ -66,6 +66,12 @@ export function selectKept(point: HookPoint, { positions, keys }: KeptPart, pass
   );
 }
 
+/** An error about a part of an activation that a prompt does not have; `outcome` says what comes of it. */
+export const nothingMeant = (who: string, { positions, keys }: KeptPart, { name }: HookPoint, outcome: string) =>
+  new InputError(
+    `${who}: ${JSON.stringify({ positions, keys })} means nothing of ${name} in this prompt, so that ${outcome}`,
+  );
+
 const isPatches = (point: HookPoint): boolean => point.axes[1] === "P" || point.axes[2] === "P";
 
 function keyAxis(point: HookPoint): number {
